@@ -1,0 +1,52 @@
+# make help says what there is. A bare Debian with Rust and Go is enough: the rest is installed by the
+# targets that need it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+TARGET := x86_64-unknown-linux-gnu
+# one cluster per machine; the demo and the tests each start from an empty one
+export BED_DIR ?= $(CURDIR)/.bed
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+.PHONY: demo demo-down
+demo: ## Two hardened nodes on a real cluster on this machine, in .demo/
+	@e2e/demo up
+demo-down: ## Remove the demo and its cluster
+	@e2e/demo down
+
+.PHONY: test check unit e2e
+test: check unit e2e ## Everything that runs on one machine: lints, unit tests, real cluster
+
+check: ## Formatting, lints, documentation
+	@e2e/packages build-essential cmake
+	cargo fmt --check
+	cargo clippy --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --quiet
+
+unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
+	@e2e/packages build-essential cmake postgresql-15
+	cargo test --locked --all-features --lib --bins
+	cargo check --locked --no-default-features --features guard --bins
+
+e2e: ## The suite on a real cluster: real kubelets, a real client, a real PostgreSQL
+	@e2e/run
+
+.PHONY: images static
+static: ## The two programs as static files, for the images of the local cluster
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile bed --target $(TARGET) --bins
+
+images: static ## Images for the local cluster, without a registry or container engine
+	e2e/images/build all
+	e2e/images/build operator target/$(TARGET)/bed/quorum-operator target/$(TARGET)/bed/quorum-guard
+
+.PHONY: crds
+crds: ## Write crds/ from the types
+	cargo run --quiet -- crds > crds/quorumnodes.yaml.new && mv crds/quorumnodes.yaml.new crds/quorumnodes.yaml
+
+.PHONY: bed-up bed-down
+bed-up: ## A cluster to use by hand
+	e2e/cluster/bed up
+bed-down: ## Remove it
+	e2e/cluster/bed down

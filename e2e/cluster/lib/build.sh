@@ -1,0 +1,104 @@
+# shellcheck shell=bash disable=SC2034
+# Packages and programs. Programs are built from Go modules and kept outside the checkout, by the hash of
+# what they are made of.
+
+need_packages=(
+  containerd:containerd runc:runc iptables:iptables nft:nftables ipset:ipset ip:iproute2
+  conntrack:conntrack jq:jq openssl:openssl flock:util-linux pgrep:procps
+  /usr/lib/cni/ptp:containernetworking-plugins /etc/ssl/certs/ca-certificates.crt:ca-certificates
+)
+
+deps() {
+  local missing=() pair log=$BED_DIR.apt.log
+  for pair in "${need_packages[@]}"; do
+    command -v "${pair%%:*}" >/dev/null || [ -e "${pair%%:*}" ] || missing+=("${pair##*:}")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "installing ${missing[*]}"
+  command -v apt-get >/dev/null || fail "apt-get is not here: install ${missing[*]} by hand, then call again"
+  {
+    apt-get update -qq &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  } </dev/null >"$log" 2>&1 || fail "${missing[*]} could not be installed: install them by hand, then call again" "$log"
+  rm -f "$log"
+}
+
+kubernetes_version=v1.34.4
+version_flags="-X k8s.io/component-base/version.gitVersion=$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+
+# module, linker flags, then the packages: the last word of a package's path is the program's name
+programs() { # calls its arguments with each line
+  "$@" etcd "-s -w" etcd=go.etcd.io/etcd/server/v3
+  "$@" kubernetes "-s -w $version_flags" \
+    kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver \
+    kubelet=k8s.io/kubernetes/cmd/kubelet \
+    kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager \
+    kube-scheduler=k8s.io/kubernetes/cmd/kube-scheduler \
+    kube-proxy=k8s.io/kubernetes/cmd/kube-proxy \
+    kubectl=k8s.io/kubernetes/cmd/kubectl
+  "$@" coredns "-s -w" coredns=.
+  "$@" kube-router "-s -w" kube-router=.
+  "$@" pause "-s -w" pause=.
+}
+
+# Where a module's programs are kept.
+kept() { # module, flags
+  local hash
+  hash=$(cd "$HERE/modules/$1" && { cat go.mod go.sum *.go 2>/dev/null; echo "$2"; } | sha256sum | cut -c1-16)
+  echo "$QUORUM_CACHE/bin/$1-$hash"
+}
+
+build() {
+  mkdir -p "$QUORUM_CACHE/bin/current"
+  programs build_module
+  programs link_module "$QUORUM_CACHE/bin/current"
+  pause_archive
+}
+
+build_module() { # module, flags, program=package...
+  local module=$1 flags=$2 place program log; shift 2
+  place=$(kept "$module" "$flags")
+  for program; do
+    [ -x "$place/${program%%=*}" ] || step "built ${program%%=*}" build_program "$module" "$flags" "$place" "$program"
+  done
+}
+
+build_program() { # module, flags, place, program=package
+  local name=${4%%=*} log
+  command -v go >/dev/null || fail "go is not on the path: install Go 1.25 or newer, then call again"
+  mkdir -p "$3"
+  log=$3/$name.log
+  say "building $name"
+  # written beside its place and moved: a build that is cut off leaves no half a program
+  (
+    cd "$HERE/modules/$1" &&
+      CGO_ENABLED=0 GOFLAGS='' GOWORK=off go build -buildvcs=false -ldflags "$2" -o "$3/$name.$$" "${4#*=}" &&
+      mv "$3/$name.$$" "$3/$name"
+  ) </dev/null >"$log" 2>&1 || fail "$name could not be built: is the Go module proxy reachable? Then call bed build again" "$log"
+  rm -f "$log"
+}
+
+link_module() { # folder, module, flags, program=package...
+  local folder=$1 place program
+  place=$(kept "$2" "$3"); shift 3
+  for program; do ln -sfn "$place/${program%%=*}" "$folder/${program%%=*}"; done
+}
+
+# The pause image as an archive of the older kind, which needs no digest of its own.
+pause_archive() {
+  local place work layer
+  place=$(kept pause "-s -w")
+  [ ! -e "$place/pause.tar" ] || return 0
+  work=$(mktemp -d)
+  cp "$place/pause" "$work/pause"
+  tar -C "$work" --owner=0 --group=0 --mtime=@0 -cf "$work/layer.tar" pause
+  layer=$(sha256sum "$work/layer.tar" | cut -d' ' -f1)
+  printf '{"architecture":"%s","os":"linux","config":{"User":"65535:65535","Entrypoint":["/pause"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$(go_arch)" "$layer" >"$work/config.json"
+  printf '[{"Config":"config.json","RepoTags":["bed.local/pause:1"],"Layers":["layer.tar"]}]' >"$work/manifest.json"
+  tar -C "$work" -cf "$place/pause.tar.$$" manifest.json config.json layer.tar
+  mv "$place/pause.tar.$$" "$place/pause.tar"
+  rm -rf "$work"
+}
+
+go_arch() { case $(uname -m) in x86_64) echo amd64 ;; aarch64) echo arm64 ;; *) uname -m ;; esac; }

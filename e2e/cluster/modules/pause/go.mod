@@ -1,0 +1,3 @@
+module quorum-operator.example/bed/pause
+
+go 1.24.0

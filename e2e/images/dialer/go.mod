@@ -1,0 +1,3 @@
+module quorum.security/e2e/dialer
+
+go 1.24.0

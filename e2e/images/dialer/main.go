@@ -1,0 +1,173 @@
+// Command dialer speaks from inside a pod, for tests: it says what a connection comes to.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const usage = `dialer serve ADDRESS               answers every connection
+dialer cat FILE                    prints a file
+dialer wait                        does nothing until it is ended
+dialer tcp HOST:PORT [-timeout 2s] prints open, refused, timeout or unresolved
+dialer https URL -ca FILE [-cert FILE -key FILE]
+                                   prints the status and the body
+dialer tls HOST:PORT -ca FILE [-name NAME]
+                                   prints the certificates that were shown`
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, usage)
+		os.Exit(64)
+	}
+	if os.Args[1] == "wait" {
+		wait()
+		return
+	}
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, usage)
+		os.Exit(64)
+	}
+	target := os.Args[2]
+	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
+	timeout := flags.Duration("timeout", 2*time.Second, "how long to try")
+	ca := flags.String("ca", "", "authority to trust")
+	cert := flags.String("cert", "", "certificate to show")
+	key := flags.String("key", "", "its key")
+	name := flags.String("name", "", "name to expect")
+	_ = flags.Parse(os.Args[3:])
+	var err error
+	switch os.Args[1] {
+	case "serve":
+		err = serve(target)
+	case "cat":
+		var content []byte
+		if content, err = os.ReadFile(target); err == nil {
+			_, err = os.Stdout.Write(content)
+		}
+	case "tcp":
+		os.Exit(dial(target, *timeout))
+	case "https", "tls":
+		var config *tls.Config
+		if config, err = trust(*ca, *cert, *key, *name); err == nil {
+			if os.Args[1] == "https" {
+				err = get(target, config)
+			} else {
+				err = show(target, config)
+			}
+		}
+	default:
+		err = errors.New(usage)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func wait() {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
+	<-end
+}
+
+func serve(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = connection.Write([]byte("hello\n"))
+			_ = connection.Close()
+		}
+	}()
+	wait()
+	return nil
+}
+
+func dial(target string, timeout time.Duration) int {
+	context, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(context, "tcp", target)
+	var unresolved *net.DNSError
+	switch {
+	case err == nil:
+		_ = connection.Close()
+		fmt.Println("open")
+		return 0
+	case errors.As(err, &unresolved):
+		fmt.Println("unresolved")
+		return 3
+	case errors.Is(err, syscall.ECONNREFUSED):
+		fmt.Println("refused")
+		return 1
+	default:
+		fmt.Println("timeout")
+		return 2
+	}
+}
+
+func trust(ca, cert, key, name string) (*tls.Config, error) {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", ca)
+	}
+	config := &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// get sends the path as it is written: what a server makes of odd ones is what is asked.
+func get(url string, config *tls.Config) error {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{TLSClientConfig: config}}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	fmt.Println("# status", response.StatusCode)
+	_, err = io.Copy(os.Stdout, io.LimitReader(response.Body, 4<<20))
+	return err
+}
+
+func show(target string, config *tls.Config) error {
+	connection, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", target, config)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	for _, shown := range connection.ConnectionState().PeerCertificates {
+		fmt.Println(shown.Subject, "by", shown.Issuer, "until", shown.NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}

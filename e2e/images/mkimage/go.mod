@@ -1,0 +1,3 @@
+module quorum.security/e2e/mkimage
+
+go 1.24.0

@@ -1,0 +1,64 @@
+# Shared by the demo and the end-to-end run: steps with times, the cluster, the images, the operator.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bed="$root/e2e/cluster/bed"
+cache="${QUORUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quorum-operator}"
+started=$SECONDS
+
+step() { # what, command...: says what it does and how long it took
+  local what=$1 from=$SECONDS; shift
+  printf '==> %s\n' "$what"
+  if ! "$@"; then
+    printf 'FAILED after %s s: %s\n' $((SECONDS - from)) "$what" >&2
+    exit 1
+  fi
+  printf '    %s s\n' $((SECONDS - from))
+}
+
+need() { # the two tool chains that are not installed for you
+  local tool
+  for tool in cargo go; do
+    command -v "$tool" >/dev/null || { echo "$tool is not on the path: install Rust (1.89 or newer) and Go (1.24 or newer) first" >&2; exit 1; }
+  done
+  [ "$(id -u)" = 0 ] || { echo "root is needed: the cluster makes network namespaces and mounts" >&2; exit 1; }
+}
+
+load_images() {
+  # shellcheck source=/dev/null
+  source "$cache/images/images.env"
+  "$bed" image load "$cache"/images/*.tar
+}
+
+install_operator() { # namespaces to watch, separated by commas
+  local watched=$1 namespace
+  kubectl apply --server-side --force-conflicts -f "$root/crds/" >/dev/null
+  kubectl wait --for=condition=Established --timeout=60s crd/quorumnodes.quorum.security >/dev/null
+  kubectl apply -f "$root/config/rbac/role.yaml" -f "$root/config/rbac/cluster.yaml" >/dev/null
+  sed -e "s|image: quorum-operator:dev|image: $OPERATOR_IMAGE|" \
+      -e "s|quorum-guard:dev|$GUARD_IMAGE|" \
+      -e "s|{name: WATCH_NAMESPACES, value: ledger}|{name: WATCH_NAMESPACES, value: \"$watched\"}|" \
+      -e "s|{name: DNS_CIDRS, value: \"\"}|{name: DNS_CIDRS, value: \"${DNS_CIDRS-10.210.0.1/32}\"}|" \
+      "$root/config/install/operator.yaml" | kubectl apply -f - >/dev/null
+  for namespace in ${watched//,/ }; do
+    kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f - >/dev/null 2>&1
+    kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+    kubectl apply -n "$namespace" -f "$root/config/rbac/binding.yaml" >/dev/null
+  done
+  kubectl -n quorum-system rollout status deployment/quorum-operator --timeout=120s >/dev/null || {
+    kubectl -n quorum-system get pods -o wide; kubectl -n quorum-system logs deployment/quorum-operator --tail=20; return 1; }
+}
+
+manager_keys() { # name of the Secret: a key pair in Tessera's formats, made here and kept nowhere else
+  local namespace=$1 name=$2 pem private public
+  pem=$(openssl genpkey -algorithm X25519)
+  private=$(openssl pkey -outform DER <<<"$pem" | tail -c 32 | base64 -w0)
+  public=$(openssl pkey -pubout -outform DER <<<"$pem" | tail -c 32 | base64 -w0)
+  kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: Secret
+metadata: {name: $name, namespace: $namespace}
+immutable: true
+stringData:
+  tm.key: '{"type":"unlocked","data":{"bytes":"$private"}}'
+  tm.pub: "$public"
+YAML
+}

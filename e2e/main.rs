@@ -1,0 +1,18 @@
+//! The suite that needs a real cluster: what only servers, kubelets, a policy engine and a client can show.
+//!
+//! `make e2e` brings the cluster up, installs the operator and runs this. By hand: `KUBECONFIG` and the
+//! variables of `images.env` in the environment, then `cargo test --features e2e --test e2e`. Tests whose
+//! names begin with `bed` change the cluster itself and run one at a time.
+
+mod audit;
+mod bed;
+mod flows;
+mod join;
+mod keys;
+mod kubectl;
+mod network;
+mod placement;
+mod pods;
+mod profile;
+mod rules;
+mod spine;

@@ -1,0 +1,114 @@
+//! The network most tests look at: two nodes with transaction manager and database, made once.
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::{
+    kubectl::{self, variable},
+    pods,
+};
+
+/// Its namespace.
+pub(crate) const NAMESPACE: &str = "e2e-main";
+
+/// Brings the network up once, applied in one go, and waits until both nodes are ready.
+pub(crate) fn ready() {
+    static UP: OnceLock<()> = OnceLock::new();
+    UP.get_or_init(|| {
+        prepare(NAMESPACE, &["alice", "bob"]);
+        kubectl::apply(&[
+            json!({"apiVersion": "v1", "kind": "List", "items": [member(NAMESPACE, "alice"), member(NAMESPACE, "bob")]}),
+        ]);
+        pods::strangers();
+        for node in ["alice", "bob"] {
+            kubectl::wait_condition(NAMESPACE, node, "Ready", "True", "");
+        }
+    });
+}
+
+/// The genesis and the managers' keys of a namespace.
+pub(crate) fn prepare(namespace: &str, managers: &[&str]) {
+    kubectl::apply(&[json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "acme-genesis", "namespace": namespace},
+        "data": {"genesis.json": genesis()},
+    })]);
+    for manager in managers {
+        let (private, public) = manager_key();
+        kubectl::apply(&[json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": format!("{manager}-tm-keys"), "namespace": namespace},
+            "stringData": {
+                "tm.key": json!({"type": "unlocked", "data": {"bytes": private}}).to_string(),
+                "tm.pub": public,
+            },
+        })]);
+    }
+}
+
+/// A QBFT genesis.
+pub(crate) fn genesis() -> String {
+    json!({
+        "config": {
+            "chainId": 1337, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 0, "eip158Block": 0,
+            "byzantiumBlock": 0, "constantinopleBlock": 0, "petersburgBlock": 0, "istanbulBlock": 0,
+            "berlinBlock": 0, "isQuorum": true,
+            "qbft": {"policy": 0, "epoch": 30000, "blockperiodseconds": 1, "requesttimeoutseconds": 10},
+        },
+        "nonce": "0x0", "timestamp": "0x0", "gasLimit": "0x2fefd800", "difficulty": "0x1",
+        "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
+        "coinbase": "0x0000000000000000000000000000000000000000",
+        "extraData": "0xf83aa00000000000000000000000000000000000000000000000000000000000000000d594f39fd6e51aad88f6f4ce6ab8827279cfffb92266c080c0",
+        "alloc": {},
+    })
+    .to_string()
+}
+
+/// A fresh X25519 pair, private and public, as base64.
+fn manager_key() -> (String, String) {
+    let script = r"pem=$(openssl genpkey -algorithm X25519)
+        openssl pkey -outform DER <<<$pem | tail -c 32 | base64 -w0; echo
+        openssl pkey -pubout -outform DER <<<$pem | tail -c 32 | base64 -w0";
+    let script = script.replace("<<<$pem", "<<<\"$pem\"");
+    let output =
+        std::process::Command::new("bash").args(["-ec", &script]).output().expect("bash and openssl");
+    let text = String::from_utf8(output.stdout).expect("base64");
+    let mut lines = text.lines().map(str::to_owned);
+    (lines.next().expect("private half"), lines.next().expect("public half"))
+}
+
+/// A client alone.
+pub(crate) fn client(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "quorum.security/v1alpha1", "kind": "QuorumNode",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "network": "acme",
+            "client": {
+                "image": variable("GOQUORUM_IMAGE"), "version": "24.4.1", "storage": {"size": "1Gi"},
+                "resources": {"cpu": "50m", "memory": "512Mi"}, "tunables": {"cacheMib": 128},
+            },
+            "consensus": {"type": "QBFT", "operators": "ThirdParty"},
+            "genesis": {"configMapRef": {"name": "acme-genesis", "key": "genesis.json"}},
+            "metrics": {"scrapers": [
+                {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}},
+            ]},
+        },
+    })
+}
+
+/// A client with transaction manager and managed database.
+pub(crate) fn member(namespace: &str, name: &str) -> Value {
+    let mut node = client(namespace, name);
+    node["spec"]["transactionManager"] = json!({
+        "image": variable("TESSERA_IMAGE"), "version": "24.4.2",
+        "keys": {"secretRef": {"name": format!("{name}-tm-keys")}},
+        "resources": {"cpu": "50m", "memory": "256Mi"},
+        "database": {"managed": {
+            "image": variable("POSTGRES_IMAGE"), "version": "15", "storage": {"size": "1Gi"},
+            "resources": {"cpu": "50m", "memory": "512Mi"},
+        }},
+    });
+    node
+}

@@ -1,0 +1,370 @@
+//! `QuorumNode`: one GoQuorum node. Everything left out is closed or secure.
+#![allow(clippy::duplicated_attributes, reason = "each column has a name and a type of its own")]
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretKey, Storage, Tls},
+    status::QuorumNodeStatus,
+    transaction_manager::TransactionManager,
+};
+
+/// What a node is to be. The smallest useful one names a network, a client, the consensus and the genesis.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "quorum.security",
+    version = "v1alpha1",
+    kind = "QuorumNode",
+    plural = "quorumnodes",
+    shortname = "qn",
+    category = "quorum",
+    namespaced,
+    status = "QuorumNodeStatus",
+    derive = "PartialEq",
+    doc = "One GoQuorum node, run so that its security checklist holds",
+    selectable = ".spec.network",
+    cel
+)]
+#[kube(
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.client.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "Host", type_ = "string", priority = 1, json_path = ".status.hosts.client"),
+    printcolumn(name = "Enode", type_ = "string", priority = 1, json_path = ".status.enode"),
+    printcolumn(
+        name = "Cert-Expiry",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.certificateExpiry"
+    )
+)]
+#[kube(validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 40")
+    .message("metadata.name must begin with a lower-case letter, hold only lower-case letters, digits and '-', and have at most 40 characters: names of pods and Services are made from it"))]
+#[x_kube(
+    validation = Rule::new("self.network == oldSelf.network")
+        .message("network is fixed for a node's life: make a new QuorumNode for another network")
+        .field_path(".network"),
+    validation = Rule::new("self.genesis == oldSelf.genesis")
+        .message("genesis is fixed for a node's life: make a new QuorumNode for another chain")
+        .field_path(".genesis"),
+    validation = Rule::new("self.consensus.type == oldSelf.consensus.type")
+        .message("consensus.type is fixed for a node's life; a chain moves from IBFT to QBFT by a transition in its genesis")
+        .field_path(".consensus"),
+    validation = Rule::new("has(self.nodeKey) == has(oldSelf.nodeKey) && (!has(self.nodeKey) || self.nodeKey == oldSelf.nodeKey)")
+        .message("nodeKey is the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
+    validation = Rule::new("self.client.storage == oldSelf.client.storage")
+        .message("client.storage cannot be changed: a volume claim keeps the size and class it was made with"),
+    validation = Rule::new("!(oldSelf.profile == 'Production' && self.profile == 'Development')")
+        .message("profile cannot be lowered from Production to Development: make a new QuorumNode for development")
+        .field_path(".profile"),
+    validation = Rule::new("self.profile == 'Development' || self.client.image.contains('@sha256:')")
+        .message("client.image must be pinned by digest (name@sha256:…) unless profile is Development")
+        .field_path(".client.image"),
+    validation = Rule::new("self.profile == 'Development' || !has(self.transactionManager) || self.transactionManager.image.contains('@sha256:')")
+        .message("transactionManager.image must be pinned by digest (name@sha256:…) unless profile is Development"),
+    validation = Rule::new("self.profile == 'Development' || !has(self.transactionManager) || !has(self.transactionManager.database.managed) || self.transactionManager.database.managed.image.contains('@sha256:')")
+        .message("transactionManager.database.managed.image must be pinned by digest (name@sha256:…) unless profile is Development"),
+    validation = Rule::new("self.consensus.operators == 'ThirdParty' || ((!has(self.tls) || !has(self.tls.trust) || size(self.tls.trust) == 0) && (!has(self.transactionManager) || !has(self.transactionManager.peers) || size(self.transactionManager.peers) == 0))")
+        .message("tls.trust and transactionManager.peers name other organisations: set consensus.operators to ThirdParty, or leave them out")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct QuorumNodeSpec {
+    /// Network this node belongs to. Nodes of one namespace with the same value form one network: they
+    /// become each other's peers. A lower-case DNS label of at most 40 characters. Immutable.
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub network: String,
+
+    /// How strict the node is. `Production` (default) and `Consortium` demand images pinned by digest;
+    /// `Development` accepts tags. Cannot be lowered from Production to Development.
+    #[serde(default)]
+    pub profile: Profile,
+
+    /// What the node does on the chain: `Member` (default) follows it, `Validator` also seals blocks with
+    /// its node key (`--mine`). A change takes effect at the next start of the client.
+    #[serde(default)]
+    pub role: Role,
+
+    /// The GoQuorum client: image, version, storage, resources.
+    pub client: Client,
+
+    /// The consensus of the network, which must be the one its genesis names.
+    pub consensus: Consensus,
+
+    /// The chain's genesis block. Immutable.
+    pub genesis: Genesis,
+
+    /// An existing node key to adopt. Left out, a key is made once, kept in the Secret `qn-NAME-nodekey`
+    /// and never written again. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_key: Option<NodeKey>,
+
+    /// Peers outside this namespace's network, and where this node is found by them. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub peering: Peering,
+
+    /// What the client must show before it counts as ready. Default: no peer needed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub readiness: Readiness,
+
+    /// Private transactions: a Tessera transaction manager and its database, on hosts of their own.
+    /// Default: none, the client runs without private transactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_manager: Option<TransactionManager>,
+
+    /// Lifetime of the certificates, and which foreign authorities are trusted. Default: 90 days, none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: Tls,
+
+    /// Who may scrape the client's metrics. Default: nobody.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub metrics: Metrics,
+
+    /// What becomes of keys and data when the node is deleted. Default: both are retained.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deletion_policy: DeletionPolicy,
+
+    /// Leaves every object as it is, drift included, while it is true; certificates are still renewed.
+    /// Default false.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: bool,
+
+    /// Which hosts may run the node's pods. Default: any schedulable host; client, transaction manager
+    /// and database never share one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub placement: Placement,
+}
+
+/// True for a value that need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What becomes of what cannot be made again. Read when the node is deleted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionPolicy {
+    /// The node key and the node's own authority, where the operator made them: `Retain` (default) or
+    /// `Delete`. A key that was adopted is never deleted.
+    #[serde(default)]
+    pub keys: Fate,
+    /// The volume claims of client and database: `Retain` (default) or `Delete`.
+    #[serde(default)]
+    pub data: Fate,
+}
+
+/// What becomes of an object.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Fate {
+    /// It stays.
+    #[default]
+    Retain,
+    /// It is deleted for good.
+    Delete,
+}
+
+/// How strict a node is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Profile {
+    /// Images pinned by digest.
+    #[default]
+    Production,
+    /// As Production, for a network whose nodes belong to several parties.
+    Consortium,
+    /// Tags accepted: for a laptop.
+    Development,
+}
+
+/// What a node does on the chain.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Role {
+    /// Follows the chain.
+    #[default]
+    Member,
+    /// Seals blocks.
+    Validator,
+}
+
+impl Role {
+    /// As it stands in labels and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "Member",
+            Self::Validator => "Validator",
+        }
+    }
+}
+
+/// The GoQuorum client.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    /// Image of GoQuorum, with `geth` on its path. Must be pinned by digest unless profile is Development.
+    /// A change takes effect when the pod is next replaced.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
+    pub image: String,
+
+    /// GoQuorum version inside the image, such as `24.4.1`. Shown in status and labels.
+    #[schemars(length(max = 32), regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
+    pub version: String,
+
+    /// Volume for the chain data. Default: 20Gi of the cluster's default storage class. Immutable.
+    #[serde(default = "client_storage")]
+    pub storage: Storage,
+
+    /// CPU and memory of the client's container. Default: 500m CPU requested, 2Gi memory.
+    #[serde(default = "client_resources")]
+    pub resources: Resources,
+
+    /// Settings of the client that may be tuned. Default: see each.
+    #[serde(default)]
+    pub tunables: Tunables,
+}
+
+fn client_storage() -> Storage {
+    Storage { size: "20Gi".into(), class_name: None }
+}
+
+fn client_resources() -> Resources {
+    Resources { cpu: "500m".into(), memory: "2Gi".into() }
+}
+
+/// Settings of the client that may be tuned: a closed list, since there are no extra arguments.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunables {
+    /// Cache in MiB (`--cache`), 128 to 65536, default 512. At most half of the client's memory, since
+    /// geth keeps about twice its cache resident. Takes effect at the next start.
+    #[serde(default = "default_cache")]
+    #[schemars(range(min = 128, max = 65536))]
+    pub cache_mib: i32,
+
+    /// Peers at most (`--maxpeers`), 1 to 1000, default 50. Two thirds of them may be inbound. Takes
+    /// effect at the next start.
+    #[serde(default = "default_max_peers")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_peers: i32,
+
+    /// Which states are kept (`--gcmode`): `Full` (default) recent ones, `Archive` all. Takes effect at
+    /// the next start; an archive cannot be made of states already dropped.
+    #[serde(default)]
+    pub gc_mode: GcMode,
+
+    /// Log level (`--verbosity`), 0 silent to 3 info, default 3. Higher levels are refused: they log
+    /// configuration, and make CVE-2022-29177 reachable. Takes effect at the next start.
+    #[serde(default = "default_verbosity")]
+    #[schemars(range(min = 0, max = 3))]
+    pub verbosity: i32,
+}
+
+fn default_cache() -> i32 {
+    512
+}
+fn default_max_peers() -> i32 {
+    50
+}
+fn default_verbosity() -> i32 {
+    3
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Self {
+            cache_mib: default_cache(),
+            max_peers: default_max_peers(),
+            gc_mode: GcMode::default(),
+            verbosity: default_verbosity(),
+        }
+    }
+}
+
+/// Which states the client keeps.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum GcMode {
+    /// Recent states.
+    #[default]
+    Full,
+    /// All states.
+    Archive,
+}
+
+/// The consensus of a network.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Consensus {
+    /// Engine of the network, `QBFT` or `IBFT`; the genesis must name the same. Immutable.
+    #[serde(rename = "type")]
+    pub engine: Engine,
+
+    /// How many validators the network has in all, 1 to 1000, where some of them live elsewhere: so many may
+    /// be away at once as the consensus can lose. Default: as many as this namespace has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub validators: Option<i32>,
+
+    /// Who runs the network's nodes: `ThirdParty` when other organisations run some of them,
+    /// `SingleOperator` when nobody else does: `tls.trust` and `transactionManager.peers`, which name
+    /// other organisations, are then refused.
+    pub operators: Operators,
+}
+
+/// Byzantine fault tolerant engines of GoQuorum.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Engine {
+    /// The recommended engine.
+    #[serde(rename = "QBFT")]
+    Qbft,
+    /// Its predecessor.
+    #[serde(rename = "IBFT")]
+    Ibft,
+}
+
+/// Who runs a network's nodes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum Operators {
+    /// Several organisations.
+    ThirdParty,
+    /// One organisation.
+    SingleOperator,
+}
+
+/// Where the genesis block is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Genesis {
+    /// ConfigMap of this namespace that holds the genesis as JSON.
+    pub config_map_ref: ConfigMapKey,
+
+    /// Network id (`--networkid`), 1 to 2147483647. Default: the genesis' chain id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub network_id: Option<i64>,
+
+    /// SHA-256 of the genesis' bytes, 64 lower-case hex characters. Default: that of the first genesis
+    /// seen, kept in status. A genesis with another hash stalls the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
+    pub sha256: Option<String>,
+}
+
+/// An existing node key.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeKey {
+    /// Secret of this namespace whose key holds the secp256k1 private key as 64 hex characters. It is
+    /// mounted and never written.
+    pub secret_ref: SecretKey,
+}

@@ -1,0 +1,288 @@
+//! Pieces that several fields share: references, storage, resources, sources of connections.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One key of a ConfigMap of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKey {
+    /// Name of the ConfigMap, in the node's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key inside the ConfigMap.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// One key of a Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// Name of the Secret, in the node's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key inside the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// A Secret of the same namespace, as a whole.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretName {
+    /// Name of the Secret, in the node's namespace.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// A volume claim.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Size of the claim as a Kubernetes quantity, such as `20Gi`.
+    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$"))]
+    pub size: String,
+    /// Storage class. Default: the cluster's default class. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class_name: Option<String>,
+}
+
+/// CPU and memory of one container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// CPU requested, as a Kubernetes quantity such as `500m` or `2`. No limit is set on CPU.
+    #[schemars(length(max = 16), regex(pattern = r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2})$"))]
+    pub cpu: String,
+    /// Memory requested and limit in one, such as `2Gi`: memory that is not there must not be promised.
+    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi)$"))]
+    pub memory: String,
+}
+
+impl Resources {
+    /// Memory in MiB. The schema has admitted the form; anything else counts as none.
+    #[must_use]
+    pub fn memory_mib(&self) -> u64 {
+        let number = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+        match (self.memory.strip_suffix("Gi"), self.memory.strip_suffix("Mi")) {
+            (Some(gib), _) => number(gib) * 1024,
+            (_, Some(mib)) => number(mib),
+            _ => 0,
+        }
+    }
+}
+
+/// Where connections may come from: pods of a namespace, or a range of addresses.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.__namespace__) != has(self.cidr)")
+        .message("give either namespace (with podLabels) or cidr"),
+    validation = Rule::new("has(self.__namespace__) == has(self.podLabels)")
+        .message("namespace and podLabels go together: name the pods, a whole namespace is too wide"),
+    validation = Rule::new("!has(self.podLabels) || size(self.podLabels) > 0")
+        .message("podLabels must not be empty: that would admit every pod of the namespace")
+)]
+pub struct Source {
+    /// Namespace the pods are in, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+    /// Labels that a pod must all have, 1 to 16 of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub pod_labels: Option<BTreeMap<String, String>>,
+    /// Range of addresses, no wider than /24 (IPv4) or /64 (IPv6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 43), regex(pattern = NARROW_CIDR))]
+    pub cidr: Option<String>,
+}
+
+/// No wider than /24 or /64. Whether it is an address at all is checked when it is used.
+pub(super) const NARROW_CIDR: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/(2[4-9]|3[0-2])|[0-9a-fA-F:]{2,39}/(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-8]))$";
+
+/// `enode://KEY@ADDRESS:PORT`; names are refused, since the client resolves one once and drops it if that fails.
+const ENODE: &str =
+    r"^enode://[0-9a-f]{128}@([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]{2,39}\]):[0-9]{1,5}(\?discport=0)?$";
+
+/// Peers outside this namespace's network.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Peering {
+    /// Outside nodes to dial and to admit, as enode URLs with an address (not a name), at most 128. New
+    /// ones are admitted at once and dialled from the client's next start on. Default: none.
+    #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 256), regex(pattern = ENODE)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub dialled: Vec<String>,
+
+    /// Outside nodes to admit without dialling them, as enode URLs, at most 128. Takes effect at their
+    /// next dial; only the key counts. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 256), regex(pattern = ENODE)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub permissioned: Vec<String>,
+
+    /// Where outside nodes' connections to the P2P port come from, at most 64. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub from: Vec<Source>,
+
+    /// Address under which outside nodes find this one. Default: the address of its Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Advertise>,
+}
+
+/// An address and port that lead to the node from outside.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Advertise {
+    /// IP address, not a name.
+    #[schemars(length(max = 39), regex(pattern = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39})$"))]
+    pub address: String,
+    /// TCP port, default 30303.
+    #[serde(default = "default_p2p_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+}
+
+fn default_p2p_port() -> i32 {
+    30303
+}
+
+/// What the client must show before it counts as ready.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Peers it must have, 0 to 1000, default 0. Takes effect when the pod is next replaced.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub min_peers: i32,
+}
+
+/// Certificates of the node.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.renewBefore) + duration(self.renewBefore) <= duration(self.duration)")
+        .message("renewBefore must be at most half of duration, or a certificate would be renewed as soon as it is made")
+        .field_path(".renewBefore")
+)]
+pub struct Tls {
+    /// Lifetime of a certificate in hours, such as `2160h` (default, 90 days), 24h to 8760h.
+    #[serde(default = "default_duration")]
+    #[schemars(
+        length(max = 6),
+        regex(
+            pattern = r"^(2[4-9]|[3-9][0-9]|[1-9][0-9]{2}|[1-7][0-9]{3}|8[0-6][0-9]{2}|87[0-5][0-9]|8760)h$"
+        )
+    )]
+    pub duration: String,
+
+    /// How long before its end a certificate is renewed, in hours, default `720h` (30 days). At most half
+    /// of the lifetime.
+    #[serde(default = "default_renew_before")]
+    #[schemars(length(max = 6), regex(pattern = r"^[1-9][0-9]{0,3}h$"))]
+    pub renew_before: String,
+
+    /// Authorities of other organisations whose transaction managers may connect to this one's, at most
+    /// 16. Default: only this network's own authority.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub trust: Vec<Trust>,
+}
+
+fn default_duration() -> String {
+    "2160h".into()
+}
+fn default_renew_before() -> String {
+    "720h".into()
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { duration: default_duration(), renew_before: default_renew_before(), trust: Vec::new() }
+    }
+}
+
+/// A foreign authority.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Trust {
+    /// ConfigMap of this namespace that holds the authority's certificate as PEM.
+    pub config_map_ref: ConfigMapKey,
+}
+
+/// Who may read the client's metrics.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// Scrapers that may connect to port 9545, at most 16. Default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub scrapers: Vec<Scraper>,
+
+    /// Authority whose certificate a scraper must show: a ConfigMap of this namespace with its
+    /// certificate as PEM. Default: scrapers are admitted by the network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_authority: Option<ConfigMapKey>,
+}
+
+/// A scraper by name.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Scraper {
+    /// Name of the scraper, a lower-case DNS label of at most 20 characters; part of its policy's name.
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Where its connections come from.
+    pub from: Source,
+}
+
+/// Which hosts may run the node's pods.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// Labels a host must all have, at most 16. Default: any host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub node_selector: BTreeMap<String, String>,
+
+    /// Taints of hosts that the pods tolerate, at most 16. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Tolerated>,
+}
+
+/// A taint that is tolerated.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Tolerated {
+    /// Key of the taint.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+    /// Value of the taint. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub value: Option<String>,
+    /// Effect of the taint. Default: all effects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<TaintEffect>,
+}
+
+/// What a taint does to pods that do not tolerate it. Default: all effects.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum TaintEffect {
+    /// New pods stay away.
+    NoSchedule,
+    /// New pods stay away if they can.
+    PreferNoSchedule,
+    /// Pods are evicted.
+    NoExecute,
+}

@@ -1,0 +1,100 @@
+//! What the operator reports back.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is known about a node. Written only when it differs.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuorumNodeStatus {
+    /// Generation of the spec that this status speaks of; -1 before the first look.
+    #[serde(default)]
+    pub observed_generation: i64,
+
+    /// State of the node and of its parts. `Ready` is always there; `Reconciling` and `Stalled` only while
+    /// they are true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Who the node is. Once set it is never changed: another key under the same node stalls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStatus>,
+
+    /// The genesis that the node was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub genesis: Option<GenesisStatus>,
+
+    /// URL under which peers find the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enode: Option<String>,
+
+    /// Address of the P2P Service inside the cluster. It is asked for again if the Service is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<String>,
+
+    /// Public key of the transaction manager, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_manager_key: Option<String>,
+
+    /// Hosts that run the node's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Hosts>,
+
+    /// When the first of the node's certificates ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expiry: Option<Time>,
+
+    /// When each certificate ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["purpose".into()]))]
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// Who a node is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentityStatus {
+    /// Public key, 128 lower-case hex characters: the part of the enode URL before the `@`.
+    pub public_key: String,
+    /// Address that the key has on the chain: a validator's name in the genesis.
+    pub address: String,
+    /// Secret that holds the private key.
+    pub secret_name: String,
+}
+
+/// The genesis a node was made with.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GenesisStatus {
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+    /// Chain id.
+    pub chain_id: i64,
+}
+
+/// Hosts by role.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Hosts {
+    /// Host of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Host of the transaction manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_manager: Option<String>,
+    /// Host of the managed database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+}
+
+/// When a certificate ends.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// What the certificate is for; the Secret is `qn-NODE-tls-PURPOSE`.
+    pub purpose: String,
+    /// End of its validity.
+    pub not_after: Time,
+}

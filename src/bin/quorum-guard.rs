@@ -1,0 +1,70 @@
+//! The `quorum-guard` command.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quorum_operator::guard::{init, logs, metrics, probe, stop};
+use tracing::level_filters::LevelFilter;
+
+/// Runs beside a GoQuorum client and its transaction manager: prepares their directories, exposes metrics over
+/// TLS, and answers the kubelet.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// error, warn, info, debug, trace or off; lines are JSON, on stderr
+    #[arg(long, global = true, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
+    log_level: LevelFilter,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prepare a pod before its main process starts, without a shell
+    #[command(subcommand)]
+    Init(Init),
+    Metrics(Box<metrics::Args>),
+    Probe(Box<probe::Args>),
+}
+
+#[derive(Subcommand)]
+enum Init {
+    Client(Box<init::client::Args>),
+    Copy(init::copy::Args),
+    Database(init::database::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs::start(cli.log_level);
+    match run(cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(command) => {
+            let asked = stop::asked()?;
+            tokio::select! {
+                result = prepare(command) => result,
+                () = asked => Err(anyhow::anyhow!("asked to end before it was done; run it again")),
+            }
+        }
+        Command::Metrics(args) => metrics::run(*args).await,
+        Command::Probe(args) => probe::run(*args).await,
+    }
+}
+
+async fn prepare(command: Init) -> anyhow::Result<()> {
+    match command {
+        Init::Client(args) => init::client::run(*args).await,
+        Init::Copy(args) => init::copy::run(&args),
+        Init::Database(args) => init::database::run(&args, &init::database::Programs::default()).await,
+    }
+}

@@ -1,0 +1,368 @@
+//! Watch caches of one scope (a namespace, or all), and what their events wake.
+
+use std::{collections::HashMap, hash::Hash, pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _, future, stream};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Node, Pod, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::ObjectMeta,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt as _,
+        reflector::{self, ObjectRef, Store, store::Writer},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+
+use super::write::Kind;
+use crate::{api::QuorumNode, node::names};
+
+/// A node as it arrives: one that cannot be decoded must not stop the watch for everybody else.
+pub type Guarded = DeserializeGuard<QuorumNode>;
+
+/// Objects of one kind of which only metadata is kept.
+pub type Metadata<K> = Store<PartialObjectMeta<K>>;
+
+/// What is watched: one namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One namespace.
+    Namespace(String),
+    /// All namespaces.
+    All,
+}
+
+impl Scope {
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        match self {
+            Self::Namespace(namespace) => Api::namespaced(client.clone(), namespace),
+            Self::All => Api::all(client.clone()),
+        }
+    }
+}
+
+/// Everything a pass reads, kept by watches.
+#[derive(Clone)]
+pub struct Caches {
+    /// Our own kind.
+    pub nodes: Store<Guarded>,
+    /// Workloads, trimmed.
+    pub workloads: Store<StatefulSet>,
+    /// Pods of nodes, trimmed.
+    pub pods: Store<Pod>,
+    /// Services, trimmed.
+    pub services: Store<Service>,
+    /// Metadata of Secrets.
+    pub secrets: Metadata<Secret>,
+    /// Metadata of ConfigMaps.
+    pub config_maps: Metadata<ConfigMap>,
+    /// Metadata of network policies.
+    pub policies: Metadata<NetworkPolicy>,
+    /// Metadata of disruption budgets.
+    pub budgets: Metadata<PodDisruptionBudget>,
+    /// Metadata of accounts.
+    pub accounts: Metadata<ServiceAccount>,
+    /// Hosts, trimmed.
+    pub hosts: Store<Node>,
+}
+
+/// Something happened to an object.
+#[derive(Clone, Debug)]
+pub enum Woken {
+    /// A node's own object: its spec, annotations or finalizers.
+    Node(ObjectRef<Guarded>),
+    /// Something that every node of a network looks at: a sibling's key or address, or what they share.
+    Network {
+        /// Where the network is.
+        namespace: String,
+        /// Its name.
+        network: String,
+    },
+    /// An object that carries a node's label.
+    Child {
+        /// Where it is.
+        namespace: String,
+        /// The node it belongs to.
+        node: String,
+    },
+    /// A Secret or ConfigMap that a spec may name.
+    Reference {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A host.
+    Host,
+}
+
+/// Events of all watches, as they come.
+pub type Events = Pin<Box<dyn Stream<Item = Result<Woken, watcher::Error>> + Send>>;
+
+impl Caches {
+    /// Starts the watches of a scope. The caches fill as `Events` is polled.
+    #[must_use]
+    pub fn watch(client: &Client, scope: &Scope) -> (Self, Events) {
+        let (nodes, node_events) = nodes(client, scope);
+        let (workloads, on_workloads) = typed(scope.api::<StatefulSet>(client), everything(), trim_workload);
+        let (pods, on_pods) = typed(scope.api::<Pod>(client), everything().labels(names::NODE), trim_pod);
+        let (services, on_services) = typed(scope.api::<Service>(client), everything(), trim_service);
+        let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client));
+        let (config_maps, on_config_maps) = metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client));
+        let (policies, on_policies) = metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client));
+        let (budgets, on_budgets) = metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client));
+        let (accounts, on_accounts) = metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client));
+        let (hosts, on_hosts) = hosts(client);
+        let events = stream::select_all([
+            node_events,
+            on_workloads,
+            on_pods,
+            on_services,
+            on_secrets,
+            on_config_maps,
+            on_policies,
+            on_budgets,
+            on_accounts,
+            on_hosts,
+        ]);
+        let caches = Self {
+            nodes,
+            workloads,
+            pods,
+            services,
+            secrets,
+            config_maps,
+            policies,
+            budgets,
+            accounts,
+            hosts,
+        };
+        (caches, Box::pin(events))
+    }
+
+    /// Waits until every watch has delivered its first list.
+    pub async fn filled(&self) {
+        // a writer that is gone ends the process elsewhere
+        let _ = future::join_all([
+            Box::pin(self.nodes.wait_until_ready()) as Pin<Box<dyn Future<Output = _> + Send>>,
+            Box::pin(self.workloads.wait_until_ready()),
+            Box::pin(self.pods.wait_until_ready()),
+            Box::pin(self.services.wait_until_ready()),
+            Box::pin(self.secrets.wait_until_ready()),
+            Box::pin(self.config_maps.wait_until_ready()),
+            Box::pin(self.policies.wait_until_ready()),
+            Box::pin(self.budgets.wait_until_ready()),
+            Box::pin(self.accounts.wait_until_ready()),
+            Box::pin(self.hosts.wait_until_ready()),
+        ])
+        .await;
+    }
+}
+
+/// Metadata of one object of a store.
+#[must_use]
+pub fn find<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<ObjectMeta>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.get(&ObjectRef::new(name).within(namespace)).map(|object| object.meta().clone())
+}
+
+fn everything() -> watcher::Config {
+    watcher::Config::default().streaming_lists().timeout(WATCH.as_secs() as u32)
+}
+
+fn backoff() -> watcher::DefaultBackoff {
+    watcher::DefaultBackoff::default()
+}
+
+/// Only our own entry is evidence of drift; the others are most of an object's size.
+fn keep_our_fields(meta: &mut ObjectMeta) {
+    if let Some(entries) = &mut meta.managed_fields {
+        entries.retain(|entry| entry.manager.as_deref() == Some(names::MANAGER));
+    }
+}
+
+type Kept<K> = (Store<K>, stream::BoxStream<'static, Result<Woken, watcher::Error>>);
+
+fn typed<K: Kind + Send + Sync>(api: Api<K>, config: watcher::Config, trim: fn(&mut K)) -> Kept<K> {
+    let (reader, writer) = reflector::store();
+    (
+        reader,
+        reflected(api, config, writer, move |object| {
+            keep_our_fields(object.meta_mut());
+            trim(object);
+        }),
+    )
+}
+
+fn metadata<K>(api: Api<PartialObjectMeta<K>>) -> Kept<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+{
+    let (reader, writer) = reflector::store();
+    (reader, reflected(api, everything(), writer, |object| keep_our_fields(object.meta_mut())))
+}
+
+fn reflected<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    writer: Writer<K>,
+    trim: impl Fn(&mut K) + Send + 'static,
+) -> stream::BoxStream<'static, Result<Woken, watcher::Error>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    watcher(api, config)
+        .backoff(backoff())
+        .modify(move |object| trim(object))
+        .reflect(writer)
+        .touched_objects()
+        .map(|touched| touched.map(|object| woken_by(object.meta())))
+        .boxed()
+}
+
+/// Whom an object concerns, from its labels.
+fn woken_by(meta: &ObjectMeta) -> Woken {
+    let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
+    let namespace = meta.namespace.clone().unwrap_or_default();
+    match (label(names::NODE), label(names::NETWORK), label(names::MANAGED_BY).as_deref()) {
+        (Some(node), _, Some(names::MANAGER)) => Woken::Child { namespace, node },
+        (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network },
+        _ => Woken::Reference { namespace, name: meta.name.clone().unwrap_or_default() },
+    }
+}
+
+fn nodes(client: &Client, scope: &Scope) -> Kept<Guarded> {
+    let (reader, writer) = reflector::store();
+    let mut seen: HashMap<ObjectRef<Guarded>, (u64, u64)> = HashMap::new();
+    let events = watcher(scope.api::<Guarded>(client), everything())
+        .backoff(backoff())
+        .modify(|node| node.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .touched_objects()
+        .map(move |touched| match touched {
+            Ok(node) => stream::iter(changes(&mut seen, &node)).map(Ok).left_stream(),
+            Err(error) => stream::once(future::ready(Err(error))).right_stream(),
+        })
+        .flatten()
+        .boxed();
+    (reader, events)
+}
+
+/// A node wakes itself when what people write changes, and its siblings when what they read of it does.
+/// Its own status writes wake nobody else, and not itself.
+fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -> Vec<Woken> {
+    let reference = ObjectRef::from_obj(node);
+    let meta = node.meta();
+    let own = hashed(&(meta.generation, &meta.annotations, &meta.finalizers, &meta.uid, node.0.is_ok()));
+    let Ok(valid) = &node.0 else { return vec![Woken::Node(reference)] };
+    let status = valid.status.as_ref();
+    let shown = hashed(&(
+        meta.generation,
+        &meta.uid,
+        meta.deletion_timestamp.is_some(),
+        status.and_then(|status| status.identity.as_ref()).map(|identity| &identity.public_key),
+        status.and_then(|status| status.peer_address.as_ref()),
+    ));
+    let before = seen.insert(reference.clone(), (own, shown));
+    let mut woken = Vec::new();
+    // an event that changes neither is our own status write, or a deletion: the latter must be heard
+    let unchanged = before == Some((own, shown));
+    if before.is_none_or(|(before, _)| before != own) || (unchanged && meta.deletion_timestamp.is_some()) {
+        woken.push(Woken::Node(reference));
+    }
+    if before.is_none_or(|(_, before)| before != shown) {
+        woken.push(Woken::Network {
+            namespace: valid.namespace().unwrap_or_default(),
+            network: valid.spec.network.clone(),
+        });
+    }
+    woken
+}
+
+fn hosts(client: &Client) -> Kept<Node> {
+    let (reader, writer) = reflector::store();
+    let mut seen = HashMap::new();
+    let events = watcher(Api::<Node>::all(client.clone()), everything())
+        .backoff(backoff())
+        .modify(trim_host)
+        .reflect(writer)
+        .touched_objects()
+        // a kubelet reports every few minutes, mostly nothing new
+        .filter_map(move |touched| {
+            future::ready(match touched {
+                Ok(host) => {
+                    let facts = hashed(&serde_json::to_string(&host).unwrap_or_default());
+                    (seen.insert(host.name_any(), facts) != Some(facts)).then_some(Ok(Woken::Host))
+                }
+                Err(error) => Some(Err(error)),
+            })
+        })
+        .boxed();
+    (reader, events)
+}
+
+fn hashed(value: &impl Hash) -> u64 {
+    use std::hash::{DefaultHasher, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn trim_workload(workload: &mut StatefulSet) {
+    workload.spec = None;
+    if let Some(status) = &mut workload.status {
+        status.conditions = None;
+    }
+}
+
+fn trim_service(service: &mut Service) {
+    service.status = None;
+    if let Some(spec) = &mut service.spec {
+        let cluster_ip = spec.cluster_ip.take();
+        *spec = k8s_openapi::api::core::v1::ServiceSpec { cluster_ip, ..Default::default() };
+    }
+}
+
+fn trim_pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        let node_name = spec.node_name.take();
+        *spec = k8s_openapi::api::core::v1::PodSpec { node_name, ..Default::default() };
+    }
+}
+
+fn trim_host(host: &mut Node) {
+    host.metadata.managed_fields = None;
+    host.metadata.annotations = None;
+    host.metadata.resource_version = None;
+    if let Some(status) = &mut host.status {
+        let node_info = status.node_info.take();
+        let ready =
+            status.conditions.take().into_iter().flatten().find(|condition| condition.type_ == "Ready");
+        let ready = ready.map(|mut condition| {
+            condition.last_heartbeat_time = None;
+            vec![condition]
+        });
+        *status =
+            k8s_openapi::api::core::v1::NodeStatus { node_info, conditions: ready, ..Default::default() };
+    }
+}
+
+/// How long a watch lasts before it is opened anew. One that the server forgot is noticed a few seconds later.
+const WATCH: Duration = Duration::from_secs(85);
+
+/// How long a burst of events may take to settle before a pass begins.
+pub const DEBOUNCE: Duration = Duration::from_millis(100);

@@ -1,0 +1,70 @@
+//! Drift, from the server's own bookkeeping: a field that someone else changed is no longer ours.
+
+use serde_json::Value;
+
+/// Whether every field of `object` is listed among the fields that belong to its writer, in the form of
+/// `managedFields[].fieldsV1`. Which lists are keyed and which are whole follows from the entry itself.
+#[must_use]
+pub fn covers(fields: &Value, object: &Value) -> bool {
+    let metadata = fields.get("f:metadata").unwrap_or(&Value::Null);
+    // an object's identity is nobody's field; deeper down a `name` is a field like any other
+    members(object).all(|(name, value)| match name.as_str() {
+        "apiVersion" | "kind" => true,
+        "metadata" => members(value)
+            .filter(|(name, _)| !matches!(name.as_str(), "name" | "namespace"))
+            .all(|(name, value)| covers_member(metadata, name, value)),
+        _ => covers_member(fields, name, value),
+    })
+}
+
+fn members(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object.as_object().into_iter().flatten()
+}
+
+fn covers_member(fields: &Value, name: &str, value: &Value) -> bool {
+    // nothing to own in an empty value
+    let Some(owned) = fields.get(format!("f:{name}")) else { return is_empty(value) };
+    match value {
+        Value::Object(_) => is_whole(owned) || covers_members(owned, value),
+        Value::Array(items) => is_whole(owned) || items.iter().all(|item| covers_item(owned, item)),
+        _ => true,
+    }
+}
+
+fn covers_members(fields: &Value, object: &Value) -> bool {
+    members(object).all(|(name, value)| covers_member(fields, name, value))
+}
+
+/// A value whose parts have no owners of their own.
+fn is_whole(owned: &Value) -> bool {
+    owned.as_object().is_none_or(serde_json::Map::is_empty)
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// An item of a keyed list, or of a set.
+fn covers_item(owned: &Value, item: &Value) -> bool {
+    let Some(entries) = owned.as_object() else { return true };
+    entries.iter().any(|(entry, inner)| {
+        if let Some(key) = entry.strip_prefix("k:") {
+            let Ok(Value::Object(key)) = serde_json::from_str(key) else { return false };
+            // a key that the item leaves out has been filled in by the server
+            let same = key.iter().all(|(name, value)| item.get(name).is_none_or(|own| own == value));
+            same && (is_whole(inner) || covers_members(inner, item))
+        } else if let Some(value) = entry.strip_prefix("v:") {
+            serde_json::from_str::<Value>(value).is_ok_and(|value| value == *item)
+        } else {
+            false
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! The cluster, as the operator reads and writes it.
+
+pub mod caches;
+pub mod facts;
+pub mod fence;
+pub mod fields;
+pub mod pressure;
+pub mod write;
+
+pub use caches::Caches;
+pub use facts::Facts;
+pub use fence::Fence;
+pub use pressure::Pressure;
+pub use write::Writer;

@@ -1,0 +1,292 @@
+//! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
+
+use std::fmt::Debug;
+
+use anyhow::Context as _;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Pod, Secret},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, EvictParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Fence, fence::REQUEST, fields};
+use crate::{
+    api::{QuorumNode, QuorumNodeStatus},
+    node::{
+        fault::{Fault, Reason},
+        names,
+    },
+};
+
+/// A kind of object that lives in a namespace.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+{
+}
+
+/// What a write came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was right already: no request.
+    Unchanged,
+    /// It was written.
+    Written,
+    /// It belongs to someone else and was left alone.
+    Refused(Fault),
+}
+
+/// Writes to one cluster.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    fence: Fence,
+}
+
+impl Writer {
+    /// A writer through `client`, for as long as `fence` allows.
+    #[must_use]
+    pub fn new(client: Client, fence: Fence) -> Self {
+        Self { client, fence }
+    }
+
+    /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
+    async fn send<T>(&self, write: impl Future<Output = kube::Result<T>>) -> anyhow::Result<kube::Result<T>> {
+        self.fence.check()?;
+        timely(write).await
+    }
+
+    /// Applies `desired`, unless the object that lives under its name is the same already.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn ensure<K: Kind>(&self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<Outcome> {
+        self.ensure_with(live, desired, async { Ok(desired.clone()) }).await
+    }
+
+    /// As [`Self::ensure`], where what is sent differs from `desired` by something that is fetched only
+    /// when it is sent.
+    ///
+    /// # Errors
+    /// Where the server refuses, or `filled` fails.
+    pub async fn ensure_with<K: Kind>(
+        &self,
+        live: Option<&ObjectMeta>,
+        desired: &K,
+        filled: impl Future<Output = anyhow::Result<K>>,
+    ) -> anyhow::Result<Outcome> {
+        let (body, digest) = stamped(desired)?;
+        let name = desired.name_any();
+        if let Some(live) = live {
+            if let Some(fault) = foreign::<K>(live, desired) {
+                return Ok(Outcome::Refused(fault));
+            }
+            if is_current(live, &digest, &body) {
+                return Ok(Outcome::Unchanged);
+            }
+        }
+        let mut filled = serde_json::to_value(filled.await?).context("rendered object")?;
+        filled["apiVersion"] = body["apiVersion"].clone();
+        filled["kind"] = body["kind"].clone();
+        filled["metadata"] = body["metadata"].clone();
+        self.apply::<K>(&desired.namespace().unwrap_or_default(), &name, &filled).await?;
+        tracing::info!(kind = %K::kind(&()), namespace = desired.namespace(), name, "applied");
+        Ok(Outcome::Written)
+    }
+
+    async fn apply<K: Kind>(&self, namespace: &str, name: &str, body: &Value) -> anyhow::Result<()> {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        let (parameters, patch) = (PatchParams::apply(names::MANAGER).force(), Patch::Apply(body));
+        let written = self.send(api.patch_metadata(name, &parameters, &patch)).await?;
+        written.with_context(|| format!("{} {name}", K::kind(&())))?;
+        Ok(())
+    }
+
+    /// Creates a Secret that is never written again. If someone was first, theirs stands.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than that it exists.
+    pub async fn create_once(&self, secret: &Secret) -> anyhow::Result<()> {
+        let api = Api::<Secret>::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
+        let parameters = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
+        match self.send(api.create(&parameters, secret)).await? {
+            Ok(_) => {
+                tracing::info!(namespace = secret.namespace(), name = secret.name_any(), "secret created");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("Secret {}", secret.name_any())),
+        }
+    }
+
+    /// Deletes an object that is ours and no longer wanted, exactly as it was seen.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than that it is gone or has changed.
+    pub async fn delete<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
+        let name = seen.name.clone().unwrap_or_default();
+        let api = Api::<K>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: seen.uid.clone(),
+                resource_version: seen.resource_version.clone(),
+            }),
+            ..DeleteParams::background()
+        };
+        match self.send(api.delete(&name, &parameters)).await? {
+            Ok(_) => tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "deleted"),
+            // gone, or not what was decided about: the next pass looks again
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => return Err(error).with_context(|| format!("{} {name}", K::kind(&()))),
+        }
+        Ok(())
+    }
+
+    /// Asks for the end of this very pod, as far as disruption budgets allow. Whether it was granted.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than a budget, or that the pod is gone or another one.
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<bool> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let exactly = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let options = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
+        let parameters = EvictParams { delete_options: Some(options), ..EvictParams::default() };
+        match self.send(api.evict(name, &parameters)).await? {
+            Ok(_) => {
+                tracing::info!(namespace, name, "pod evicted for a newer revision");
+                Ok(true)
+            }
+            Err(kube::Error::Api(status))
+                if status.code == 429 || status.is_not_found() || status.is_conflict() =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error).with_context(|| format!("eviction of Pod {name}")),
+        }
+    }
+
+    /// Puts our finalizer on a node.
+    ///
+    /// # Errors
+    /// Where the server refuses, or the node is not as it was seen.
+    pub async fn hold(&self, node: &QuorumNode) -> anyhow::Result<()> {
+        let listed = node.metadata.finalizers.iter().flatten().map(String::as_str);
+        self.finalizers::<QuorumNode>(&node.metadata, listed.chain([names::CLEANUP]).collect()).await
+    }
+
+    /// Takes our finalizer off an object. One that is gone, or has changed, is left to the next pass.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason.
+    pub async fn release<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
+        let listed = seen.finalizers.iter().flatten().map(String::as_str);
+        self.finalizers::<K>(seen, listed.filter(|listed| *listed != names::CLEANUP).collect()).await
+    }
+
+    async fn finalizers<K: Kind>(&self, seen: &ObjectMeta, listed: Vec<&str>) -> anyhow::Result<()> {
+        let name = seen.name.clone().unwrap_or_default();
+        let api = Api::<K>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
+        let patch = json!({"metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version, "finalizers": listed,
+        }});
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("finalizers of {} {name}", K::kind(&()))),
+        }
+    }
+
+    /// Writes the status, as a whole.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn status(&self, node: &QuorumNode, status: &QuorumNodeStatus) -> anyhow::Result<()> {
+        let name = node.name_any();
+        let body = json!({
+            "apiVersion": QuorumNode::api_version(&()),
+            "kind": QuorumNode::kind(&()),
+            "status": status,
+        });
+        let namespace = node.namespace().unwrap_or_default();
+        let api = Api::<QuorumNode>::namespaced(self.client.clone(), &namespace);
+        let (parameters, patch) = (PatchParams::apply(names::MANAGER).force(), Patch::Apply(&body));
+        let written = self.send(api.patch_status(&name, &parameters, &patch)).await?;
+        written.with_context(|| format!("status of QuorumNode {name}"))?;
+        Ok(())
+    }
+}
+
+/// A request that ends in time, or is given up.
+///
+/// # Errors
+/// Where there is no answer in time.
+pub async fn timely<T>(request: impl Future<Output = T>) -> anyhow::Result<T> {
+    let answered = tokio::time::timeout(REQUEST, request).await;
+    answered.with_context(|| format!("the API server did not answer for {} s", REQUEST.as_secs()))
+}
+
+/// The object as it is sent, with the digest of what was rendered.
+fn stamped<K: Kind>(desired: &K) -> anyhow::Result<(Value, String)> {
+    let mut body = serde_json::to_value(desired).context("rendered object")?;
+    let digest: String =
+        Sha256::digest(body.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    body["apiVersion"] = json!(K::api_version(&()));
+    body["kind"] = json!(K::kind(&()));
+    body["metadata"]["annotations"][names::DIGEST] = json!(digest);
+    Ok((body, digest))
+}
+
+/// Whether an object is there as it is wanted. Pure.
+///
+/// # Errors
+/// Never in practice: what is rendered is plain data.
+pub fn is_settled<K: Kind>(live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<bool> {
+    let (body, digest) = stamped(desired)?;
+    Ok(live.is_some_and(|live| is_current(live, &digest, &body)))
+}
+
+fn is_current(live: &ObjectMeta, digest: &str, body: &Value) -> bool {
+    let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
+    stamped.is_some_and(|stamped| stamped == digest)
+        && live.managed_fields.iter().flatten().any(|entry| {
+            entry.manager.as_deref() == Some(names::MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+                && entry.fields_v1.as_ref().is_some_and(|owned| fields::covers(&owned.0, body))
+        })
+}
+
+/// An object under our name that another one owns is never taken over.
+fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> {
+    let ours: Vec<_> = desired.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
+    let managed = live.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+    let controller = live.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let conflict = match controller {
+        Some(owner) => !ours.contains(&owner.uid.as_str()),
+        None => managed.map(String::as_str) != Some(names::MANAGER),
+    };
+    conflict.then(|| {
+        let holder = controller
+            .map_or_else(|| "nobody we know".to_owned(), |owner| format!("{} {}", owner.kind, owner.name));
+        Fault::new(
+            Reason::NameConflict,
+            "metadata.name",
+            format!("{} {}", K::kind(&()), desired.name_any()),
+            format!("an object of this name is there and belongs to {holder}: rename it or this node"),
+        )
+    })
+}

@@ -1,0 +1,154 @@
+//! One replica leads. Losing the lease ends the process: leadership is no lock, and a fresh start is the
+//! one state that is known to be right.
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::sync::watch;
+
+use super::lease::{DURATION, Move, RETRY, Record, Watched};
+use crate::{cluster::fence::REQUEST, serve::Metrics, settings::Settings};
+
+const NAME: &str = "quorum-operator";
+
+/// This replica's stand for the lead.
+pub(super) struct Stand {
+    api: Api<Lease>,
+    identity: String,
+    metrics: Arc<Metrics>,
+    /// The end of our lease, counted from before it was last asked for.
+    end: watch::Sender<Option<Instant>>,
+}
+
+impl Stand {
+    pub(super) fn new(
+        client: &Client,
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        end: watch::Sender<Option<Instant>>,
+    ) -> Self {
+        let api = Api::namespaced(client.clone(), &settings.namespace);
+        Self { api, identity: settings.identity.clone(), metrics, end }
+    }
+
+    /// Stands for the lead, and holds it, until it is lost.
+    ///
+    /// # Errors
+    /// Where a lead that was held is gone: always, in the end.
+    pub(super) async fn keep(&self) -> anyhow::Result<()> {
+        let mut watched = Watched::default();
+        loop {
+            let asked = Instant::now();
+            match tokio::time::timeout(REQUEST, self.step(&mut watched)).await {
+                Ok(Ok(true)) => self.hold(asked),
+                Ok(Ok(false)) if self.leads() => {
+                    self.lose();
+                    bail!("another replica leads now")
+                }
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(error = format!("{error:#}"), "lease"),
+                Err(_) => tracing::warn!("the API server does not answer about the lease"),
+            }
+            if self.end.borrow().is_some_and(|end| Instant::now() >= end) {
+                self.lose();
+                bail!("the lease could not be renewed for {} s", DURATION.as_secs())
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    fn hold(&self, asked: Instant) {
+        if !self.leads() {
+            tracing::info!(identity = self.identity, "leading");
+        }
+        self.metrics.leader.set(1);
+        self.end.send_replace(Some(asked + DURATION));
+    }
+
+    fn lose(&self) {
+        self.metrics.leader.set(0);
+        self.end.send_replace(None);
+    }
+
+    /// Looks, and writes where it may. Whether the lease is ours now.
+    async fn step(&self, watched: &mut Watched) -> anyhow::Result<bool> {
+        let found = self.api.get_opt(NAME).await.context("the lease cannot be read")?;
+        let now = watched.next(found.as_ref().map(record), &self.identity, Instant::now());
+        let parameters = PostParams::default();
+        let written = match now {
+            Move::Wait => return Ok(false),
+            Move::Create => self.api.create(&parameters, &self.lease(None, &self.identity)).await,
+            Move::Take(_) => {
+                self.api.replace(NAME, &parameters, &self.lease(found.as_ref(), &self.identity)).await
+            }
+        };
+        match written {
+            Ok(_) => Ok(true),
+            // a conflict too: another one was quicker, and what it wrote is seen in the next step
+            Err(error) => Err(error).context("the lease cannot be written"),
+        }
+    }
+
+    fn lease(&self, over: Option<&Lease>, holder: &str) -> Lease {
+        let before = over.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let changes_hands = before.holder_identity.as_deref() != Some(holder);
+        let now = MicroTime(Timestamp::now());
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(NAME.into()),
+                resource_version: over.and_then(|lease| lease.metadata.resource_version.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.into()),
+                lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+                acquire_time: if changes_hands { Some(now.clone()) } else { before.acquire_time },
+                lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(changes_hands)),
+                renew_time: Some(now),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// Gives the lease back, so that the next replica need not wait for its end.
+    pub(super) async fn release(&self) {
+        if !self.leads() {
+            return;
+        }
+        self.lose();
+        let given_back = async {
+            let found = self.api.get(NAME).await?;
+            if record(&found).holder == self.identity {
+                self.api.replace(NAME, &PostParams::default(), &self.lease(Some(&found), "")).await?;
+            }
+            Ok::<_, kube::Error>(())
+        };
+        match tokio::time::timeout(REQUEST, given_back).await {
+            Ok(Ok(())) => tracing::info!("lease given back"),
+            outcome => tracing::warn!(?outcome, "the lease was not given back; it ends by itself"),
+        }
+    }
+}
+
+fn record(lease: &Lease) -> Record {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Record {
+        holder: spec.holder_identity.unwrap_or_default(),
+        duration: seconds.map_or(DURATION, std::time::Duration::from_secs),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,327 @@
+//! What keeps the passes going: events in, one pass per node at a time, back-off where one fails.
+
+mod backoff;
+mod leader;
+mod lease;
+mod related;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use futures::{FutureExt as _, StreamExt as _, channel::mpsc};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Client, Resource as _, ResourceExt as _,
+    client::ClientBuilder,
+    runtime::{
+        Config as ControllerConfig,
+        controller::{self, Action},
+        events::{Event, EventType, Recorder, Reporter},
+        reflector::ObjectRef,
+    },
+};
+
+use crate::{
+    api::QuorumNode,
+    cluster::{
+        Caches, Facts, Fence, Pressure, Writer,
+        caches::{DEBOUNCE, Events, Guarded, Scope, Woken},
+        fence::REQUEST,
+    },
+    node::{self, Stage, Tools, ending, names, report, teardown},
+    serve::{self, Health, Metrics},
+    settings::{Settings, Surroundings},
+};
+use backoff::Backoff;
+use leader::Stand;
+
+/// A pass that takes longer is given up and tried again.
+const PASS_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a pass is made without any event: the net under everything that could be missed.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// The runtime asks for `std::error::Error`, which `anyhow::Error` is not.
+#[derive(Debug)]
+pub struct Failure(anyhow::Error);
+
+impl Failure {
+    fn stage(&self) -> &'static str {
+        match self.0.downcast_ref::<Stage>() {
+            Some(Stage::Observe) => "observe",
+            Some(Stage::Issue) => "issue",
+            Some(Stage::Apply) => "apply",
+            Some(Stage::Report) => "report",
+            None => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What every pass of one scope shares.
+struct Context {
+    client: Client,
+    caches: Caches,
+    facts: Facts,
+    writer: Writer,
+    surroundings: Surroundings,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    backoff: Backoff,
+    concurrency: u16,
+    clock: Clock,
+}
+
+/// What time it is.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Runs until told to stop, or until the lease is lost.
+///
+/// # Errors
+/// Where the cluster cannot be reached at start, a setting is wrong, or the lease is lost.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let surroundings = settings.surroundings()?;
+    let client = client().await?;
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(Health::default());
+    let server = tokio::spawn(serve::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&health)));
+    let stop = serve::stopped().shared();
+
+    wait_for_definition(&client, &health, stop.clone()).await;
+    let (end, fence) = Fence::new();
+    let stand = Stand::new(&client, &settings, Arc::clone(&metrics), end);
+    let scopes: Vec<Scope> = match settings.watch_namespaces.as_slice() {
+        [] => vec![Scope::All],
+        named => named.iter().cloned().map(Scope::Namespace).collect(),
+    };
+    let loops = scopes.iter().map(|scope| {
+        let (caches, events) = Caches::watch(&client, scope);
+        let context = Arc::new(Context {
+            client: client.clone(),
+            caches,
+            facts: Facts::default(),
+            writer: Writer::new(client.clone(), fence.clone()),
+            surroundings: surroundings.clone(),
+            recorder: Recorder::new(
+                client.clone(),
+                Reporter { controller: names::MANAGER.into(), instance: Some(settings.identity.clone()) },
+            ),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            backoff: Backoff::default(),
+            concurrency: settings.concurrency,
+            clock: Arc::new(Timestamp::now),
+        });
+        work(context, events, fence.clone(), stop.clone())
+    });
+    let loops = futures::future::join_all(loops);
+    let outcome = tokio::select! {
+        _ = loops => Ok(()),
+        lost = stand.keep() => lost,
+        ended = server => ended.context("server task")?.context("server of metrics and probes"),
+    };
+    stand.release().await;
+    outcome
+}
+
+/// A client that gives up in time and repeats nothing by itself: back-off is per node, and a refusal must be
+/// seen to be reported.
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
+    config.default_retry = false;
+    config.connect_timeout = Some(REQUEST);
+    let builder = ClientBuilder::try_from(config).context("client of the API server")?;
+    Ok(builder.with_layer(&Pressure::default()).build())
+}
+
+/// Not an error: the definitions may be installed after the operator.
+async fn wait_for_definition(client: &Client, health: &Health, stop: impl Future<Output = ()> + Unpin) {
+    let mut stop = stop;
+    loop {
+        match client.list_api_group_resources(&QuorumNode::api_version(&())).await {
+            Ok(list) if list.resources.iter().any(|resource| resource.kind == "QuorumNode") => return,
+            Ok(_) => health.missing("the QuorumNode definition is not installed"),
+            Err(error) => {
+                tracing::info!(%error, "waiting for the QuorumNode definition");
+                health
+                    .missing("the QuorumNode definition is not installed, or the API server does not answer");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = &mut stop => return,
+        }
+    }
+}
+
+/// Caches stay warm whether leading or not; passes are made while leading.
+async fn work(
+    context: Arc<Context>,
+    events: Events,
+    mut fence: Fence,
+    stop: impl Future<Output = ()> + Clone + Send + 'static,
+) {
+    let (wake, woken) = mpsc::unbounded();
+    let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
+    let passes = async {
+        context.health.missing("the watch caches are still filling");
+        context.caches.filled().await;
+        context.health.ready();
+        tokio::select! {
+            held = fence.held() => if !held { return },
+            () = stop.clone() => return,
+        }
+        for node in context.caches.nodes.state() {
+            let _ = wake.unbounded_send(ObjectRef::from_obj(&*node));
+        }
+        let config = ControllerConfig::default().concurrency(context.concurrency).debounce(DEBOUNCE);
+        let queue = woken.map(Ok::<_, std::convert::Infallible>).take_until(stop.clone());
+        controller::applier(
+            |node, context| reconcile(node, context).boxed(),
+            error_policy,
+            Arc::clone(&context),
+            context.caches.nodes.clone(),
+            queue,
+            config,
+        )
+        .for_each(|outcome| {
+            if let Err(controller::Error::ObjectNotFound(node)) = outcome {
+                let namespace = node.namespace.unwrap_or_default();
+                context.metrics.forget(&namespace, &node.name);
+                context.backoff.forget(&namespace, &node.name);
+                tracing::debug!(namespace, name = node.name, "node is gone");
+            }
+            futures::future::ready(())
+        })
+        .await;
+    };
+    tokio::select! {
+        () = pump => tracing::error!("a watch ended"),
+        () = passes => {}
+    }
+}
+
+/// Turns events into nodes to look at. Everything the watches report is logged.
+async fn pump(
+    context: Arc<Context>,
+    mut events: Events,
+    fence: Fence,
+    wake: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+) {
+    while let Some(event) = events.next().await {
+        match event {
+            // a standby makes no pass, and looks at every node when its turn comes
+            Ok(_) if !fence.holds() => {}
+            Ok(Woken::Node(node)) => drop(wake.unbounded_send(node)),
+            Ok(woken) => {
+                for node in related::nodes(&woken, &context.caches.nodes.state()) {
+                    let _ = wake.unbounded_send(node);
+                }
+            }
+            Err(error) => {
+                context.metrics.watch_errors.inc();
+                tracing::warn!(%error, "watch trouble");
+            }
+        }
+    }
+}
+
+async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+    let valid = match &node.0 {
+        Ok(valid) => Arc::new(valid.clone()),
+        Err(invalid) => {
+            let note = format!("the object cannot be read: {}", invalid.error);
+            publish(&context, &node.object_ref(&()), EventType::Warning, "Unreadable", &note).await;
+            return Ok(Action::await_change());
+        }
+    };
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let started = std::time::Instant::now();
+    let tools = Tools {
+        client: &context.client,
+        caches: &context.caches,
+        facts: &context.facts,
+        writer: &context.writer,
+        surroundings: &context.surroundings,
+    };
+    let now = (context.clock)();
+    if valid.metadata.deletion_timestamp.is_some() {
+        return end(tools, &valid, now).await;
+    }
+    let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
+        .await
+        .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
+        .and_then(|passed| passed.map_err(Failure));
+    context.metrics.passed(started.elapsed(), passed.as_ref().err().map(Failure::stage));
+    let passed = passed?;
+    context.backoff.forget(&namespace, &name);
+    context.metrics.node(&namespace, &name, &passed.status);
+    context.metrics.writes.inc_by(passed.writes as u64);
+    for condition in report::milestones(valid.status.as_ref(), &passed.status) {
+        let kind = if condition.type_ == "Ready" && condition.status == "True" {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        };
+        publish(&context, &node.object_ref(&()), kind, &condition.reason, &condition.message).await;
+    }
+    tracing::debug!(namespace, name, writes = passed.writes, "pass");
+    Ok(Action::requeue(next_pass(passed.next, now)))
+}
+
+/// A step towards the end of a node that is being deleted.
+async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result<Action, Failure> {
+    if !ending::waits(&node.metadata) {
+        return Ok(Action::await_change());
+    }
+    let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;
+    let waits = step.map_err(anyhow::Error::from).flatten().context(Stage::Apply).map_err(Failure)?;
+    Ok(match waits {
+        Some(()) => Action::requeue(teardown::LOOK_AGAIN),
+        None => Action::await_change(),
+    })
+}
+
+/// At the next renewal, or at the next sweep. A renewal whose time has passed was decided about already.
+fn next_pass(renewal: Option<Timestamp>, now: Timestamp) -> Duration {
+    let until = renewal.map(|at| at.duration_since(now).as_secs()).filter(|seconds| *seconds > 0);
+    until.map_or(SWEEP, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(SWEEP))
+}
+
+/// An event that cannot be published fails no pass.
+async fn publish(
+    context: &Context,
+    about: &k8s_openapi::api::core::v1::ObjectReference,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+) {
+    let event = Event {
+        type_,
+        reason: reason.into(),
+        action: "Reconcile".into(),
+        // the server allows 1 kB
+        note: Some(note.chars().take(1000).collect()),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, about).await {
+        tracing::warn!(%error, reason, "event not published");
+    }
+}
+
+fn error_policy(node: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let delay = context.backoff.next(&namespace, &name);
+    tracing::warn!(namespace, name, stage = failure.stage(), %failure, ?delay, "pass failed");
+    Action::requeue(delay)
+}

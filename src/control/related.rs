@@ -1,0 +1,69 @@
+//! Which nodes an event concerns. Pure.
+
+use std::sync::Arc;
+
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+
+use crate::{
+    api::QuorumNode,
+    cluster::caches::{Guarded, Woken},
+    node::names::Names,
+};
+
+/// The nodes to look at.
+pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guarded>> {
+    let chosen = |concerned: &dyn Fn(&QuorumNode) -> bool| {
+        known
+            .iter()
+            .filter(|node| node.0.as_ref().is_ok_and(concerned))
+            .map(|node| ObjectRef::from_obj(&**node))
+            .collect()
+    };
+    match woken {
+        Woken::Node(node) => vec![node.clone()],
+        Woken::Child { namespace, node } => vec![ObjectRef::new(node).within(namespace)],
+        Woken::Network { namespace, network } => {
+            chosen(&|node| lives_in(node, namespace) && node.spec.network == *network)
+        }
+        Woken::Reference { namespace, name } => {
+            chosen(&|node| lives_in(node, namespace) && refers_to(node, name))
+        }
+        Woken::Host => chosen(&|_| true),
+    }
+}
+
+fn lives_in(node: &QuorumNode, namespace: &str) -> bool {
+    node.namespace().as_deref() == Some(namespace)
+}
+
+/// Whether a spec names a Secret or ConfigMap.
+fn refers_to(node: &QuorumNode, name: &str) -> bool {
+    let spec = &node.spec;
+    let mut named = vec![&spec.genesis.config_map_ref.name];
+    named.extend(spec.node_key.iter().map(|key| &key.secret_ref.name));
+    named.extend(spec.tls.trust.iter().map(|trust| &trust.config_map_ref.name));
+    named.extend(spec.metrics.client_authority.iter().map(|authority| &authority.name));
+    if let Some(manager) = &spec.transaction_manager {
+        named.push(&manager.keys.secret_ref.name);
+        named.extend(manager.keys.password_ref.iter().map(|password| &password.name));
+        if let Some(external) = &manager.database.external {
+            named.push(&external.ca_ref.name);
+            named.extend(external.password_ref.iter().map(|password| &password.name));
+            named.extend(external.client_certificate_ref.iter().map(|certificate| &certificate.name));
+        }
+    }
+    named.iter().any(|reference| *reference == name) || may_be_restored(node).iter().any(|made| made == name)
+}
+
+/// What is made once and outlives the node. Restored from a backup, it may come without our labels.
+fn may_be_restored(node: &QuorumNode) -> [String; 3] {
+    let names = Names {
+        node: node.name_any(),
+        namespace: node.namespace().unwrap_or_default(),
+        network: node.spec.network.clone(),
+    };
+    [names.node_key(), names.node_authority(), names.network_authority()]
+}
+
+#[cfg(test)]
+mod tests;

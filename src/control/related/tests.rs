@@ -1,0 +1,140 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A node that names one Secret or ConfigMap in every field that can.
+fn bob() -> Value {
+    let mut node = parsed(include_str!("../../../config/samples/member.yaml"));
+    let spec = &mut node["spec"];
+    spec["genesis"]["configMapRef"]["name"] = json!("at-genesis");
+    spec["nodeKey"] = json!({"secretRef": {"name": "at-node-key", "key": "nodekey"}});
+    spec["tls"] = json!({"trust": [
+        {"configMapRef": {"name": "at-trust-0", "key": "ca.crt"}}, {"configMapRef": {"name": "at-trust-1", "key": "ca.crt"}},
+    ]});
+    spec["metrics"]["clientAuthority"] = json!({"name": "at-client-authority", "key": "ca.crt"});
+    spec["transactionManager"]["keys"] = json!({
+        "secretRef": {"name": "at-keys"}, "passwordRef": {"name": "at-key-password", "key": "password"},
+    });
+    spec["transactionManager"]["database"] = json!({"external": {
+        "host": "pg.example", "cidrs": ["198.51.100.16/28"], "username": "bob",
+        "caRef": {"name": "at-database-ca", "key": "ca.crt"},
+        "passwordRef": {"name": "at-database-password", "key": "password"},
+        "clientCertificateRef": {"name": "at-database-certificate"},
+    }});
+    node
+}
+
+fn parsed(yaml: &str) -> Value {
+    serde_saphyr::from_str(yaml).expect("a sample is YAML")
+}
+
+fn alice(namespace: &str, name: &str, network: &str) -> Value {
+    let mut node = parsed(include_str!("../../../config/samples/smallest.yaml"));
+    node["metadata"] = json!({"name": name, "namespace": namespace});
+    node["spec"]["network"] = json!(network);
+    node
+}
+
+fn known() -> Vec<Arc<Guarded>> {
+    let unreadable = json!({"apiVersion": "quorum.security/v1alpha1", "kind": "QuorumNode",
+        "metadata": {"name": "broken", "namespace": "ledger"}, "spec": {"network": "acme"}});
+    [
+        bob(),
+        alice("ledger", "alice", "acme"),
+        alice("ledger", "zoe", "other"),
+        alice("elsewhere", "alice", "acme"),
+        unreadable,
+    ]
+    .into_iter()
+    .map(|node| Arc::new(serde_json::from_value(node).expect("guarded")))
+    .collect()
+}
+
+/// The nodes that are woken, as `namespace/name`.
+fn woken(by: &Woken) -> Vec<String> {
+    let place = |node: ObjectRef<Guarded>| format!("{}/{}", node.namespace.unwrap_or_default(), node.name);
+    nodes(by, &known()).into_iter().map(place).collect()
+}
+
+fn reference(namespace: &str, name: &str) -> Vec<String> {
+    woken(&Woken::Reference { namespace: namespace.into(), name: name.into() })
+}
+
+#[test]
+fn the_sample_has_one_node_that_cannot_be_read() {
+    let unreadable: Vec<_> =
+        known().iter().filter(|node| node.0.is_err()).map(|node| node.name_any()).collect();
+    assert_eq!(unreadable, ["broken"]);
+}
+
+#[test]
+fn a_node_wakes_itself_even_where_it_cannot_be_read() {
+    assert_eq!(woken(&Woken::Node(ObjectRef::new("broken").within("ledger"))), ["ledger/broken"]);
+}
+
+#[test]
+fn a_child_wakes_the_node_that_it_belongs_to() {
+    let child = Woken::Child { namespace: "elsewhere".into(), node: "alice".into() };
+    assert_eq!(woken(&child), ["elsewhere/alice"]);
+}
+
+#[test]
+fn what_a_network_shares_wakes_its_nodes_in_its_namespace() {
+    let network = |namespace: &str, network: &str| {
+        woken(&Woken::Network { namespace: namespace.into(), network: network.into() })
+    };
+    assert_eq!(network("ledger", "acme"), ["ledger/bob", "ledger/alice"]);
+    assert_eq!(network("ledger", "other"), ["ledger/zoe"]);
+    assert_eq!(network("elsewhere", "acme"), ["elsewhere/alice"]);
+    assert!(network("elsewhere", "other").is_empty());
+}
+
+#[test]
+fn a_host_wakes_every_node_that_can_be_read() {
+    assert_eq!(woken(&Woken::Host), ["ledger/bob", "ledger/alice", "ledger/zoe", "elsewhere/alice"]);
+}
+
+#[test]
+fn every_secret_and_config_map_that_a_spec_names_wakes_the_node() {
+    let mut names = Vec::new();
+    named(&bob()["spec"], &mut names);
+    names.retain(|name| name.starts_with("at-"));
+    assert_eq!(names.len(), 10, "{names:?}");
+    for name in names {
+        assert_eq!(reference("ledger", &name), ["ledger/bob"], "{name}");
+        assert!(reference("elsewhere", &name).is_empty(), "{name} of another namespace");
+    }
+}
+
+fn named(value: &Value, names: &mut Vec<String>) {
+    match value {
+        Value::String(text) => names.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| named(item, names)),
+        Value::Object(members) => members.values().for_each(|member| named(member, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_several_specs_name_wakes_them_all() {
+    assert_eq!(reference("ledger", "acme-genesis"), ["ledger/alice", "ledger/zoe"]);
+}
+
+#[test]
+fn what_nobody_names_wakes_nobody() {
+    for name in ["", "kube-root-ca.crt", "at-", "qn-nobody-nodekey", "alice"] {
+        assert!(reference("ledger", name).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_restored_key_wakes_its_node_without_our_labels() {
+    assert_eq!(reference("ledger", "qn-alice-nodekey"), ["ledger/alice"]);
+    assert_eq!(reference("elsewhere", "qn-alice-nodekey"), ["elsewhere/alice"]);
+}
+
+#[test]
+fn a_restored_authority_wakes_those_who_use_it_without_our_labels() {
+    assert_eq!(reference("ledger", "qn-zoe-ca"), ["ledger/zoe"]);
+    assert_eq!(reference("ledger", "qnet-acme-ca"), ["ledger/bob", "ledger/alice"]);
+}

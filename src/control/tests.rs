@@ -1,0 +1,9 @@
+//! The whole controller against an API server in memory.
+
+mod converge;
+mod faults;
+mod lifecycle;
+mod permissions;
+mod safety;
+mod trouble;
+mod world;

@@ -1,0 +1,239 @@
+//! Pause, replacement, deletion.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    safety,
+    world::{World, client, member, node, object, secret},
+};
+use crate::testing::{server::Target, specs};
+
+fn validator(name: &str) -> Value {
+    let mut node = client(name);
+    node["spec"]["role"] = json!("Validator");
+    node
+}
+
+fn set_image(world: &World, name: &str) {
+    world.server.edit(&node(name), "kubectl-edit", |node| {
+        node["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+    });
+}
+
+fn running_image(world: &World, name: &str) -> String {
+    let pod = world.server.get(&object("v1", "pods", &format!("{name}-client-0"))).expect("a pod");
+    let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
+    let client = containers.into_iter().find(|container| container["name"] == "client").unwrap_or_default();
+    client["image"].as_str().unwrap_or_default().to_owned()
+}
+
+fn delete(world: &World, target: &Target, policy: &str) {
+    world.server.delete(target, &json!({"propagationPolicy": policy}));
+}
+
+fn left(world: &World) -> Vec<String> {
+    let objects = world.server.objects();
+    let ours = objects.into_iter().filter(|(target, object)| {
+        target.resource != "events" && object["metadata"]["labels"]["quorum.security/node"] == "alice"
+    });
+    ours.map(|(target, _)| format!("{}/{}", target.resource, target.name)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_node_is_left_alone_and_says_what_differs() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["paused"] = json!(true));
+    world.rest().await;
+    set_image(&world, "alice");
+    let service = object("v1", "services", "alice-p2p");
+    world.server.edit(&service, "kubectl-edit", |service| service["spec"]["selector"] = json!({"app": "x"}));
+    world.rest().await;
+    assert_eq!(running_image(&world, "alice"), specs::image("goquorum"));
+    assert_eq!(world.server.get(&service).expect("there")["spec"]["selector"]["app"], "x");
+    let (status, _, message) = world.condition("alice", "Paused").expect("it is paused");
+    assert_eq!(status, "True");
+    assert!(
+        message.contains("StatefulSet alice-client") && message.contains("Service alice-p2p"),
+        "{message}"
+    );
+    world.assert_ready("alice");
+
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["paused"] = json!(false));
+    world.rest().await;
+    assert_eq!(running_image(&world, "alice"), specs::image("goquorum-next"));
+    assert_eq!(
+        world.server.get(&service).expect("there")["spec"]["selector"]["quorum.security/node"],
+        "alice"
+    );
+    assert_eq!(world.condition("alice", "Paused"), None);
+}
+
+/// Certificates do not wait for a person.
+#[tokio::test(start_paused = true)]
+async fn a_paused_node_still_renews_its_certificates() {
+    let mut world = World::new();
+    world.start();
+    let mut alice = client("alice");
+    alice["spec"]["paused"] = json!(false);
+    alice["spec"]["tls"] = json!({"duration": "24h", "renewBefore": "12h"});
+    world.server.put(&alice);
+    world.rest().await;
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["paused"] = json!(true));
+    world.rest().await;
+    let certificate = secret("qn-alice-tls-metrics");
+    let before = world.server.get(&certificate).expect("a certificate");
+    tokio::time::sleep(std::time::Duration::from_secs(13 * 3600)).await;
+    let after = world.server.get(&certificate).expect("a certificate");
+    assert_ne!(before["data"]["tls.crt"], after["data"]["tls.crt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn validators_are_replaced_one_at_a_time_and_the_quorum_holds() {
+    let mut world = World::new();
+    world.start();
+    let names = ["val-a", "val-b", "val-c", "val-d"];
+    for name in names {
+        world.server.put(&validator(name));
+    }
+    world.rest().await;
+    let budget = world.server.get(&object("policy/v1", "poddisruptionbudgets", "qnet-acme-validators"));
+    assert_eq!(budget.expect("a budget")["spec"]["maxUnavailable"], 1);
+    world.server.start_slowly(true);
+    let before = world.server.changes().len();
+    for name in names {
+        set_image(&world, name);
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        world.server.all_started();
+    }
+    for name in names {
+        assert_eq!(running_image(&world, name), specs::image("goquorum-next"), "{name}");
+        world.assert_ready(name);
+    }
+    // who serves, after each change
+    let mut serving: BTreeMap<String, bool> = names.map(|name| (format!("{name}-client-0"), true)).into();
+    let mut replaced = 0;
+    for change in world.server.changes().split_off(before) {
+        if change.target.resource == "pods" {
+            let conditions = change.object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let ready = conditions.iter().any(|found| found["type"] == "Ready" && found["status"] == "True");
+            replaced += usize::from(change.kind == "DELETED");
+            serving.insert(change.target.name, ready && change.kind != "DELETED");
+            let away = serving.values().filter(|serves| !**serves).count();
+            assert!(away <= 1, "{away} validators are away: {serving:?}");
+        }
+    }
+    assert_eq!(replaced, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollout_stops_at_a_validator_that_does_not_come_back() {
+    let mut world = World::new();
+    world.start();
+    let names = ["val-a", "val-b", "val-c", "val-d"];
+    for name in names {
+        world.server.put(&validator(name));
+    }
+    world.rest().await;
+    world.server.start_slowly(true);
+    for name in names {
+        set_image(&world, name);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    let new = names.into_iter().filter(|name| running_image(&world, name) == specs::image("goquorum-next"));
+    assert_eq!(new.collect::<Vec<_>>(), ["val-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_and_data_outlive_a_node_and_are_taken_up_again() {
+    for policy in ["Background", "Foreground"] {
+        let mut world = World::new();
+        world.start();
+        world.server.put(&member("alice"));
+        world.rest().await;
+        let key = world.server.get(&secret("qn-alice-nodekey")).expect("a key");
+        delete(&world, &node("alice"), policy);
+        world.rest().await;
+        assert_eq!(world.server.get(&node("alice")), None, "{policy}: {:#?}", world.recent());
+        safety::assert_safe(&world.server);
+        safety::assert_nothing_lost_but(&world.server, "qn-alice-tls-");
+        let mut left = left(&world);
+        left.sort();
+        let claims = ["data-alice-client-0", "data-alice-tm-db-0"]
+            .map(|name| format!("persistentvolumeclaims/{name}"));
+        let secrets = ["qn-alice-ca", "qn-alice-nodekey"].map(|name| format!("secrets/{name}"));
+        assert_eq!(left, [claims, secrets].concat(), "{policy}");
+
+        world.server.put(&member("alice"));
+        world.rest().await;
+        world.assert_ready("alice");
+        assert_eq!(world.server.get(&secret("qn-alice-nodekey")), Some(key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spec_does_not_retain_is_deleted() {
+    let mut world = World::new();
+    world.start();
+    let mut alice = member("alice");
+    alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
+    world.server.put(&alice);
+    world.rest().await;
+    delete(&world, &node("alice"), "Background");
+    world.rest().await;
+    assert_eq!(world.server.get(&node("alice")), None);
+    assert_eq!(left(&world), [""; 0]);
+    assert!(world.server.get(&secret("alice-tm-keys")).is_some(), "what was referred to is not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_deleted_while_nobody_watches_ends_in_order() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.stop();
+    delete(&world, &node("alice"), "Foreground");
+    assert!(world.server.get(&node("alice")).is_some(), "it waits for us");
+    world.start();
+    world.rest().await;
+    assert_eq!(world.server.get(&node("alice")), None);
+    safety::assert_safe(&world.server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn orphaned_children_stay_as_they_are() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    delete(&world, &node("alice"), "Orphan");
+    world.rest().await;
+    assert_eq!(world.server.get(&node("alice")), None);
+    let left = left(&world);
+    for kept in ["statefulsets/alice-client", "pods/alice-client-0", "networkpolicies/alice-deny"] {
+        assert!(left.contains(&kept.to_owned()), "{kept} is gone: {left:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_someone_deletes_closes_the_pods_until_they_are_gone() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    let deny = object("networking.k8s.io/v1", "networkpolicies", "alice-deny");
+    delete(&world, &deny, "Background");
+    world.rest().await;
+    assert!(world.server.get(&deny).is_some(), "it is held");
+    delete(&world, &node("alice"), "Background");
+    world.rest().await;
+    assert_eq!(world.server.get(&deny), None);
+    safety::assert_safe(&world.server);
+}

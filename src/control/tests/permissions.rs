@@ -1,0 +1,72 @@
+//! What the operator asks for in a namespace is what `config/rbac` allows there, both ways.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::world::{World, client, member, node};
+use crate::testing::{server::Server, specs};
+
+const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
+const CLUSTER: &str = include_str!("../../../config/rbac/cluster.yaml");
+
+fn allowed(text: &str) -> BTreeSet<String> {
+    let first = text.split("\n---").next().unwrap_or_default();
+    let role: Value = serde_saphyr::from_str(first).expect("YAML");
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for (group, resource) in pairs(&texts(&rule["apiGroups"]), &texts(&rule["resources"])) {
+            assert_ne!(resource, "*");
+            allowed.extend(texts(&rule["verbs"]).iter().map(|verb| format!("{verb} {resource}.{group}")));
+        }
+    }
+    allowed
+}
+
+fn pairs(groups: &[String], resources: &[String]) -> Vec<(String, String)> {
+    let of = |group: &String| {
+        resources.iter().map(|resource| (group.clone(), resource.clone())).collect::<Vec<_>>()
+    };
+    groups.iter().flat_map(of).collect()
+}
+
+/// A node's whole life: made, changed, replaced, reduced, deleted with all it had.
+async fn a_life() -> BTreeSet<String> {
+    let mut world = World::new();
+    world.start();
+    let mut alice = member("alice");
+    alice["spec"]["role"] = json!("Validator");
+    alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
+    alice["spec"]["metrics"] = json!({"scrapers": [
+        {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}}]});
+    world.server.put(&alice);
+    world.rest().await;
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+    });
+    world.rest().await;
+    let mut reduced = client("alice");
+    reduced["spec"]["deletionPolicy"] = alice["spec"]["deletionPolicy"].clone();
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"] = reduced["spec"].clone());
+    world.rest().await;
+    Server::delete(&world.server, &node("alice"), &json!({"propagationPolicy": "Background"}));
+    world.rest().await;
+    assert_eq!(world.server.get(&node("alice")), None);
+    world.server.used()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_used_is_what_is_allowed() {
+    let mut used = a_life().await;
+    // asked for by the server itself where it enforces who may block a deletion
+    used.insert("update quorumnodes/finalizers.quorum.security".into());
+    // a series of events that is told again
+    used.insert("patch events.events.k8s.io".into());
+    let allowed: BTreeSet<_> = allowed(ROLE).union(&allowed(CLUSTER)).cloned().collect();
+    let missing: Vec<_> = used.difference(&allowed).collect();
+    let needless: Vec<_> = allowed.difference(&used).collect();
+    assert!(missing.is_empty() && needless.is_empty(), "missing: {missing:?}, needless: {needless:?}");
+}

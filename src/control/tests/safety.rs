@@ -1,0 +1,129 @@
+//! What must hold at every instant of every run, read from the order of the changes; and what a run came to,
+//! without what differs from run to run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::testing::server::{Change, Server};
+
+/// Fails with the first change that breaks a rule.
+pub(super) fn assert_safe(server: &Server) {
+    let mut there = BTreeSet::new();
+    let changes = server.changes();
+    for change in &changes {
+        let Change { kind, target, object } = change;
+        let what = format!("{kind} {} {}", target.resource, target.name);
+        let name = (target.resource.as_str(), target.name.clone());
+        if kind == &"DELETED" {
+            there.remove(&name)
+        } else {
+            there.insert(name)
+        };
+        let is_kept = target.resource == "secrets"
+            && (target.name.ends_with("-nodekey") || target.name.ends_with("-ca"));
+        assert!(!(is_kept && *kind == "MODIFIED"), "a key is written once: {what}");
+        let label = |key: &str| object["metadata"]["labels"][key].as_str().unwrap_or_default().to_owned();
+        let (node, component) = (label("quorum.security/node"), label("quorum.security/component"));
+        let has = |resource: &'static str, name: String| there.contains(&(resource, name));
+        if *kind == "ADDED" && (target.resource == "statefulsets" || target.resource == "pods") {
+            assert!(has("networkpolicies", format!("{node}-deny")), "open: {what}");
+            if component == "client" {
+                assert!(has("services", format!("{node}-p2p")), "without an address: {what}");
+            }
+        }
+        if *kind == "DELETED" && target.resource == "networkpolicies" && target.name == format!("{node}-deny")
+        {
+            let running: Vec<_> = there
+                .iter()
+                .filter(|(kind, name)| *kind == "pods" && name.starts_with(&format!("{node}-")))
+                .collect();
+            assert_eq!(running, Vec::<&(&str, String)>::new(), "open: {what}");
+        }
+    }
+}
+
+/// Claims and Secrets are nobody's to delete unless the spec says so.
+pub(super) fn assert_nothing_lost(server: &Server) {
+    assert_nothing_lost_but(server, "\0");
+}
+
+/// As [`assert_nothing_lost`], but for Secrets whose names begin with `made`, which are made anew.
+pub(super) fn assert_nothing_lost_but(server: &Server, made: &str) {
+    for change in server.changes() {
+        let lasting = ["persistentvolumeclaims", "secrets"].contains(&change.target.resource.as_str());
+        let lost = lasting && change.kind == "DELETED" && !change.target.name.starts_with(made);
+        assert!(!lost, "{} is lost", change.target.name);
+    }
+}
+
+/// How often each object was made and removed, events aside.
+pub(super) fn counts(server: &Server) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for change in server.changes() {
+        if change.kind != "MODIFIED" && change.target.resource != "events" {
+            let what = format!("{} {}/{}", change.kind, change.target.resource, change.target.name);
+            *counts.entry(what).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Every object as it is at rest, without what chance and the order of events decide.
+pub(super) fn end(server: &Server) -> BTreeMap<String, Value> {
+    let objects = server.objects();
+    let names: BTreeMap<String, String> = objects
+        .iter()
+        .filter_map(|(target, object)| {
+            Some((object["metadata"]["uid"].as_str()?.to_owned(), target.name.clone()))
+        })
+        .collect();
+    objects
+        .into_iter()
+        .filter(|(target, _)| target.resource != "events")
+        .map(|(target, mut object)| {
+            settle(&mut object, &names);
+            (format!("{}/{}", target.resource, target.name), object)
+        })
+        .collect()
+}
+
+fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
+    let metadata = &mut object["metadata"];
+    for changing in ["uid", "resourceVersion", "managedFields", "generation", "creationTimestamp"] {
+        metadata[changing] = Value::Null;
+    }
+    for owner in metadata["ownerReferences"].as_array_mut().into_iter().flatten() {
+        owner["uid"] = json!(owner["uid"].as_str().and_then(|uid| names.get(uid)));
+    }
+    if let Some(owners) = metadata["ownerReferences"].as_array_mut() {
+        owners.sort_by_key(ToString::to_string);
+    }
+    // rendered from random keys and from addresses
+    metadata["annotations"]["quorum.security/digest"] = Value::Null;
+    for data in ["data", "stringData"] {
+        for content in object[data].as_object_mut().into_iter().flatten() {
+            *content.1 = json!("some");
+        }
+    }
+    if object["kind"] == "Service" {
+        object["spec"]["clusterIP"] = json!("some");
+    }
+    let status = &mut object["status"];
+    for random in ["identity", "enode", "peerAddress", "certificates", "certificateExpiry"] {
+        if !status[random].is_null() {
+            status[random] = json!("some");
+        }
+    }
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = Value::Null;
+        condition["observedGeneration"] = Value::Null;
+        if condition["type"] == "IdentityReady" {
+            condition["message"] = Value::Null;
+        }
+    }
+    // an observed generation depends on how often others wrote
+    if !status["observedGeneration"].is_null() {
+        status["observedGeneration"] = json!("some");
+    }
+}

@@ -1,0 +1,209 @@
+//! A cluster in memory with our controller in it, on a clock that runs as fast as there is nothing to do.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::runtime::events::{Recorder, Reporter};
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::{
+    cluster::{Caches, Facts, Fence, Writer, caches::Scope},
+    control::{Backoff, Context, work},
+    node::names,
+    serve::{Health, Metrics},
+    settings::{Dns, Surroundings},
+    testing::{
+        server::{Call, Server, Target},
+        specs,
+    },
+};
+
+pub(super) const NAMESPACE: &str = "ledger";
+const START: i64 = 1_800_000_000;
+
+pub(super) struct World {
+    pub(super) server: Arc<Server>,
+    began: Instant,
+    operator: Option<(JoinHandle<()>, watch::Sender<Option<std::time::Instant>>)>,
+}
+
+pub(super) fn object(group_version: &str, resource: &str, name: &str) -> Target {
+    Target {
+        group_version: group_version.into(),
+        resource: resource.into(),
+        namespace: NAMESPACE.into(),
+        name: name.into(),
+    }
+}
+
+pub(super) fn node(name: &str) -> Target {
+    object("quorum.security/v1alpha1", "quorumnodes", name)
+}
+
+pub(super) fn secret(name: &str) -> Target {
+    object("v1", "secrets", name)
+}
+
+/// A client alone.
+pub(super) fn client(name: &str) -> Value {
+    let mut node = specs::smallest(name);
+    // what the server fills in
+    node["spec"]["profile"] = json!("Production");
+    node["spec"]["role"] = json!("Member");
+    node["spec"]["client"]["storage"] = json!({"size": "20Gi"});
+    node
+}
+
+/// A client with transaction manager and managed database.
+pub(super) fn member(name: &str) -> Value {
+    let mut node = client(name);
+    node["spec"]["transactionManager"] = json!({
+        "image": specs::image("tessera"), "version": "24.4.2",
+        "keys": {"secretRef": {"name": format!("{name}-tm-keys")}},
+        "database": {"managed": {"image": specs::image("postgres"), "version": "15"}},
+    });
+    node
+}
+
+impl World {
+    /// A namespace with a genesis and the keys of one manager, and no node yet.
+    pub(super) fn new() -> Self {
+        let server = Server::with_hosts();
+        server.put(&json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "acme-genesis", "namespace": NAMESPACE},
+            "data": {"genesis.json": genesis()}}));
+        let (private, public) = manager_key();
+        server.put(&json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "alice-tm-keys", "namespace": NAMESPACE},
+        "data": {
+            "tm.key": base64(json!({"type": "unlocked", "data": {"bytes": private}}).to_string().as_bytes()),
+            "tm.pub": base64(public.as_bytes()),
+        }}));
+        Self { server, began: Instant::now(), operator: None }
+    }
+
+    /// Starts the controller from nothing, as after a crash.
+    pub(super) fn start(&mut self) {
+        self.stop();
+        let client = self.server.client();
+        let (lease, fence) = Fence::new();
+        lease.send_replace(Some(std::time::Instant::now() + Duration::from_secs(86_400)));
+        let (caches, events) = Caches::watch(&client, &Scope::Namespace(NAMESPACE.into()));
+        let began = self.began;
+        let context = Arc::new(Context {
+            client: client.clone(),
+            caches,
+            facts: Facts::default(),
+            writer: Writer::new(client.clone(), fence.clone()),
+            surroundings: surroundings(),
+            recorder: Recorder::new(client, Reporter { controller: names::MANAGER.into(), instance: None }),
+            metrics: Arc::new(Metrics::new()),
+            health: Arc::new(Health::default()),
+            backoff: Backoff::default(),
+            concurrency: 8,
+            clock: Arc::new(move || {
+                let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+                Timestamp::from_second(START).unwrap_or_default() + passed
+            }),
+        });
+        let work = tokio::spawn(work(context, events, fence, std::future::pending()));
+        self.operator = Some((work, lease));
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Some((work, _)) = self.operator.take() {
+            work.abort();
+        }
+    }
+
+    /// Until nothing has been changed for a while; starts the controller again whenever it is to die.
+    pub(super) async fn rest(&mut self) {
+        let mut quiet = 0;
+        let mut version = self.server.version();
+        while quiet < 2 {
+            let died = tokio::select! {
+                () = self.server.crashed.notified() => true,
+                () = tokio::time::sleep(Duration::from_secs(40)) => false,
+            };
+            if died {
+                self.start();
+            }
+            quiet = if self.server.version() == version && !died { quiet + 1 } else { 0 };
+            version = self.server.version();
+            assert!(self.began.elapsed() < Duration::from_secs(86_400), "no rest: {:#?}", self.recent());
+        }
+    }
+
+    /// The last requests, for a failure's message.
+    pub(super) fn recent(&self) -> Vec<String> {
+        let calls = self.server.calls();
+        calls.iter().rev().take(40).map(ToString::to_string).collect()
+    }
+
+    /// A condition of a node: status, reason, message.
+    pub(super) fn condition(&self, name: &str, kind: &str) -> Option<(String, String, String)> {
+        let node = self.server.get(&node(name))?;
+        let found =
+            node["status"]["conditions"].as_array()?.iter().find(|found| found["type"] == kind)?.clone();
+        let field = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+        Some((field("status"), field("reason"), field("message")))
+    }
+
+    /// Fails with the node's conditions where it is not ready.
+    pub(super) fn assert_ready(&self, name: &str) {
+        let ready = self.condition(name, "Ready").map(|found| found.0);
+        let status = self.server.get(&node(name)).map(|node| node["status"].clone());
+        assert_eq!(ready.as_deref(), Some("True"), "{name}: {status:#?}\n{:#?}", self.recent());
+    }
+
+    /// The requests that were made while `deed` was done and rest came.
+    pub(super) async fn calls_of(&mut self, deed: impl FnOnce(&Server)) -> Vec<Call> {
+        let before = self.server.calls().len();
+        deed(&self.server);
+        self.rest().await;
+        self.server.calls().split_off(before)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(super) fn surroundings() -> Surroundings {
+    Surroundings {
+        guard_image: specs::image("quorum-guard"),
+        dns: Dns {
+            namespace: "kube-system".into(),
+            pod_labels: [("k8s-app".to_owned(), "kube-dns".to_owned())].into(),
+            cidrs: vec![],
+        },
+    }
+}
+
+/// A pair as base64: private, public.
+fn manager_key() -> (String, String) {
+    use aws_lc_rs::agreement::{PrivateKey, X25519};
+    let private = [7; 32];
+    let key = PrivateKey::from_private_key(&X25519, &private).expect("32 bytes");
+    (base64(&private), base64(key.compute_public_key().expect("a point").as_ref()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn genesis() -> String {
+    json!({
+        "config": {"chainId": 1337, "isQuorum": true, "qbft": {"policy": 0, "epoch": 30000, "blockperiodseconds": 1, "requesttimeoutseconds": 10}},
+        "nonce": "0x0", "timestamp": "0x0", "gasLimit": "0x2fefd800", "difficulty": "0x1",
+        "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
+        "coinbase": "0x0000000000000000000000000000000000000000",
+        "extraData": "0xf83aa00000000000000000000000000000000000000000000000000000000000000000d594f39fd6e51aad88f6f4ce6ab8827279cfffb92266c080c0",
+        "alloc": {},
+    })
+    .to_string()
+}

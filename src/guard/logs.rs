@@ -1,0 +1,17 @@
+//! JSON lines on stderr.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Logs our own lines from this level on; libraries only warn, whatever the level, as what they print at debug
+/// is not ours to vouch for.
+pub fn start(level: LevelFilter) {
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("quorum_operator", level)
+        .with_target("quorum_guard", level);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(ours).with(lines).init();
+}

@@ -1,0 +1,265 @@
+//! `quorum-guard metrics`: the client's metrics over TLS, and nothing else of that port.
+
+pub mod ready;
+pub mod sanitize;
+pub mod scrape;
+pub mod series;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use self::ready::Samples;
+use self::scrape::{Merged, Source};
+use self::series::Facts;
+use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen};
+use crate::guard::reload::{Files, Reloading};
+use crate::guard::server::{Answer, Limits, Port, not_found, serve, text};
+use crate::guard::{health, stop, tls};
+
+/// Exposes the client's metrics page over TLS at /metrics, and nothing else of that port; answers the kubelet on
+/// a second, plain port.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where scrapers reach /metrics over TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9545", value_parser = listen)]
+    pub listen: SocketAddr,
+
+    /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", value_parser = listen)]
+    pub health: SocketAddr,
+
+    /// The client's metrics page, on loopback
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060/debug/metrics/prometheus")]
+    pub upstream: Upstream,
+
+    /// Holds tls.crt and tls.key; looked at each second, so that a renewal needs no restart
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: PathBuf,
+
+    /// Scrapers must show a certificate of one of these authorities, PEM; without it everyone may scrape
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
+    /// Ready only with so many peers
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub min_peers: u32,
+
+    /// A certificate whose end is shown as quorum_certificate_not_after_timestamp_seconds; may be repeated
+    #[arg(long = "certificate", value_name = "PURPOSE=PATH")]
+    pub certificates: Vec<Certificate>,
+
+    /// A label of quorum_node_info: name, namespace, network, role and, if known, node_id; once each
+    #[arg(long = "identity", value_name = "KEY=VALUE", required = true)]
+    pub identity: Vec<Identity>,
+}
+
+/// Serves until it is asked to end.
+pub async fn run(args: Args) -> Result<()> {
+    let asked = stop::asked()?;
+    let place = || "--tls-dir must hold tls.crt and tls.key that fit, --client-ca authorities; see the Secrets mounted there";
+    let files = Files { dir: args.tls_dir, client_ca: args.client_ca };
+    let guard = Guard {
+        identity: identity(args.identity)?,
+        certificates: distinct(args.certificates)?,
+        merged: Merged::new(Source::at(args.upstream.0)),
+        min_peers: args.min_peers,
+        samples: Mutex::new(Samples::default()),
+        reloading: Arc::new(Reloading::open(files).with_context(place)?),
+    };
+    let bind = async |flag: &str, at: SocketAddr| {
+        TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
+    };
+    let (listener, health) = (bind("--listen", args.listen).await?, bind("--health", args.health).await?);
+    info!(listen = %args.listen, health = %args.health, upstream = %args.upstream.0, "serving metrics");
+    let (stop, stopped) = watch::channel(false);
+    let serving = Arc::new(guard).serve(listener, health, Pace::default(), stopped);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        () = &mut serving => bail!("the servers ended"),
+        () = asked => {}
+    }
+    info!("asked to end");
+    let _ = stop.send(true);
+    serving.await;
+    Ok(())
+}
+
+/// In the order of the labels, each once, the first four all there.
+fn identity(given: Vec<Identity>) -> Result<Vec<(&'static str, String)>> {
+    let mut labels = Vec::new();
+    for key in IDENTITY_KEYS {
+        let mut values = given.iter().filter(|one| one.key == key).map(|one| one.value.clone());
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => bail!("--identity {key}=…: given twice; give it once"),
+            (None, _) if key != "node_id" => {
+                bail!("--identity {key}=…: missing; give name, namespace, network and role")
+            }
+            (value, None) => labels.push((key, value.unwrap_or_default())),
+            (None, Some(_)) => {}
+        }
+    }
+    Ok(labels)
+}
+
+fn distinct(given: Vec<Certificate>) -> Result<Vec<Certificate>> {
+    for (index, one) in given.iter().enumerate() {
+        if given[..index].iter().any(|other| other.purpose == one.purpose) {
+            bail!("--certificate {}=…: given twice; each purpose has one certificate", one.purpose);
+        }
+    }
+    Ok(given)
+}
+
+/// How often things are looked at, and how much is served.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    limits: Limits,
+    sample: Duration,
+    files: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { limits: Limits::default(), sample: health::EVERY, files: Duration::from_secs(1) }
+    }
+}
+
+struct Guard {
+    identity: Vec<(&'static str, String)>,
+    certificates: Vec<Certificate>,
+    merged: Arc<Merged>,
+    min_peers: u32,
+    samples: Mutex<Samples>,
+    reloading: Arc<Reloading>,
+}
+
+impl Guard {
+    async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        health: TcpListener,
+        pace: Pace,
+        stop: watch::Receiver<bool>,
+    ) {
+        let mut background = JoinSet::new();
+        background.spawn(self.clone().sample(pace.sample));
+        background.spawn(self.reloading.clone().watch(pace.files));
+        let scrapes = {
+            let guard = self.clone();
+            let port = Port { listener, tls: Some(self.reloading.clone()), limits: pace.limits };
+            serve(port, stop.clone(), move |request| {
+                let guard = guard.clone();
+                async move { guard.answer(&request).await }
+            })
+        };
+        let guard = self.clone();
+        let probes = serve(Port { listener: health, tls: None, limits: pace.limits }, stop, move |request| {
+            let answer = health::answer(&request, || guard.ready());
+            async { answer }
+        });
+        tokio::join!(scrapes, probes);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.verdict(Instant::now(), self.min_peers)
+    }
+
+    async fn sample(self: Arc<Self>, every: Duration) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_failure = None;
+        loop {
+            ticks.tick().await;
+            let failure = match self.merged.fetch().await {
+                Ok(page) => {
+                    let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                    samples.push(Instant::now(), page);
+                    None
+                }
+                Err(failure) => Some(failure),
+            };
+            match &failure {
+                Some(why) if failure != last_failure => warn!(%why, "no sample"),
+                None if last_failure.is_some() => info!("samples again"),
+                _ => {}
+            }
+            last_failure = failure;
+        }
+    }
+
+    async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        match route(request) {
+            Route::Metrics => match self.merged.fetch().await {
+                Ok(page) => page_of(&page.text, &series::render(&self.facts(page.dropped))),
+                Err(failure) => text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+            },
+            Route::OtherMethod => {
+                let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+                answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+                answer
+            }
+            Route::Nothing => not_found(),
+        }
+    }
+
+    fn facts(&self, dropped: u64) -> Facts {
+        let end = |one: &Certificate| (one.purpose.clone(), not_after(&one.path).ok());
+        Facts {
+            identity: self.identity.clone(),
+            certificates: self.certificates.iter().map(end).collect(),
+            dropped,
+            failed_handshakes: self.reloading.failed_handshakes(),
+            reload_failed: self.reloading.failed(),
+        }
+    }
+}
+
+fn page_of(theirs: &str, ours: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from([theirs, ours].concat())));
+    let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, prometheus);
+    answer
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Metrics,
+    OtherMethod,
+    Nothing,
+}
+
+/// One spelling of one path. Nothing of a request ever reaches the client.
+fn route<B>(request: &Request<B>) -> Route {
+    let uri = request.uri();
+    if uri.path() != "/metrics" || uri.query().is_some() {
+        return Route::Nothing;
+    }
+    if request.method() == Method::GET { Route::Metrics } else { Route::OtherMethod }
+}
+
+/// When the first certificate of a file ends.
+fn not_after(path: &Path) -> Result<i64> {
+    let chain = tls::certificates(&tls::read(path)?)?;
+    let first = chain.first().ok_or_else(|| anyhow!("no certificate"))?;
+    let (_, certificate) = X509Certificate::from_der(first).map_err(|_| anyhow!("not X.509"))?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+//! Names to addresses, and dialling. The binary is static and has no name service switch, so this reads
+//! `/etc/resolv.conf` itself and never calls getaddrinfo.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::parse_resolv_conf;
+use tokio::net::TcpStream;
+
+use crate::guard::fault::{Fault, Kind};
+use crate::guard::flags::{HostPort, address};
+
+/// How names are resolved.
+#[derive(Clone, Debug)]
+pub struct Names {
+    conf: PathBuf,
+    port: Option<u16>,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { conf: Path::new("/etc/resolv.conf").to_owned(), port: None }
+    }
+}
+
+impl Names {
+    /// Another file and port, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(conf: PathBuf, port: u16) -> Names {
+        Names { conf, port: Some(port) }
+    }
+
+    /// All addresses of a host.
+    ///
+    /// The file is read at each call and nothing is cached: a name that appears a second later is found then,
+    /// and not after the authority's negative time to live, which is what a wait for a Service is about.
+    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Fault> {
+        if let Some(address) = address(host) {
+            return Ok(vec![address]);
+        }
+        let unresolved = |why: String| Fault::new(Kind::Unresolved, format!("{host}: {why}"));
+        let (config, options) = self.config().map_err(&unresolved)?;
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        let resolver = builder.build().map_err(|error| unresolved(error.to_string()))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| unresolved(error.to_string()))?;
+        let found: Vec<IpAddr> = found.iter().collect();
+        if found.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(found) }
+    }
+
+    fn config(&self) -> Result<(ResolverConfig, ResolverOpts), String> {
+        let failed = |why: String| format!("{}: {why}", self.conf.display());
+        let text = fs::read(&self.conf).map_err(|error| failed(error.to_string()))?;
+        let (config, mut options) = parse_resolv_conf(text).map_err(|error| failed(error.to_string()))?;
+        options.cache_size = 0;
+        // The C library knows either a domain or a search list, and the parser has put either into the latter.
+        let (_, search, mut servers) = config.into_parts();
+        if let Some(port) = self.port {
+            servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|one| one.port = port);
+        }
+        Ok((ResolverConfig::from_parts(None, search, servers), options))
+    }
+
+    /// A connection to the first address that answers.
+    pub async fn dial(&self, at: &HostPort) -> Result<TcpStream, Fault> {
+        let mut last = Fault::new(Kind::Unresolved, &at.host);
+        for ip in self.resolve(&at.host).await? {
+            match TcpStream::connect(SocketAddr::new(ip, at.port)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => {
+                    last = Fault { detail: format!("{ip}:{}: {error}", at.port), ..Fault::of(&error) }
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// A DNS server that knows one name, and the names it was asked for.
+    async fn dns(known: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (port, asked) = (socket.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+        let seen = asked.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1024];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let query = Message::from_vec(&buffer[..length]).unwrap();
+                let question = query.queries[0].clone();
+                let name = question.name().to_string();
+                let mut answer = query.into_response();
+                if name != known {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                } else if question.query_type() == RecordType::A {
+                    let data = RData::A("10.1.2.3".parse().unwrap());
+                    answer.add_answer(Record::from_rdata(question.name().clone(), 30, data));
+                }
+                seen.lock().unwrap().push(name);
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        (port, asked)
+    }
+
+    async fn names(text: &str, known: &'static str) -> (Names, Arc<Mutex<Vec<String>>>, tempfile::TempDir) {
+        let (port, asked) = dns(known).await;
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("resolv.conf");
+        fs::write(&conf, format!("nameserver 127.0.0.1\n{text}\n")).unwrap();
+        (Names::at(conf, port), asked, dir)
+    }
+
+    #[tokio::test]
+    async fn a_short_name_is_found_through_the_search_list() {
+        let text = "search ledger.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5";
+        let (names, asked, _dir) = names(text, "alice-tm.ledger.svc.cluster.local.").await;
+        let found = names.resolve("alice-tm.ledger.svc").await.unwrap();
+        assert_eq!(found, vec!["10.1.2.3".parse::<IpAddr>().unwrap()]);
+        assert_eq!(
+            asked.lock().unwrap()[0],
+            "alice-tm.ledger.svc.ledger.svc.cluster.local.",
+            "the list comes first"
+        );
+    }
+
+    #[tokio::test]
+    async fn enough_dots_ask_for_the_name_itself_first() {
+        let (names, asked, _dir) = names("search example.org\noptions ndots:2", "tm.acme.test.").await;
+        names.resolve("tm.acme.test").await.unwrap();
+        let asked: BTreeSet<String> = asked.lock().unwrap().iter().cloned().collect();
+        assert_eq!(asked, BTreeSet::from(["tm.acme.test.".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn a_name_nobody_knows_says_which() {
+        let (names, _asked, _dir) = names("search example.org", "other.").await;
+        let fault = names.resolve("bob-tm").await.unwrap_err();
+        assert_eq!(fault.kind, Kind::Unresolved);
+        assert!(fault.detail.contains("bob-tm"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn an_address_needs_no_server() {
+        let names = Names::at("/nowhere/resolv.conf".into(), 1);
+        assert_eq!(names.resolve("::1").await.unwrap(), vec!["::1".parse::<IpAddr>().unwrap()]);
+        let fault = names.resolve("alice").await.unwrap_err();
+        assert!(fault.detail.contains("/nowhere/resolv.conf"), "{fault}");
+    }
+}

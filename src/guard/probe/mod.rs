@@ -1,0 +1,243 @@
+//! `quorum-guard probe`: answers the kubelet for a transaction manager that speaks only mutual TLS.
+
+pub mod database;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use self::database::{Database, Login};
+use crate::guard::fault::{Fault, Kind};
+use crate::guard::flags::{HostPort, HttpsUrl, listen};
+use crate::guard::health::{self, EVERY, FRESH};
+use crate::guard::init::wait::Files;
+use crate::guard::names::Names;
+use crate::guard::server::{Limits, Port, serve};
+use crate::guard::{https, stop};
+
+/// Answers /livez and /readyz for the transaction manager beside it: ready when /upcheck answers 200 over mutual
+/// TLS and, if named, the database lets its user in. All files are read again at each check.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", value_parser = listen)]
+    pub health: SocketAddr,
+
+    /// The transaction manager's upcheck; its certificate must name this host
+    #[arg(long, value_name = "URL")]
+    pub upcheck: HttpsUrl,
+
+    /// Dial this instead of the upcheck's host, which stays the name that is asked for and verified
+    #[arg(long, value_name = "HOST:PORT")]
+    pub upcheck_connect: Option<HostPort>,
+
+    /// Authorities of the transaction manager, PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+
+    /// Our certificate for the transaction manager, PEM
+    #[arg(long, value_name = "FILE")]
+    pub cert: PathBuf,
+
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+
+    /// The transaction manager's PostgreSQL
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["database_name", "database_user", "database_ca", "login"])]
+    pub database: Option<HostPort>,
+
+    /// The database in it
+    #[arg(long, value_name = "NAME", requires = "database")]
+    pub database_name: Option<String>,
+
+    /// Who logs in
+    #[arg(long, value_name = "NAME", requires = "database")]
+    pub database_user: Option<String>,
+
+    /// Authorities of PostgreSQL's certificate, PEM; name and chain are verified in full
+    #[arg(long, value_name = "FILE", requires = "database")]
+    pub database_ca: Option<PathBuf>,
+
+    /// The user's certificate, PEM
+    #[arg(long, value_name = "FILE", group = "login", requires_all = ["database", "database_key"])]
+    pub database_cert: Option<PathBuf>,
+
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "database_cert", conflicts_with = "database_password_file")]
+    pub database_key: Option<PathBuf>,
+
+    /// Holds the user's password; one line end at its end is not part of it
+    #[arg(long, value_name = "FILE", group = "login", requires = "database")]
+    pub database_password_file: Option<PathBuf>,
+}
+
+impl Args {
+    fn database(&self) -> Option<Database> {
+        let login = match (&self.database_cert, &self.database_key, &self.database_password_file) {
+            (Some(cert), Some(key), _) => Login::Certificate { cert: cert.clone(), key: key.clone() },
+            (_, _, Some(file)) => Login::Password { file: file.clone() },
+            _ => return None,
+        };
+        Some(Database {
+            at: self.database.clone()?,
+            name: self.database_name.clone()?,
+            user: self.database_user.clone()?,
+            ca: self.database_ca.clone()?,
+            login,
+        })
+    }
+}
+
+/// Serves until it is asked to end.
+pub async fn run(args: Args) -> Result<()> {
+    let asked = stop::asked()?;
+    let at = args.health;
+    let listener = TcpListener::bind(at)
+        .await
+        .with_context(|| format!("--health {at}: choose an address that is free"))?;
+    let database = args.database();
+    let probe = Probe {
+        names: Names::default(),
+        connect: args.upcheck_connect.unwrap_or_else(|| args.upcheck.at.clone()),
+        upcheck: args.upcheck,
+        files: Files { ca: args.ca, cert: args.cert, key: args.key },
+        state: Mutex::new(State { manager: None, database: database.is_some().then_some(None) }),
+        database,
+    };
+    info!(health = %at, upcheck = %probe.upcheck, connect = %probe.connect, "probing");
+    let (stop, stopped) = watch::channel(false);
+    let serving = Arc::new(probe).serve(listener, Limits::default(), EVERY, stopped);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        () = &mut serving => bail!("the server ended"),
+        () = asked => {}
+    }
+    info!("asked to end");
+    let _ = stop.send(true);
+    serving.await;
+    Ok(())
+}
+
+/// When something was last looked at, and what was seen.
+type Look = Option<(Instant, Result<(), Kind>)>;
+
+/// What is known; the database is left out if none was named.
+struct State {
+    manager: Look,
+    database: Option<Look>,
+}
+
+impl State {
+    fn verdict(&self, now: Instant) -> Result<(), String> {
+        one("transaction manager", self.manager, now)?;
+        self.database.map_or(Ok(()), |look| one("database", look, now))
+    }
+}
+
+fn one(what: &str, look: Look, now: Instant) -> Result<(), String> {
+    match look {
+        None => Err(format!("{what}: not checked yet")),
+        Some((at, _)) if now.saturating_duration_since(at) > FRESH => {
+            Err(format!("{what}: not checked for {} s", FRESH.as_secs()))
+        }
+        Some((_, Err(kind))) => Err(format!("{what}: {kind}")),
+        Some((_, Ok(()))) => Ok(()),
+    }
+}
+
+struct Probe {
+    names: Names,
+    upcheck: HttpsUrl,
+    connect: HostPort,
+    files: Files,
+    database: Option<Database>,
+    state: Mutex<State>,
+}
+
+/// For one check.
+const BOUND: Duration = Duration::from_secs(5);
+
+impl Probe {
+    async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        limits: Limits,
+        every: Duration,
+        stop: watch::Receiver<bool>,
+    ) {
+        let mut background = JoinSet::new();
+        background.spawn(self.clone().watch_manager(every));
+        background.spawn(self.clone().watch_database(every));
+        serve(Port { listener, tls: None, limits }, stop, move |request| {
+            let answer = health::answer(&request, || self.ready());
+            async { answer }
+        })
+        .await;
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).verdict(Instant::now())
+    }
+
+    async fn watch_manager(self: Arc<Self>, every: Duration) {
+        let (mut last, mut ticks) = (None, ticks(every));
+        loop {
+            ticks.tick().await;
+            let check = async {
+                let tls = self.files.client()?;
+                https::answers(&self.names, &self.upcheck, &self.connect, tls).await
+            };
+            let seen = bounded("transaction manager", &mut last, check).await;
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).manager = Some((Instant::now(), seen));
+        }
+    }
+
+    async fn watch_database(self: Arc<Self>, every: Duration) {
+        let Some(database) = &self.database else { return };
+        let (mut last, mut ticks) = (None, ticks(every));
+        loop {
+            ticks.tick().await;
+            let seen = bounded("database", &mut last, database.check(&self.names)).await;
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).database =
+                Some(Some((Instant::now(), seen)));
+        }
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// One check, with a line in the log when its result is another than last time.
+async fn bounded(
+    what: &str,
+    last: &mut Option<Result<(), Kind>>,
+    check: impl Future<Output = Result<(), Fault>>,
+) -> Result<(), Kind> {
+    let late = || Fault::new(Kind::TimedOut, format!("no answer in {} s", BOUND.as_secs()));
+    let result = timeout(BOUND, check).await.unwrap_or_else(|_| Err(late()));
+    let seen = result.as_ref().copied().map_err(|fault| fault.kind);
+    if *last != Some(seen) {
+        match &result {
+            Ok(()) => info!(what, "well"),
+            Err(why) => warn!(what, %why, "not well"),
+        }
+        *last = Some(seen);
+    }
+    seen
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,224 @@
+use std::fs;
+use std::process::{Child, Stdio};
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::guard::testing::postgres::Postgres;
+use crate::guard::testing::{Authority, Manager, plain_get, until};
+
+/// A running probe; ends with the test.
+struct Running {
+    health: u16,
+    files: Files,
+    _dir: tempfile::TempDir,
+    _stop: watch::Sender<bool>,
+}
+
+impl Running {
+    async fn start(authority: &Authority, port: u16, database: Option<Database>) -> Running {
+        let (dir, files) = authority.client_files();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let health = listener.local_addr().unwrap().port();
+        let probe = Probe {
+            names: Names::default(),
+            upcheck: "https://alice-tm.ledger.svc:9101/upcheck".parse().unwrap(),
+            connect: HostPort { host: "127.0.0.1".into(), port },
+            files: files.clone(),
+            state: Mutex::new(State { manager: None, database: database.is_some().then_some(None) }),
+            database,
+        };
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(Arc::new(probe).serve(listener, Limits::default(), Duration::from_millis(50), stopped));
+        Running { health, files, _dir: dir, _stop: stop }
+    }
+
+    async fn until_it_says(&self, words: &str) {
+        let end = format!("\r\n{words}\n");
+        until(|| plain_get(self.health, "/readyz"), |answer| answer.ends_with(&end)).await;
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_managers_upcheck_and_rotated_files() {
+    let authority = Authority::new("acme");
+    let manager = Manager::start(&authority).await;
+    let running = Running::start(&authority, manager.port, None).await;
+    running.until_it_says("ok").await;
+    manager.status.store(503, Ordering::SeqCst);
+    running.until_it_says("transaction manager: status 503").await;
+    manager.status.store(200, Ordering::SeqCst);
+    running.until_it_says("ok").await;
+
+    let stranger = Authority::new("stranger").client("alice");
+    fs::write(&running.files.cert, &stranger.cert).unwrap();
+    fs::write(&running.files.key, &stranger.key).unwrap();
+    running.until_it_says("transaction manager: TLS refused").await;
+    fs::write(&running.files.key, "broken").unwrap();
+    running.until_it_says("transaction manager: own files unusable").await;
+    let renewed = authority.client("alice");
+    fs::write(&running.files.cert, &renewed.cert).unwrap();
+    fs::write(&running.files.key, &renewed.key).unwrap();
+    running.until_it_says("ok").await;
+}
+
+#[tokio::test]
+async fn a_manager_that_is_not_there_and_one_with_another_name_are_told_apart() {
+    let authority = Authority::new("acme");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let running = Running::start(&authority, port, None).await;
+    running.until_it_says("transaction manager: connection refused").await;
+    assert!(plain_get(running.health, "/livez").await.ends_with("\r\nok\n"));
+    assert!(plain_get(running.health, "/readyz?verbose").await.contains("404"));
+
+    let (_dir, files) = authority.client_files();
+    let manager = Manager::start(&authority).await;
+    let other: HttpsUrl = "https://bob-tm.ledger.svc:9101/upcheck".parse().unwrap();
+    let at = HostPort { host: "127.0.0.1".into(), port: manager.port };
+    let fault = https::answers(&Names::default(), &other, &at, files.client().unwrap()).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Tls, "{fault}");
+    assert!(fault.detail.contains("bob-tm"), "the log says which name: {fault}");
+}
+
+#[test]
+fn old_news_and_no_news_are_not_ready() {
+    let begun = Instant::now();
+    let after = |seconds| begun + Duration::from_secs(seconds);
+    let well = Some((begun, Ok(())));
+    let verdict = |manager, database, seconds| State { manager, database }.verdict(after(seconds));
+    assert_eq!(verdict(well, None, 20), Ok(()));
+    assert_eq!(verdict(well, Some(well), 20), Ok(()));
+    assert_eq!(verdict(None, None, 0), Err("transaction manager: not checked yet".into()));
+    assert_eq!(verdict(well, Some(None), 0), Err("database: not checked yet".into()));
+    assert_eq!(verdict(well, None, 21), Err("transaction manager: not checked for 20 s".into()));
+    let unwell = Some((begun, Err(Kind::Authentication)));
+    assert_eq!(verdict(well, Some(unwell), 1), Err("database: authentication refused".into()));
+}
+
+/// A server of the real thing, with TLS, that asks for a certificate or a password.
+struct Server {
+    child: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(postgres: &Postgres, authority: &Authority) -> Server {
+        let dir = postgres.dir();
+        let data = dir.path().join("data");
+        let made = postgres
+            .command("initdb")
+            .args(["-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        postgres.single(
+            &data,
+            "CREATE ROLE \"alice_tm\" LOGIN\nCREATE ROLE \"bob_tm\" LOGIN PASSWORD 'pa ss'\n\
+             CREATE DATABASE \"alice_data\" OWNER \"alice_tm\"\n",
+        );
+        authority.server("db.ledger.svc").write(dir.path());
+        fs::write(dir.path().join("ca.crt"), &authority.cert).unwrap();
+        fs::write(
+            dir.path().join("hba"),
+            "hostssl all alice_tm all cert\nhostssl all bob_tm all scram-sha-256\n",
+        )
+        .unwrap();
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir.path().join("tls.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        postgres.own(dir.path());
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let place = |name: &str| dir.path().join(name).display().to_string();
+        let mut command = postgres.command("postgres");
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        for setting in [
+            "listen_addresses=127.0.0.1".to_owned(),
+            "unix_socket_directories=".to_owned(),
+            "fsync=off".to_owned(),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", place("tls.crt")),
+            format!("ssl_key_file={}", place("tls.key")),
+            format!("ssl_ca_file={}", place("ca.crt")),
+            format!("hba_file={}", place("hba")),
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Server { child, port, _dir: dir }
+    }
+
+    fn database(&self, ca: PathBuf, login: Login) -> Database {
+        Database {
+            at: HostPort { host: "127.0.0.1".into(), port: self.port },
+            name: "alice_data".into(),
+            user: "alice_tm".into(),
+            ca,
+            login,
+        }
+    }
+}
+
+#[tokio::test]
+async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
+    let (postgres, authority) = (Postgres::find(), Authority::new("acme"));
+    let server = Server::start(&postgres, &authority);
+    let names = Names::default();
+    let files = tempfile::tempdir().unwrap();
+    let login = |authority: &Authority, name: &str| {
+        let dir = files.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        authority.client(name).write(&dir);
+        Login::Certificate { cert: dir.join("tls.crt"), key: dir.join("tls.key") }
+    };
+    let ca = files.path().join("ca.crt");
+    fs::write(&ca, &authority.cert).unwrap();
+    let alice = server.database(ca.clone(), login(&authority, "alice_tm"));
+    until(|| alice.check(&names), Result::is_ok).await.unwrap();
+
+    let kind = async |database: &Database| database.check(&names).await.unwrap_err().kind;
+    let mallory = server.database(ca.clone(), login(&authority, "mallory"));
+    assert_eq!(kind(&mallory).await, Kind::Authentication, "a certificate of another name");
+    let other = Authority::new("other");
+    assert_eq!(
+        kind(&server.database(ca.clone(), login(&other, "stranger"))).await,
+        Kind::Tls,
+        "of another authority"
+    );
+    let not_ours = files.path().join("other.crt");
+    fs::write(&not_ours, &other.cert).unwrap();
+    assert_eq!(
+        kind(&Database { ca: not_ours, ..alice.clone() }).await,
+        Kind::Tls,
+        "the server's is not ours"
+    );
+    assert_eq!(kind(&Database { name: "missing".into(), ..alice.clone() }).await, Kind::NoDatabase);
+
+    let file = files.path().join("password");
+    fs::write(&file, "pa ss\n").unwrap();
+    let bob = Database {
+        user: "bob_tm".into(),
+        ..server.database(ca.clone(), Login::Password { file: file.clone() })
+    };
+    bob.check(&names).await.unwrap();
+    fs::write(&file, "5ecre7\n").unwrap();
+    let fault = bob.check(&names).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Authentication);
+    assert!(!format!("{fault} {fault:?} {bob:?}").contains("5ecre7"));
+
+    let manager = Manager::start(&authority).await;
+    let running = Running::start(&authority, manager.port, Some(alice)).await;
+    running.until_it_says("ok").await;
+    drop(server);
+    running.until_it_says("database: connection refused").await;
+}

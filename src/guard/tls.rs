@@ -1,0 +1,107 @@
+//! Certificate files to TLS configurations. No error here quotes a file: a PEM reader's own errors print the
+//! line they stumbled over, which may be the key.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// The one provider of cryptography.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// The certificates of a PEM text, at least one.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => bail!("holds no certificate; it must be PEM with BEGIN CERTIFICATE"),
+        Err(_) => bail!("is not PEM; it must hold BEGIN CERTIFICATE sections"),
+    }
+}
+
+/// The authorities of a PEM text.
+pub fn authorities(pem: &[u8]) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).context("holds a certificate that is no authority")?;
+    }
+    Ok(roots)
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| anyhow!("holds no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)"))
+}
+
+/// The bytes of a file, with its name in the error.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| path.display().to_string())
+}
+
+/// Dials with full verification of the server's name; shows a certificate if there is a pair.
+pub fn client(ca: &Path, pair: Option<(&Path, &Path)>) -> Result<ClientConfig> {
+    let roots = authorities(&read(ca)?).with_context(|| ca.display().to_string())?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let Some((cert, key)) = pair else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(&read(cert)?).with_context(|| cert.display().to_string())?;
+    let private = private_key(&read(key)?).with_context(|| key.display().to_string())?;
+    let config = builder.with_client_auth_cert(chain, private);
+    config.with_context(|| format!("{} and {} do not fit together", cert.display(), key.display()))
+}
+
+/// Serves HTTP/1.1 with this pair; with an authority, only to those who show a certificate of it.
+pub fn server(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let roots = Arc::new(authorities(pem).context("the client authority")?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = certificates(cert).context("tls.crt")?;
+    let private = private_key(key).context("tls.key")?;
+    let mut config =
+        builder.with_single_cert(chain, private).context("tls.crt and tls.key do not fit together")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::testing::Authority;
+
+    #[test]
+    fn an_error_about_a_key_never_quotes_it() {
+        let pair = Authority::new("acme").server("localhost");
+        let one_line = pair.key.replace('\n', "");
+        for broken in [one_line.as_str(), "-----BEGIN PRIVATE KEY-----SECRETSECRET\n", "SECRETSECRET", ""] {
+            let error = server(pair.cert.as_bytes(), broken.as_bytes(), None).unwrap_err();
+            let told = format!("{error:#} {error:?}");
+            assert!(told.contains("tls.key"), "{told}");
+            // As text, or as the list of bytes that Debug makes of it.
+            assert!(!told.contains("SECRET") && !told.contains(&one_line[40..60]), "{told}");
+            assert!(!told.contains("83, 69, 67, 82"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let authority = Authority::new("acme");
+        let (one, other) = (authority.server("localhost"), authority.server("localhost"));
+        let error = server(one.cert.as_bytes(), other.key.as_bytes(), None).unwrap_err();
+        assert!(format!("{error:#}").contains("do not fit together"), "{error:#}");
+    }
+}

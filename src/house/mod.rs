@@ -1,0 +1,4 @@
+//! How the house is kept: what pure files may not hold, and what the dependencies may be.
+
+mod dependencies;
+mod purity;

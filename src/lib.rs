@@ -1,0 +1,33 @@
+//! Runs GoQuorum nodes on Kubernetes so that their security checklist holds, keeps it so, and proves it.
+//!
+//! Every file is pure (decides: no clock, no environment, no client, nothing awaited) or i/o (acts). A test
+//! reads the pure ones and refuses anything else; `PURE` in `house/purity.rs` is the list.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`api`] | what users write and read back; pure |
+//! | [`node`] | the pass over one node, a file per stage; `observe`, `issue` and `apply` are i/o, the rest is pure |
+//! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
+//! | [`control`] | what keeps the passes going; i/o, but for `related` |
+//! | [`serve`] | the operator's probes and metrics; i/o |
+//! | [`settings`] | flags and environment, read once |
+//! | [`guard`] | the programs beside the client: `init`, `metrics`, `probe`; i/o |
+
+#[cfg(feature = "operator")]
+pub mod api;
+#[cfg(feature = "operator")]
+pub mod cluster;
+#[cfg(feature = "operator")]
+pub mod control;
+#[cfg(feature = "guard")]
+pub mod guard;
+#[cfg(test)]
+mod house;
+#[cfg(feature = "operator")]
+pub mod node;
+#[cfg(feature = "operator")]
+pub mod serve;
+#[cfg(feature = "operator")]
+pub mod settings;
+#[cfg(all(feature = "operator", any(test, feature = "e2e")))]
+pub mod testing;

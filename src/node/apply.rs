@@ -1,0 +1,228 @@
+//! The only writes to children, in an order that leaves nothing open: accounts, policies, Services,
+//! configuration, workloads last.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+    },
+};
+use kube::{Client, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector::Store};
+
+use super::{
+    desired::{Desired, Sealed},
+    ending,
+    fault::Fault,
+    names,
+    validate::Validated,
+};
+use crate::cluster::{
+    Caches, Writer,
+    caches::find,
+    facts::{self, read_secret},
+    write::{self, Kind, Outcome},
+};
+
+/// Writes the children of one node.
+pub struct Applier<'a> {
+    /// For what must be read before it can be written.
+    pub client: &'a Client,
+    /// What is there.
+    pub caches: &'a Caches,
+    /// The way to write.
+    pub writer: &'a Writer,
+    /// Whether everything but certificates is left as it is.
+    pub frozen: bool,
+    /// What was done.
+    pub applied: Applied,
+}
+
+/// What a pass has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Requests that changed something.
+    pub writes: usize,
+    /// Objects that belong to someone else.
+    pub refused: Vec<Fault>,
+    /// Whether every policy is as it should be.
+    pub policies: bool,
+    /// Objects that differ and were left as they are, since the node is paused.
+    pub left: Vec<String>,
+}
+
+impl Applier<'_> {
+    /// Creates a Secret that is never written again.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn create_once(&mut self, secret: &Secret) -> anyhow::Result<()> {
+        self.applied.writes += 1;
+        self.writer.create_once(secret).await
+    }
+
+    /// Writes a Secret whose content has just been made.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn secret(&mut self, secret: &Secret) -> anyhow::Result<()> {
+        let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
+        let outcome = self.writer.ensure(live.as_ref(), secret).await?;
+        self.count(outcome);
+        Ok(())
+    }
+
+    /// Writes everything that differs, and deletes what is ours and no longer wanted.
+    ///
+    /// # Errors
+    /// Where the server refuses; what follows is then left for the next pass.
+    pub async fn all(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
+        let Desired { accounts, policies, budgets, services, config_maps, sealed, workloads } = desired;
+        let caches = self.caches;
+        self.kind(&caches.accounts, accounts).await?;
+        let left = self.applied.left.len();
+        self.kind(&caches.policies, policies).await?;
+        self.applied.policies = self.applied.refused.is_empty() && self.applied.left.len() == left;
+        self.kind(&caches.budgets, budgets).await?;
+        self.kind(&caches.services, services).await?;
+        self.kind(&caches.config_maps, config_maps).await?;
+        for sealed in sealed {
+            self.sealed(sealed).await?;
+        }
+        if !self.applied.refused.is_empty() {
+            // a workload would mount, or be closed by, something that is not ours
+            return Ok(());
+        }
+        self.kind(&caches.workloads, workloads).await?;
+        if self.frozen { Ok(()) } else { self.prune(node, desired).await }
+    }
+
+    /// `L` is what the cache keeps of a `K`: the object itself, trimmed, or its metadata.
+    async fn kind<K, L>(&mut self, store: &Store<L>, desired: &[K]) -> anyhow::Result<()>
+    where
+        K: Kind,
+        L: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        for object in desired {
+            let live = find(store, &object.namespace().unwrap_or_default(), &object.name_any());
+            if self.frozen {
+                self.leave(live.as_ref(), object)?;
+                continue;
+            }
+            let outcome = self.writer.ensure(live.as_ref(), object).await?;
+            self.count(outcome);
+        }
+        Ok(())
+    }
+
+    /// The password is read only when its configuration has to be written.
+    async fn sealed(&mut self, sealed: &Sealed) -> anyhow::Result<()> {
+        let namespace = sealed.secret.namespace().unwrap_or_default();
+        let live = find(&self.caches.secrets, &namespace, &sealed.secret.name_any());
+        if self.frozen {
+            return self.leave(live.as_ref(), &sealed.secret);
+        }
+        let outcome = self.writer.ensure_with(live.as_ref(), &sealed.secret, async {
+            let name = &sealed.password.name;
+            let gone = || format!("Secret {name} is gone");
+            let meta = find(&self.caches.secrets, &namespace, name).with_context(gone)?;
+            let data = read_secret(self.client, &meta).await?.with_context(gone)?;
+            let password = facts::text(&data, &sealed.password.key)
+                .with_context(|| format!("Secret {name} has no text under {}", sealed.password.key))?;
+            Ok(unseal(&sealed.secret, &password))
+        });
+        let outcome = outcome.await?;
+        self.count(outcome);
+        Ok(())
+    }
+
+    /// Says so where an object differs, and leaves it.
+    fn leave<K: Kind>(&mut self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<()> {
+        if !write::is_settled(live, desired)? {
+            self.applied.left.push(format!("{} {}", K::kind(&()), desired.name_any()));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Unchanged => {}
+            Outcome::Written => self.applied.writes += 1,
+            Outcome::Refused(fault) => self.applied.refused.push(fault),
+        }
+    }
+
+    /// Kinds that may be deleted: claims and Secrets are not among them.
+    async fn prune(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
+        let Desired { accounts, policies, services, config_maps, workloads, .. } = desired;
+        let caches = self.caches;
+        // first what runs, last what closes it
+        self.prune_kind::<StatefulSet, _>(node, &caches.workloads, workloads).await?;
+        self.prune_kind::<Service, _>(node, &caches.services, services).await?;
+        self.prune_kind::<ConfigMap, _>(node, &caches.config_maps, config_maps).await?;
+        self.prune_kind::<ServiceAccount, _>(node, &caches.accounts, accounts).await?;
+        self.prune_kind::<NetworkPolicy, _>(node, &caches.policies, policies).await
+    }
+
+    async fn prune_kind<K, L>(
+        &mut self,
+        node: &Validated,
+        store: &Store<L>,
+        wanted: &[K],
+    ) -> anyhow::Result<()>
+    where
+        K: Kind,
+        L: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let wanted: BTreeSet<_> = wanted.iter().map(kube::ResourceExt::name_any).collect();
+        for object in store.state() {
+            let meta = object.meta();
+            let ours = meta.namespace.as_deref() == Some(&node.names.namespace)
+                && meta.labels.as_ref().and_then(|labels| labels.get(names::NODE)) == Some(&node.names.node)
+                && meta.owner_references.iter().flatten().any(|owner| owner.uid == node.owner.uid);
+            if !ours || wanted.contains(meta.name.as_deref().unwrap_or_default()) {
+                continue;
+            }
+            if meta.deletion_timestamp.is_none() {
+                self.applied.writes += 1;
+                self.writer.delete::<K>(meta).await?;
+            } else if ending::waits(meta) {
+                self.applied.writes += 1;
+                self.writer.release::<K>(meta).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts the password where it belongs, as a JSON string.
+fn unseal(secret: &Secret, password: &str) -> Secret {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let fill = |ByteString(bytes): &ByteString| {
+        let text = String::from_utf8_lossy(bytes).replace(&quoted(Sealed::PLACE), &quoted(password));
+        ByteString(text.into_bytes())
+    };
+    let data = secret.data.iter().flatten().map(|(key, bytes)| (key.clone(), fill(bytes))).collect();
+    Secret { data: Some(data), ..secret.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_put_in_as_a_json_string() {
+        let template = serde_json::json!({"jdbc": {"password": Sealed::PLACE}}).to_string();
+        let secret = Secret {
+            data: Some([("c".to_owned(), ByteString(template.into_bytes()))].into()),
+            ..Secret::default()
+        };
+        let filled = unseal(&secret, "a\"b\\c");
+        let text = String::from_utf8(filled.data.unwrap()["c"].0.clone()).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["jdbc"]["password"], "a\"b\\c");
+    }
+}

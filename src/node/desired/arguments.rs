@@ -1,0 +1,113 @@
+//! The client's arguments, from typed values alone. Facts about the client are from its 24.4.1 sources.
+
+use crate::{
+    api::node::{GcMode, Role},
+    node::{
+        names::{self, Component},
+        validate::Validated,
+    },
+};
+
+/// Where things are inside the client's containers.
+pub(super) mod path {
+    pub(crate) const DATA: &str = "/data";
+    pub(crate) const NODE_KEY: &str = "/keys/nodekey";
+    pub(crate) const GENESIS: &str = "/genesis/genesis.json";
+    pub(crate) const PEERS: &str = "/etc/quorum/peers";
+    pub(crate) const THROWAWAY_KEY: &str = "/run/quorum/nodekey";
+    pub(crate) const MANAGER_TLS: &str = "/tls/tm";
+}
+
+/// Arguments of `geth init`. Without those of the transaction manager: geth would ask it and end.
+pub(super) fn init() -> Vec<String> {
+    vec![
+        format!("--datadir={}", path::DATA),
+        // without one geth makes an identity of its own and leaves it in the data directory
+        format!("--nodekey={}", path::THROWAWAY_KEY),
+        "init".into(),
+        path::GENESIS.into(),
+    ]
+}
+
+/// Arguments of the running client.
+pub(super) fn run(node: &Validated) -> Vec<String> {
+    let mut arguments = base(node);
+    if node.spec.role == Role::Validator {
+        arguments.extend(validator());
+    }
+    if node.manager.is_some() {
+        arguments.extend(transaction_manager(node));
+    }
+    arguments
+}
+
+fn base(node: &Validated) -> Vec<String> {
+    let tunables = &node.spec.client.tunables;
+    vec![
+        format!("--datadir={}", path::DATA),
+        // through the data directory a key that cannot be read would be replaced by a new identity
+        format!("--nodekey={}", path::NODE_KEY),
+        // left out, geth takes itself for mainnet and raises the cache
+        format!("--networkid={}", node.network_id),
+        format!("--port={}", names::P2P),
+        // the default asks the network for port mappings
+        "--nat=none".into(),
+        // anything else is refused with a transaction manager
+        "--syncmode=full".into(),
+        format!(
+            "--gcmode={}",
+            match tunables.gc_mode {
+                GcMode::Full => "full",
+                GcMode::Archive => "archive",
+            }
+        ),
+        // the default is a share of the host's memory, not of the container's
+        format!("--cache={}", tunables.cache_mib),
+        format!("--maxpeers={}", tunables.max_peers),
+        // present or not: a value would not switch it off. Else geth calls public Ethereum hosts
+        "--nodiscover".into(),
+        // admits only who is in permissioned-nodes.json
+        "--permissioned".into(),
+        // the socket offers every method without authentication
+        "--ipcdisable".into(),
+        // also ends the snap protocol: CVE-2021-41173 is not patched
+        "--snapshot=false".into(),
+        // 4 and more log configuration and make CVE-2022-29177 reachable
+        format!("--verbosity={}", tunables.verbosity),
+        // bare: with a value, collection stays off
+        "--metrics".into(),
+        // a listener of its own, without the profiler, on loopback: the sidecar is the way to it
+        "--metrics.addr=127.0.0.1".into(),
+        format!("--metrics.port={}", names::CLIENT_METRICS),
+    ]
+}
+
+/// A validator seals with its node key: no account, nothing to unlock.
+fn validator() -> Vec<String> {
+    // the default price refuses local transactions of a free-gas network
+    vec!["--mine".into(), "--miner.gasprice=0".into()]
+}
+
+/// Every timeout is written out: the declared defaults are not applied, and none means for ever.
+fn transaction_manager(node: &Validated) -> Vec<String> {
+    vec![
+        format!("--ptm.url={}", manager_url(node)),
+        "--ptm.timeout=5".into(),
+        "--ptm.dialtimeout=1".into(),
+        "--ptm.http.idletimeout=10".into(),
+        "--ptm.http.writebuffersize=0".into(),
+        "--ptm.http.readbuffersize=0".into(),
+        // lower case only
+        "--ptm.tls.mode=strict".into(),
+        // a file: a directory would be read entry by entry, links included, and fail
+        format!("--ptm.tls.rootca={}/ca.crt", path::MANAGER_TLS),
+        format!("--ptm.tls.clientcert={}/tls.crt", path::MANAGER_TLS),
+        format!("--ptm.tls.clientkey={}/tls.key", path::MANAGER_TLS),
+    ]
+}
+
+/// Where the client finds its transaction manager.
+pub(super) fn manager_url(node: &Validated) -> String {
+    let service = node.names.workload(Component::TransactionManager);
+    format!("https://{}:{}", node.names.dns(&service), names::CLIENT_TO_MANAGER)
+}

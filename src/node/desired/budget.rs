@@ -1,0 +1,63 @@
+//! How many validators of a network may be away at once.
+
+use k8s_openapi::{
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use kube::api::ObjectMeta;
+
+use crate::node::{
+    names::{self, Component},
+    validate::Validated,
+};
+
+/// One budget per network: every node renders the same bytes from the full list of nodes.
+pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
+    let count = node.validators?;
+    let labels = [
+        (names::NETWORK, node.names.network.as_str()),
+        (names::ROLE, "Validator"),
+        (names::COMPONENT, Component::Client.as_str()),
+    ];
+    Some(PodDisruptionBudget {
+        metadata: ObjectMeta {
+            owner_references: Some(node.network_owners.clone()),
+            ..node.names.unowned(node.names.validators(), node.names.network_labels())
+        },
+        spec: Some(PodDisruptionBudgetSpec {
+            // with less than four no validator can be spared, and none could ever be replaced
+            max_unavailable: Some(IntOrString::Int(tolerated(count).max(1))),
+            selector: Some(LabelSelector {
+                match_labels: Some(
+                    labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                ),
+                ..LabelSelector::default()
+            }),
+            // one that does not serve protects nothing
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// How many of `count` validators may fail without stopping the chain: f of 3f + 1, for QBFT and IBFT alike.
+#[must_use]
+pub fn tolerated(count: i32) -> i32 {
+    (count - 1).max(0) / 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tolerated;
+
+    #[test]
+    fn a_third_less_one_may_fail() {
+        let pairs = [(0, 0), (1, 0), (3, 0), (4, 1), (6, 1), (7, 2), (10, 3), (100, 33)];
+        for (count, may_fail) in pairs {
+            assert_eq!(tolerated(count), may_fail, "{count}");
+            // two quorums of 2f + 1 out of n always share an honest validator
+            assert!(3 * may_fail < count.max(1));
+        }
+    }
+}

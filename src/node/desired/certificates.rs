@@ -1,0 +1,134 @@
+//! Which certificates a node has, for which names, and which authority signs each.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::node::{
+    names::{Component, DATABASE, Purpose},
+    secrets::tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+    validate::{Database, Validated},
+};
+
+/// Who signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The network's: what is served to scrapers, and manager to manager.
+    Network,
+    /// The node's own: client to manager and manager to database, since a manager in CA mode accepts
+    /// whoever the authority signed.
+    Node,
+}
+
+/// A certificate the node is to have.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Who signs it.
+    pub authority: Authority,
+    /// What it says.
+    pub request: LeafRequest,
+}
+
+/// Every certificate of the node.
+#[must_use]
+pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
+    let mut wanted = BTreeMap::from([(Purpose::Metrics, metrics(node))]);
+    if let Some(manager) = &node.manager {
+        wanted.extend([
+            (Purpose::Client, client(node)),
+            (Purpose::Manager, transaction_manager(node)),
+            (Purpose::ManagerPeers, manager_peers(node)),
+            (Purpose::Probe, probe(node)),
+        ]);
+        if matches!(manager.database, Database::Managed(_)) {
+            wanted.extend([
+                (Purpose::DatabaseClient, database_client(node)),
+                (Purpose::Database, database(node)),
+            ]);
+        }
+    }
+    wanted
+}
+
+fn request(node: &Validated, common_name: &str, usage: Usage) -> LeafRequest {
+    LeafRequest {
+        common_name: common_name.into(),
+        dns_names: Vec::new(),
+        usage,
+        algorithm: KeyAlgorithm::EcdsaP256,
+        validity: validity(node),
+        pkcs8_der: false,
+    }
+}
+
+/// Lifetime and renewal, as the spec has them.
+#[must_use]
+pub fn validity(node: &Validated) -> Validity {
+    let hours = |text: &str| text.trim_end_matches('h').parse::<i64>().unwrap_or(24);
+    Validity {
+        duration: SignedDuration::from_hours(hours(&node.spec.tls.duration)),
+        renew_before: SignedDuration::from_hours(hours(&node.spec.tls.renew_before)),
+    }
+}
+
+/// Every form under which a Service of the namespace is called.
+fn service_names(node: &Validated, service: &str) -> Vec<String> {
+    let dns = node.names.dns(service);
+    vec![format!("{dns}.cluster.local"), dns]
+}
+
+fn metrics(node: &Validated) -> Wanted {
+    let names = service_names(node, &node.names.metrics_service());
+    let request = LeafRequest { dns_names: names, ..request(node, "metrics", Usage::Server) };
+    Wanted { authority: Authority::Network, request }
+}
+
+fn client(node: &Validated) -> Wanted {
+    let name = format!("{}-client", node.names.node);
+    Wanted { authority: Authority::Node, request: request(node, &name, Usage::Client) }
+}
+
+/// Tessera reads PEM keys only as RSA PKCS#8.
+fn transaction_manager(node: &Validated) -> Wanted {
+    let request = LeafRequest {
+        dns_names: service_names(node, &node.names.workload(Component::TransactionManager)),
+        algorithm: KeyAlgorithm::Rsa2048,
+        ..request(node, "transaction manager", Usage::Server)
+    };
+    Wanted { authority: Authority::Node, request }
+}
+
+fn manager_peers(node: &Validated) -> Wanted {
+    let mut dns_names = service_names(node, &node.names.workload(Component::TransactionManager));
+    let advertised = node.spec.transaction_manager.iter().filter_map(|manager| manager.advertise.as_deref());
+    dns_names.extend(advertised.filter_map(host_of));
+    dns_names.sort();
+    let request = LeafRequest {
+        dns_names,
+        algorithm: KeyAlgorithm::Rsa2048,
+        ..request(node, &format!("{}-tm", node.names.node), Usage::Both)
+    };
+    Wanted { authority: Authority::Network, request }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    Some(url.strip_prefix("https://")?.rsplit_once(':')?.0.to_owned())
+}
+
+fn probe(node: &Validated) -> Wanted {
+    Wanted { authority: Authority::Node, request: request(node, "probe", Usage::Client) }
+}
+
+/// PostgreSQL takes the common name for the role; its Java driver wants the key as PKCS#8 DER.
+fn database_client(node: &Validated) -> Wanted {
+    let request = LeafRequest { pkcs8_der: true, ..request(node, DATABASE, Usage::Client) };
+    Wanted { authority: Authority::Node, request }
+}
+
+fn database(node: &Validated) -> Wanted {
+    let request = LeafRequest {
+        dns_names: service_names(node, &node.names.workload(Component::Database)),
+        ..request(node, "database", Usage::Server)
+    };
+    Wanted { authority: Authority::Node, request }
+}

@@ -1,0 +1,211 @@
+//! The client's workload: geth with every listener but P2P on loopback, and the metrics sidecar.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{
+        Container, ContainerPort, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume,
+        VolumeProjection,
+    },
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    arguments::{self, path},
+    certificates, pods,
+};
+use crate::{
+    node::{
+        names::{self, Component, Purpose},
+        validate::Validated,
+    },
+    settings::Surroundings,
+};
+
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> StatefulSet {
+    let client = &node.spec.client;
+    pods::workload(
+        node,
+        pods::Parts {
+            component: Component::Client,
+            version: client.version.clone(),
+            config_digest: config_digest(node),
+            init: vec![prepare(node, surroundings), genesis(node)],
+            containers: vec![geth(node), metrics(node, surroundings)],
+            volumes: volumes(node),
+            claim: Some(client.storage.clone()),
+            // geth flushes what it holds in memory
+            grace: 180,
+        },
+    )
+}
+
+/// Peers are not part of it: their lists are read again without a restart.
+fn config_digest(node: &Validated) -> String {
+    let digest = Sha256::digest(node.genesis.sha256.as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lays out the data directory, and waits for the transaction manager, without which geth ends at once.
+fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
+    let mut args = vec![
+        "init".into(),
+        "client".into(),
+        format!("--datadir={}", path::DATA),
+        format!("--peers={}", path::PEERS),
+        format!("--throwaway-key={}", path::THROWAWAY_KEY),
+    ];
+    let mut mounts = vec![
+        pods::writable("data", path::DATA),
+        pods::writable("run", "/run/quorum"),
+        pods::mount("peers", path::PEERS),
+    ];
+    if node.manager.is_some() {
+        args.extend([
+            format!("--wait-url={}/upcheck", arguments::manager_url(node)),
+            format!("--wait-ca={}/ca.crt", path::MANAGER_TLS),
+            format!("--wait-cert={}/tls.crt", path::MANAGER_TLS),
+            format!("--wait-key={}/tls.key", path::MANAGER_TLS),
+            "--wait-timeout-seconds=300".into(),
+        ]);
+        mounts.push(pods::mount("tls-tm", path::MANAGER_TLS));
+    }
+    Container {
+        volume_mounts: Some(mounts),
+        resources: pods::small(),
+        ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+/// Writes the genesis block where there is none; a database of another chain makes it fail. It gets a key
+/// that is thrown away, so that none is left in the data directory.
+fn genesis(node: &Validated) -> Container {
+    Container {
+        volume_mounts: Some(vec![
+            pods::writable("data", path::DATA),
+            pods::mount("run", "/run/quorum"),
+            pods::mount("genesis", "/genesis"),
+        ]),
+        resources: pods::resources(&node.spec.client.resources),
+        ..pods::container("genesis", &node.spec.client.image, &["geth"], arguments::init())
+    }
+}
+
+/// The only container that sees the node key.
+fn geth(node: &Validated) -> Container {
+    let mut mounts = vec![
+        pods::writable("data", path::DATA),
+        pods::mount("nodekey", "/keys"),
+        pods::mount("peers", path::PEERS),
+    ];
+    if node.manager.is_some() {
+        mounts.push(pods::mount("tls-tm", path::MANAGER_TLS));
+    }
+    Container {
+        ports: Some(vec![ContainerPort {
+            name: Some("p2p".into()),
+            container_port: names::P2P,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        volume_mounts: Some(mounts),
+        resources: pods::resources(&node.spec.client.resources),
+        // opening a large database takes its time: half an hour
+        startup_probe: pods::accepts(names::P2P, 5, 360),
+        liveness_probe: pods::accepts(names::P2P, 20, 6),
+        ..pods::container("client", &node.spec.client.image, &["geth"], arguments::run(node))
+    }
+}
+
+/// Shows the client's metrics over TLS and nothing else of that port; its readiness is the client's.
+fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
+    let identity = [
+        ("name", node.names.node.as_str()),
+        ("namespace", &node.names.namespace),
+        ("network", &node.names.network),
+        ("role", node.spec.role.as_str()),
+    ];
+    let mut args = vec![
+        "metrics".into(),
+        format!("--listen=0.0.0.0:{}", names::METRICS),
+        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--upstream=http://127.0.0.1:{}/debug/metrics/prometheus", names::CLIENT_METRICS),
+        "--tls-dir=/tls/metrics".into(),
+        format!("--min-peers={}", node.spec.readiness.min_peers),
+    ];
+    args.extend(identity.map(|(key, value)| format!("--identity={key}={value}")));
+    args.extend(certificates::wanted(node).into_keys().map(|purpose| {
+        let purpose = purpose.as_str();
+        format!("--certificate={purpose}=/tls/watched/{purpose}.crt")
+    }));
+    let mut mounts = vec![pods::mount("tls-metrics", "/tls/metrics"), pods::mount("watched", "/tls/watched")];
+    if node.spec.metrics.client_authority.is_some() {
+        args.push("--client-ca=/tls/scraper/ca.crt".into());
+        mounts.push(pods::mount("scraper-ca", "/tls/scraper"));
+    }
+    Container {
+        ports: Some(vec![ContainerPort {
+            name: Some("metrics".into()),
+            container_port: names::METRICS,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        volume_mounts: Some(mounts),
+        resources: pods::small(),
+        startup_probe: pods::says_ok("/livez", 2, 30),
+        liveness_probe: pods::says_ok("/livez", 10, 3),
+        readiness_probe: pods::says_ok("/readyz", 5, 3),
+        ..pods::container("metrics", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+fn volumes(node: &Validated) -> Vec<Volume> {
+    let (secret, key) = &node.node_key;
+    let genesis = &node.spec.genesis.config_map_ref;
+    let mut volumes = vec![
+        pods::secret("nodekey", secret, &[(key, "nodekey")]),
+        pods::config("genesis", &genesis.name, &[(&genesis.key, "genesis.json")]),
+        pods::config("peers", &node.names.peers(), &[]),
+        pods::scratch("run", "1Mi", true),
+        pods::secret(
+            "tls-metrics",
+            &node.names.certificate(Purpose::Metrics),
+            &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
+        ),
+        watched(node),
+    ];
+    if node.manager.is_some() {
+        volumes.push(pods::secret(
+            "tls-tm",
+            &node.names.certificate(Purpose::Client),
+            &[("ca.crt", "ca.crt"), ("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
+        ));
+    }
+    if let Some(authority) = &node.spec.metrics.client_authority {
+        volumes.push(pods::config("scraper-ca", &authority.name, &[(&authority.key, "ca.crt")]));
+    }
+    volumes
+}
+
+/// Every certificate of the node, without its key, for the sidecar to say when each ends.
+fn watched(node: &Validated) -> Volume {
+    let sources = certificates::wanted(node).into_keys().map(|purpose| VolumeProjection {
+        secret: Some(SecretProjection {
+            name: node.names.certificate(purpose),
+            items: Some(vec![KeyToPath {
+                key: "tls.crt".into(),
+                path: format!("{}.crt", purpose.as_str()),
+                mode: None,
+            }]),
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    });
+    Volume {
+        name: "watched".into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o400),
+            sources: Some(sources.collect()),
+        }),
+        ..Volume::default()
+    }
+}

@@ -1,0 +1,165 @@
+//! The managed database's workload: PostgreSQL that answers over TLS to one role with a certificate.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Container, ContainerPort, ExecAction, Probe, Volume, VolumeMount},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::pods;
+use crate::{
+    api::transaction_manager::ManagedDatabase,
+    node::{
+        names::{self, Component, DATABASE, Purpose},
+        validate::{Database, Validated},
+    },
+    settings::Surroundings,
+};
+
+const DATA: &str = "/data/pgdata";
+const CONFIG: &str = "/etc/postgresql";
+const TLS: &str = "/tls/db";
+const TOOLS: &str = "/tools";
+
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
+    let manager = node.manager.as_ref()?;
+    let Database::Managed(database) = &manager.database else { return None };
+    Some(pods::workload(
+        node,
+        pods::Parts {
+            component: Component::Database,
+            version: database.version.clone(),
+            config_digest: config_digest(),
+            init: vec![tools(surroundings), initialise(database)],
+            containers: vec![postgres(node, database)],
+            volumes: volumes(node),
+            claim: Some(database.storage.clone()),
+            grace: 60,
+        },
+    ))
+}
+
+/// PostgreSQL's own files, and the account it runs under.
+pub(super) fn files() -> BTreeMap<String, String> {
+    let settings = format!(
+        "listen_addresses = '*'\n\
+         port = {port}\n\
+         # no socket: whoever is in the container speaks TLS like everybody else\n\
+         unix_socket_directories = ''\n\
+         hba_file = '{CONFIG}/pg_hba.conf'\n\
+         ssl = on\n\
+         ssl_min_protocol_version = 'TLSv1.2'\n\
+         ssl_cert_file = '{TLS}/tls.crt'\n\
+         ssl_key_file = '{TLS}/tls.key'\n\
+         ssl_ca_file = '{TLS}/ca.crt'\n\
+         password_encryption = 'scram-sha-256'\n\
+         max_connections = 50\n\
+         shared_buffers = '128MB'\n\
+         log_timezone = 'UTC'\n\
+         timezone = 'UTC'\n",
+        port = names::POSTGRES,
+    );
+    let admitted = format!(
+        "# one role, from anywhere the network lets through, over TLS, by certificate\n\
+         hostssl {DATABASE} {DATABASE} 0.0.0.0/0 cert\n\
+         hostssl {DATABASE} {DATABASE} ::/0 cert\n",
+    );
+    // initdb insists on a name for its user
+    let account =
+        format!("root:x:0:0::/:/bin/false\npostgres:x:{user}:{user}::/data:/bin/false\n", user = pods::USER);
+    BTreeMap::from([
+        ("postgresql.conf".into(), settings),
+        ("pg_hba.conf".into(), admitted),
+        ("passwd".into(), account),
+    ])
+}
+
+fn config_digest() -> String {
+    let digest = Sha256::digest(serde_json::to_vec(&files()).unwrap_or_default());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Brings a program that can set the database up, since the image may have no shell.
+fn tools(surroundings: &Surroundings) -> Container {
+    let args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard")];
+    Container {
+        volume_mounts: Some(vec![pods::writable("tools", TOOLS)]),
+        resources: pods::small(),
+        ..pods::container("tools", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+/// Makes the cluster, the role and the database, all or nothing; the manager makes its tables.
+fn initialise(database: &ManagedDatabase) -> Container {
+    let args = ["init", "database", "--pgdata", DATA, "--role", DATABASE, "--database", DATABASE];
+    Container {
+        volume_mounts: Some(vec![
+            pods::writable("data", "/data"),
+            pods::mount("tools", TOOLS),
+            passwd(),
+            pods::writable("tmp", "/tmp"),
+        ]),
+        resources: pods::resources(&database.resources),
+        ..pods::container(
+            "initialise",
+            &database.image,
+            &["/tools/quorum-guard"],
+            args.map(str::to_owned).to_vec(),
+        )
+    }
+}
+
+fn postgres(node: &Validated, database: &ManagedDatabase) -> Container {
+    let args =
+        ["-D", DATA, "-c", &format!("config_file={CONFIG}/postgresql.conf")].map(str::to_owned).to_vec();
+    Container {
+        ports: Some(vec![ContainerPort {
+            name: Some("postgres".into()),
+            container_port: names::POSTGRES,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        volume_mounts: Some(vec![
+            pods::writable("data", "/data"),
+            pods::mount("config", CONFIG),
+            pods::mount("tls", TLS),
+            pods::writable("tmp", "/tmp"),
+            passwd(),
+        ]),
+        resources: pods::resources(&database.resources),
+        startup_probe: tls_answers(node, 3, 200),
+        liveness_probe: pods::accepts(names::POSTGRES, 20, 6),
+        readiness_probe: tls_answers(node, 10, 3),
+        ..pods::container("postgres", &database.image, &["postgres"], args)
+    }
+}
+
+/// `pg_isready` completes a TLS handshake and checks the certificate and its name before it says yes.
+fn tls_answers(node: &Validated, period: i32, failures: i32) -> Option<Probe> {
+    let service = node.names.dns(&node.names.workload(Component::Database));
+    let connection = format!(
+        "host={service} hostaddr=127.0.0.1 port={} user={DATABASE} dbname={DATABASE} sslmode=verify-full sslrootcert={TLS}/ca.crt",
+        names::POSTGRES
+    );
+    let command = ["pg_isready", "-q", "-t", "4", "-d", &connection].map(str::to_owned).to_vec();
+    Some(Probe { exec: Some(ExecAction { command: Some(command) }), ..pods::every(period, failures) })
+}
+
+fn passwd() -> VolumeMount {
+    VolumeMount { sub_path: Some("passwd".into()), ..pods::mount("config", "/etc/passwd") }
+}
+
+fn volumes(node: &Validated) -> Vec<Volume> {
+    vec![
+        pods::config("config", &node.names.database_config(), &[]),
+        pods::secret(
+            "tls",
+            &node.names.certificate(Purpose::Database),
+            &[("ca.crt", "ca.crt"), ("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
+        ),
+        pods::scratch("tools", "64Mi", false),
+        pods::scratch("tmp", "64Mi", false),
+    ]
+}

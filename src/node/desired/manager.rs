@@ -1,0 +1,196 @@
+//! The transaction manager's workload: Tessera, and a probe that speaks its mutual TLS for the kubelet.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Container, ContainerPort, EnvVar, Volume},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    arguments, pods,
+    tessera::{self, path},
+};
+use crate::{
+    node::{
+        names::{self, Component, DATABASE, Purpose},
+        validate::{Database, Manager, Validated},
+    },
+    settings::Surroundings,
+};
+
+const PROBE_TLS: &str = "/tls/probe";
+
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
+    let manager = node.manager.as_ref()?;
+    Some(pods::workload(
+        node,
+        pods::Parts {
+            component: Component::TransactionManager,
+            version: manager.spec.version.clone(),
+            config_digest: config_digest(node, manager),
+            init: vec![],
+            containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
+            volumes: volumes(node, manager),
+            claim: None,
+            grace: 30,
+        },
+    ))
+}
+
+/// Tessera reads its configuration once.
+fn config_digest(node: &Validated, manager: &Manager) -> String {
+    let digest = Sha256::digest(tessera::configuration(node, manager).to_string());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tessera(manager: &Manager, node: &Validated) -> Container {
+    let mut mounts = vec![
+        pods::mount("config", path::CONFIG),
+        pods::mount("keys", path::KEYS),
+        pods::mount("tls", path::TLS),
+        pods::mount("tls-peers", path::PEERS_TLS),
+        pods::mount("db-ca", path::DATABASE_CA),
+        pods::writable("tmp", "/tmp"),
+    ];
+    if manager.spec.keys.password_ref.is_some() {
+        mounts.push(pods::mount("password", path::PASSWORD));
+    }
+    if has_certificate(manager) {
+        mounts.push(pods::mount("tls-db", path::DATABASE_TLS));
+    }
+    mounts.extend(
+        (0..node.spec.tls.trust.len())
+            .map(|i| pods::mount(&format!("trust-{i}"), &format!("{}/{i}", path::TRUST))),
+    );
+    let port = |name: &str, container_port: i32| ContainerPort {
+        name: Some(name.into()),
+        container_port,
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    };
+    Container {
+        env: Some(vec![EnvVar {
+            name: "JAVA_OPTS".into(),
+            // half of the memory for the heap; the rest is for opening locked keys. No dumps: they hold keys
+            value: Some(
+                "-XX:MaxRAMPercentage=50 -XX:-HeapDumpOnOutOfMemoryError -Djava.io.tmpdir=/tmp".into(),
+            ),
+            value_from: None,
+        }]),
+        ports: Some(vec![port("client", names::CLIENT_TO_MANAGER), port("peers", names::MANAGER_TO_MANAGER)]),
+        volume_mounts: Some(mounts),
+        resources: pods::resources(&manager.spec.resources),
+        startup_probe: pods::accepts(names::CLIENT_TO_MANAGER, 3, 200),
+        liveness_probe: pods::accepts(names::CLIENT_TO_MANAGER, 20, 6),
+        ..pods::container(
+            "tm",
+            &manager.spec.image,
+            &["/tessera/bin/tessera"],
+            vec!["-configfile".into(), format!("{}/{}", path::CONFIG, tessera::FILE)],
+        )
+    }
+}
+
+/// Ready means that the manager answers, and that its database completes TLS and a login.
+fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Container {
+    let mut args = vec![
+        "probe".into(),
+        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--upcheck={}/upcheck", arguments::manager_url(node)),
+        // by name, but without the way through the Service
+        format!("--upcheck-connect=127.0.0.1:{}", names::CLIENT_TO_MANAGER),
+        format!("--ca={PROBE_TLS}/ca.crt"),
+        format!("--cert={PROBE_TLS}/tls.crt"),
+        format!("--key={PROBE_TLS}/tls.key"),
+    ];
+    let (address, database, user) = match &manager.database {
+        Database::Managed(_) => {
+            let service = node.names.dns(&node.names.workload(Component::Database));
+            (format!("{service}:{}", names::POSTGRES), DATABASE, DATABASE)
+        }
+        Database::External(external, _) => (
+            format!("{}:{}", external.host, external.port),
+            external.database.as_str(),
+            external.username.as_str(),
+        ),
+    };
+    args.extend([
+        format!("--database={address}"),
+        format!("--database-name={database}"),
+        format!("--database-user={user}"),
+        format!("--database-ca={}/ca.crt", path::DATABASE_CA),
+    ]);
+    let mut mounts = vec![pods::mount("tls-probe", PROBE_TLS), pods::mount("db-ca", path::DATABASE_CA)];
+    if has_certificate(manager) {
+        args.push(format!("--database-cert={}/tls.crt", path::DATABASE_TLS));
+        args.push(format!("--database-key={}/tls.key", path::DATABASE_TLS));
+        mounts.push(pods::mount("tls-db", path::DATABASE_TLS));
+    } else {
+        args.push("--database-password-file=/db-password/password".into());
+        mounts.push(pods::mount("db-password", "/db-password"));
+    }
+    Container {
+        volume_mounts: Some(mounts),
+        resources: pods::small(),
+        startup_probe: pods::says_ok("/livez", 2, 30),
+        liveness_probe: pods::says_ok("/livez", 10, 3),
+        readiness_probe: pods::says_ok("/readyz", 5, 3),
+        ..pods::container("probe", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+/// Whether the manager shows a certificate to its database, rather than a password.
+fn has_certificate(manager: &Manager) -> bool {
+    match &manager.database {
+        Database::Managed(_) => true,
+        Database::External(external, _) => external.client_certificate_ref.is_some(),
+    }
+}
+
+fn volumes(node: &Validated, manager: &Manager) -> Vec<Volume> {
+    let names = &node.names;
+    let keys = &manager.spec.keys;
+    let all = [("ca.crt", "ca.crt"), ("tls.crt", "tls.crt"), ("tls.key", "tls.key")];
+    let with_der = [("tls.crt", "tls.crt"), ("tls.key", "tls.key"), ("tls.pk8", "tls.pk8")];
+    let mut volumes = vec![
+        pods::secret(
+            "keys",
+            &keys.secret_ref.name,
+            &[(&keys.secret_ref.private_key, "private"), (&keys.secret_ref.public_key, "public")],
+        ),
+        pods::secret("tls", &names.certificate(Purpose::Manager), &all),
+        pods::secret("tls-peers", &names.certificate(Purpose::ManagerPeers), &all),
+        pods::secret("tls-probe", &names.certificate(Purpose::Probe), &all),
+        pods::scratch("tmp", "64Mi", false),
+    ];
+    if let Some(password) = &keys.password_ref {
+        volumes.push(pods::secret("password", &password.name, &[(&password.key, "password")]));
+    }
+    match &manager.database {
+        Database::Managed(_) => volumes.extend([
+            pods::config("config", &names.manager_config(), &[]),
+            pods::secret("db-ca", &names.certificate(Purpose::DatabaseClient), &[("ca.crt", "ca.crt")]),
+            pods::secret("tls-db", &names.certificate(Purpose::DatabaseClient), &with_der),
+        ]),
+        Database::External(external, _) => {
+            volumes.push(pods::config("db-ca", &external.ca_ref.name, &[(&external.ca_ref.key, "ca.crt")]));
+            if let Some(certificate) = &external.client_certificate_ref {
+                volumes.push(pods::config("config", &names.manager_config(), &[]));
+                volumes.push(pods::secret("tls-db", &certificate.name, &with_der));
+            }
+            if let Some(password) = &external.password_ref {
+                volumes.push(pods::secret(
+                    "config",
+                    &names.manager_config(),
+                    &[(tessera::FILE, tessera::FILE)],
+                ));
+                volumes.push(pods::secret("db-password", &password.name, &[(&password.key, "password")]));
+            }
+        }
+    }
+    volumes.extend(node.spec.tls.trust.iter().enumerate().map(|(i, trust)| {
+        let reference = &trust.config_map_ref;
+        pods::config(&format!("trust-{i}"), &reference.name, &[(&reference.key, "ca.crt")])
+    }));
+    volumes
+}

@@ -1,0 +1,121 @@
+//! What a node becomes: the same input gives the same bytes.
+
+mod arguments;
+pub mod budget;
+pub mod certificates;
+mod client;
+mod config;
+mod database;
+mod manager;
+mod pods;
+mod policies;
+mod services;
+mod tessera;
+
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+
+use super::{
+    names::Component,
+    secrets::{keys::NodeIdentity, tls::AuthorityFacts},
+    validate::{Database, Validated},
+};
+use crate::{api::parts::SecretKey, settings::Surroundings};
+
+/// What the secrets stage has made sure of.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// Who the node is.
+    pub identity: NodeIdentity,
+    /// The network's authority.
+    pub network_authority: AuthorityFacts,
+}
+
+/// Every object a node is to have, by kind, in the order they are written.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// One account per component; none has rights or a token.
+    pub accounts: Vec<ServiceAccount>,
+    /// Closed first, then opened flow by flow.
+    pub policies: Vec<NetworkPolicy>,
+    /// How many validators of the network may be away at once.
+    pub budgets: Vec<PodDisruptionBudget>,
+    /// Addresses, which enode URLs need.
+    pub services: Vec<Service>,
+    /// Configuration without secrets.
+    pub config_maps: Vec<ConfigMap>,
+    /// Configuration that holds a password.
+    pub sealed: Vec<Sealed>,
+    /// The workloads, last: what they mount must be there first.
+    pub workloads: Vec<StatefulSet>,
+}
+
+/// A Secret with a place for a password that is put in only when it is written.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The Secret, with [`Sealed::PLACE`] where the password goes.
+    pub secret: Secret,
+    /// Where the password is.
+    pub password: SecretKey,
+}
+
+impl Sealed {
+    /// Stands for the password until the Secret is written.
+    pub const PLACE: &str = "\u{1}PASSWORD\u{1}";
+}
+
+/// Everything the node is to have.
+#[must_use]
+pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, live: &Live) -> Desired {
+    let (manager_config, sealed) = config::manager(node);
+    let mut config_maps = vec![config::network_authority(node, issued), config::peers(node)];
+    config_maps.extend(manager_config);
+    config_maps.extend(config::database(node));
+
+    let mut workloads = Vec::new();
+    if live.client_exists || node.peers.incomplete.is_empty() {
+        workloads.push(client::workload(node, surroundings));
+    }
+    workloads.extend(manager::workload(node, surroundings));
+    workloads.extend(database::workload(node, surroundings));
+
+    Desired {
+        accounts: components(node).into_iter().map(|component| pods::account(node, component)).collect(),
+        policies: policies::all(node, surroundings),
+        budgets: budget::validators(node).into_iter().collect(),
+        services: services::all(node, live),
+        config_maps,
+        sealed: sealed.into_iter().collect(),
+        workloads,
+    }
+}
+
+/// The few live facts that rendering needs.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// Whether the client's workload exists. It is first written when every other node of the network has
+    /// a key and an address, since the list of peers to dial is read once.
+    pub client_exists: bool,
+    /// An address to ask for again, where the P2P Service was lost.
+    pub lost_peer_address: Option<String>,
+}
+
+/// The components a node has.
+#[must_use]
+pub fn components(node: &Validated) -> Vec<Component> {
+    let mut components = vec![Component::Client];
+    if let Some(manager) = &node.manager {
+        components.push(Component::TransactionManager);
+        if matches!(manager.database, Database::Managed(_)) {
+            components.push(Component::Database);
+        }
+    }
+    components
+}

@@ -1,0 +1,322 @@
+//! What all pods of a node share: restricted in every field, on hosts of their own.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{
+            StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+            StatefulSetUpdateStrategy,
+        },
+        core::v1::{
+            Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, HTTPGetAction,
+            KeyToPath, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+            SecretVolumeSource, SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume,
+            VolumeMount, VolumeResourceRequirements,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
+};
+use kube::api::ObjectMeta;
+
+use super::components;
+use crate::{
+    api::parts::{Resources, Storage},
+    node::{
+        names::{self, Component},
+        validate::Validated,
+    },
+};
+
+/// User and group of every container: nobody in particular, never root.
+pub(super) const USER: i64 = 65532;
+
+/// One component's pod, before it becomes a workload.
+pub(super) struct Parts {
+    pub(super) component: Component,
+    pub(super) version: String,
+    /// Digest of the configuration that is read at start.
+    pub(super) config_digest: String,
+    pub(super) init: Vec<Container>,
+    pub(super) containers: Vec<Container>,
+    pub(super) volumes: Vec<Volume>,
+    pub(super) claim: Option<Storage>,
+    /// Seconds that a clean end may take.
+    pub(super) grace: i64,
+}
+
+/// A workload of one pod. `OnDelete`: a StatefulSet's own rollout asks no disruption budget.
+pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
+    let component = parts.component;
+    let mut labels = node.names.component_labels(component);
+    labels.insert("app.kubernetes.io/version".into(), parts.version.clone());
+    let mut pod_labels = labels.clone();
+    pod_labels.insert(names::ROLE.into(), node.spec.role.as_str().into());
+    let claims = parts.claim.as_ref().map(|storage| vec![claim(node, component, storage)]);
+    StatefulSet {
+        metadata: node.names.meta(node.names.workload(component), labels, &node.owner),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(node.names.governing_service(component)),
+            selector: node.names.pods(component),
+            pod_management_policy: Some("OrderedReady".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
+            }),
+            persistent_volume_claim_retention_policy: claims.is_some().then(|| {
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some("Retain".into()),
+                    when_scaled: Some("Retain".into()),
+                }
+            }),
+            volume_claim_templates: claims,
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels),
+                    annotations: Some(BTreeMap::from([(
+                        names::CONFIG_DIGEST.into(),
+                        parts.config_digest.clone(),
+                    )])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(node, parts)),
+            },
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod(node: &Validated, parts: Parts) -> PodSpec {
+    let placement = &node.spec.placement;
+    let tolerations: Vec<_> = placement
+        .tolerations
+        .iter()
+        .map(|tolerated| Toleration {
+            key: Some(tolerated.key.clone()),
+            operator: Some(if tolerated.value.is_some() { "Equal" } else { "Exists" }.into()),
+            value: tolerated.value.clone(),
+            effect: tolerated.effect.map(|effect| format!("{effect:?}")),
+            toleration_seconds: None,
+        })
+        .collect();
+    PodSpec {
+        service_account_name: Some(node.names.workload(parts.component)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            fs_group_change_policy: Some("OnRootMismatch".into()),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            ..PodSecurityContext::default()
+        }),
+        affinity: Some(apart(node, parts.component)),
+        node_selector: Some(placement.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
+        termination_grace_period_seconds: Some(parts.grace),
+        init_containers: Some(parts.init).filter(|init| !init.is_empty()),
+        containers: parts.containers,
+        volumes: Some(parts.volumes),
+        ..PodSpec::default()
+    }
+}
+
+/// Never on a host with another role of the same node. Stated for all three roles, also those the node
+/// does not have: they may come.
+fn apart(node: &Validated, component: Component) -> Affinity {
+    let others: Vec<String> = Component::ALL
+        .into_iter()
+        .filter(|other| *other != component)
+        .map(|other| other.as_str().to_owned())
+        .collect();
+    let term = PodAffinityTerm {
+        label_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([(names::NODE.into(), node.names.node.clone())])),
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: names::COMPONENT.into(),
+                operator: "In".into(),
+                values: Some(others),
+            }]),
+        }),
+        topology_key: "kubernetes.io/hostname".into(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            required_during_scheduling_ignored_during_execution: Some(vec![term]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+/// Carries the pair that never changes and nothing else, since a template cannot change.
+fn claim(node: &Validated, component: Component, storage: &Storage) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some("data".into()),
+            labels: Some(node.names.pod_labels(component)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            // one pod, not one host: two processes with one node key would sign two blocks
+            access_modes: Some(vec!["ReadWriteOncePod".into()]),
+            storage_class_name: storage.class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".into(), Quantity(storage.size.clone()))])),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// An account without rights, whose token is mounted nowhere.
+pub(super) fn account(node: &Validated, component: Component) -> ServiceAccount {
+    debug_assert!(components(node).contains(&component), "an account for a part that is not there");
+    ServiceAccount {
+        metadata: node.names.meta(
+            node.names.workload(component),
+            node.names.component_labels(component),
+            &node.owner,
+        ),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// A container as the restricted profile wants it, in every field.
+pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<String>) -> Container {
+    Container {
+        name: name.into(),
+        image: Some(image.into()),
+        image_pull_policy: Some("IfNotPresent".into()),
+        command: Some(command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+            .filter(|words| !words.is_empty()),
+        args: Some(args),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            privileged: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+/// Memory is requested and limited alike; CPU is requested.
+pub(super) fn resources(of: &Resources) -> Option<ResourceRequirements> {
+    let memory = ("memory".to_owned(), Quantity(of.memory.clone()));
+    Some(ResourceRequirements {
+        requests: Some(BTreeMap::from([("cpu".to_owned(), Quantity(of.cpu.clone())), memory.clone()])),
+        limits: Some(BTreeMap::from([memory])),
+        claims: None,
+    })
+}
+
+/// What a quorum-guard needs.
+pub(super) fn small() -> Option<ResourceRequirements> {
+    resources(&Resources { cpu: "20m".into(), memory: "64Mi".into() })
+}
+
+/// A volume with chosen keys of a Secret, readable by the pod's user alone.
+pub(super) fn secret(volume: &str, name: &str, items: &[(&str, &str)]) -> Volume {
+    Volume {
+        name: volume.into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.into()),
+            default_mode: Some(0o400),
+            items: Some(keys(items)),
+            optional: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+/// A volume with chosen keys of a ConfigMap; all of them where none is chosen.
+pub(super) fn config(volume: &str, name: &str, items: &[(&str, &str)]) -> Volume {
+    Volume {
+        name: volume.into(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: name.into(),
+            default_mode: Some(0o444),
+            items: Some(keys(items)).filter(|items| !items.is_empty()),
+            optional: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn keys(items: &[(&str, &str)]) -> Vec<KeyToPath> {
+    items
+        .iter()
+        .map(|(key, path)| KeyToPath { key: (*key).into(), path: (*path).into(), mode: None })
+        .collect()
+}
+
+/// A directory that lives as long as its pod, in memory where it holds a key.
+pub(super) fn scratch(volume: &str, size: &str, in_memory: bool) -> Volume {
+    Volume {
+        name: volume.into(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: in_memory.then(|| "Memory".into()),
+            size_limit: Some(Quantity(size.into())),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Mounts a volume read-only.
+pub(super) fn mount(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { read_only: Some(true), ..writable(volume, path) }
+}
+
+/// Mounts a volume to write to.
+pub(super) fn writable(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
+}
+
+/// A TCP connection to `port`, every `period` seconds.
+pub(super) fn accepts(port: i32, period: i32, failures: i32) -> Option<Probe> {
+    Some(Probe {
+        tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(port), host: None }),
+        ..every(period, failures)
+    })
+}
+
+/// An answer of a quorum-guard's health server.
+pub(super) fn says_ok(path: &str, period: i32, failures: i32) -> Option<Probe> {
+    Some(Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::Int(names::HEALTH),
+            scheme: Some("HTTP".into()),
+            ..HTTPGetAction::default()
+        }),
+        ..every(period, failures)
+    })
+}
+
+/// A probe every `period` seconds that gives up after `failures`.
+pub(super) fn every(period: i32, failures: i32) -> Probe {
+    Probe {
+        period_seconds: Some(period),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(5),
+        success_threshold: Some(1),
+        ..Probe::default()
+    }
+}

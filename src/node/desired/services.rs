@@ -1,0 +1,97 @@
+//! Addresses: stable ones for peers, callers and parts, and headless ones that govern the workloads.
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{Live, components};
+use crate::node::{
+    names::{self, Component},
+    validate::Validated,
+};
+
+pub(super) fn all(node: &Validated, live: &Live) -> Vec<Service> {
+    let components = components(node);
+    let mut services: Vec<_> = components.iter().map(|component| governing(node, *component)).collect();
+    services.push(peers(node, live.lost_peer_address.clone()));
+    if !node.spec.metrics.scrapers.is_empty() {
+        services.push(metrics(node));
+    }
+    if components.contains(&Component::TransactionManager) {
+        services.push(transaction_manager(node));
+    }
+    if components.contains(&Component::Database) {
+        services.push(database(node));
+    }
+    services
+}
+
+/// A StatefulSet must name one; nothing dials it.
+fn governing(node: &Validated, component: Component) -> Service {
+    let port = match component {
+        Component::Client => port("p2p", names::P2P),
+        Component::TransactionManager => port("client", names::CLIENT_TO_MANAGER),
+        Component::Database => port("postgres", names::POSTGRES),
+    };
+    let mut service = service(node, component, node.names.governing_service(component), vec![port]);
+    if let Some(spec) = &mut service.spec {
+        spec.cluster_ip = Some("None".into());
+    }
+    service
+}
+
+/// Where peers dial. Not-ready addresses are published: nobody waits for anybody.
+fn peers(node: &Validated, lost_address: Option<String>) -> Service {
+    let ports = vec![port("p2p", names::P2P)];
+    let mut service = service(node, Component::Client, node.names.peer_service(), ports);
+    if let Some(spec) = &mut service.spec {
+        spec.publish_not_ready_addresses = Some(true);
+        spec.cluster_ip = lost_address;
+    }
+    service
+}
+
+/// Where scrapers dial; none without a scraper. A client that is not ready is the one to look at.
+fn metrics(node: &Validated) -> Service {
+    let ports = vec![port("metrics", names::METRICS)];
+    let mut service = service(node, Component::Client, node.names.metrics_service(), ports);
+    if let Some(spec) = &mut service.spec {
+        spec.publish_not_ready_addresses = Some(true);
+    }
+    service
+}
+
+fn transaction_manager(node: &Validated) -> Service {
+    let component = Component::TransactionManager;
+    let ports = vec![port("client", names::CLIENT_TO_MANAGER), port("peers", names::MANAGER_TO_MANAGER)];
+    service(node, component, node.names.workload(component), ports)
+}
+
+fn database(node: &Validated) -> Service {
+    let component = Component::Database;
+    service(node, component, node.names.workload(component), vec![port("postgres", names::POSTGRES)])
+}
+
+fn service(node: &Validated, component: Component, name: String, ports: Vec<ServicePort>) -> Service {
+    Service {
+        metadata: node.names.meta(name, node.names.component_labels(component), &node.owner),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".into()),
+            selector: Some(node.names.pod_labels(component)),
+            ports: Some(ports),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn port(name: &str, port: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.into()),
+        port,
+        target_port: Some(IntOrString::Int(port)),
+        protocol: Some("TCP".into()),
+        ..ServicePort::default()
+    }
+}

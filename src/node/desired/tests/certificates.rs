@@ -1,0 +1,110 @@
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+
+use super::sample::{
+    self, alone, client_alone, everything, external_with_certificate, external_with_password, managed,
+    validator,
+};
+use crate::node::{
+    desired::certificates::{Authority, Wanted, wanted},
+    names::Purpose,
+    secrets::tls::{KeyAlgorithm, Usage},
+};
+
+fn purposes(node: &serde_json::Value) -> Vec<Purpose> {
+    wanted(&alone(node)).into_keys().collect()
+}
+
+#[test]
+fn a_node_has_the_certificates_that_its_parts_use() {
+    use Purpose::{Client, Database, DatabaseClient, Manager, ManagerPeers, Metrics, Probe};
+    assert_eq!(purposes(&client_alone()), [Metrics]);
+    assert_eq!(purposes(&validator()), [Metrics]);
+    let without_database = [Metrics, Client, Manager, ManagerPeers, Probe];
+    assert_eq!(purposes(&external_with_password()), without_database);
+    assert_eq!(
+        purposes(&external_with_certificate()),
+        without_database,
+        "its certificate is somebody else's"
+    );
+    let all = [Metrics, Client, Manager, ManagerPeers, Probe, DatabaseClient, Database];
+    assert_eq!(purposes(&managed()), all);
+}
+
+fn service(name: &str) -> Vec<String> {
+    vec![format!("{name}.ledger.svc"), format!("{name}.ledger.svc.cluster.local")]
+}
+
+/// In short: authority, common name, names in order, usage, key, whether DER is wanted.
+fn short(wanted: &Wanted) -> (Authority, &str, Vec<String>, Usage, KeyAlgorithm, bool) {
+    let request = &wanted.request;
+    let names: BTreeSet<String> = request.dns_names.iter().cloned().collect();
+    (
+        wanted.authority,
+        &request.common_name,
+        names.into_iter().collect(),
+        request.usage,
+        request.algorithm,
+        request.pkcs8_der,
+    )
+}
+
+#[test]
+fn each_certificate_says_what_it_is_for_and_no_more() {
+    use KeyAlgorithm::{EcdsaP256, Rsa2048};
+    let wanted = wanted(&alone(&managed()));
+    let (ours, network) = (Authority::Node, Authority::Network);
+    for (purpose, expected) in [
+        (Purpose::Metrics, (network, "metrics", service("alice-metrics"), Usage::Server, EcdsaP256, false)),
+        (Purpose::Client, (ours, "alice-client", vec![], Usage::Client, EcdsaP256, false)),
+        (Purpose::Manager, (ours, "transaction manager", service("alice-tm"), Usage::Server, Rsa2048, false)),
+        (Purpose::ManagerPeers, (network, "alice-tm", service("alice-tm"), Usage::Both, Rsa2048, false)),
+        (Purpose::Probe, (ours, "probe", vec![], Usage::Client, EcdsaP256, false)),
+        (Purpose::DatabaseClient, (ours, "tessera", vec![], Usage::Client, EcdsaP256, true)),
+        (Purpose::Database, (ours, "database", service("alice-tm-db"), Usage::Server, EcdsaP256, false)),
+    ] {
+        assert_eq!(short(&wanted[&purpose]), expected, "{purpose:?}");
+    }
+}
+
+#[test]
+fn an_advertised_host_is_a_name_of_the_managers_peers_certificate_alone() {
+    for (purpose, wanted) in wanted(&alone(&everything())) {
+        let named = wanted.request.dns_names.iter().any(|name| name == "tm.alice.example");
+        assert_eq!(named, purpose == Purpose::ManagerPeers, "{purpose:?}");
+    }
+}
+
+#[test]
+fn what_the_networks_authority_signs_opens_nothing_inside_a_node() {
+    for node in sample::network() {
+        for (purpose, wanted) in wanted(&node) {
+            let outward = matches!(purpose, Purpose::Metrics | Purpose::ManagerPeers);
+            assert_eq!(wanted.authority == Authority::Network, outward, "{}: {purpose:?}", node.names.node);
+        }
+    }
+}
+
+#[test]
+fn only_a_server_that_is_dialled_by_name_has_names() {
+    for node in sample::network() {
+        for (purpose, wanted) in wanted(&node) {
+            let serves = wanted.request.usage != Usage::Client;
+            assert_eq!(!wanted.request.dns_names.is_empty(), serves, "{}: {purpose:?}", node.names.node);
+        }
+    }
+}
+
+#[test]
+fn every_certificate_lasts_as_the_spec_says() {
+    let changed = sample::with(managed(), &json!({"tls": {"duration": "100h", "renewBefore": "37h"}}));
+    for (node, duration, renew_before) in [(managed(), 2160, 720), (changed, 100, 37)] {
+        for (purpose, wanted) in wanted(&alone(&node)) {
+            let validity = wanted.request.validity;
+            assert_eq!(validity.duration, SignedDuration::from_hours(duration), "{purpose:?}");
+            assert_eq!(validity.renew_before, SignedDuration::from_hours(renew_before), "{purpose:?}");
+        }
+    }
+}

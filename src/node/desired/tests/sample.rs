@@ -1,0 +1,288 @@
+//! One network whose nodes differ in what they have, parsed and validated as the pass does it.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Container, PodSpec, PodTemplateSpec},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::QuorumNode,
+    node::{
+        desired::{Desired, Issued, Live, desired},
+        genesis::{Engine, GenesisFacts},
+        names::Component,
+        observed::{Found, Observed, ObservedManager},
+        secrets::{
+            keys::{NodeIdentity, TransactionManagerKey},
+            mint,
+            tls::{AuthorityFacts, read_authority},
+        },
+        validate::{Validated, validate},
+    },
+    settings::{Dns, Surroundings},
+};
+
+pub(super) const NAMESPACE: &str = "ledger";
+
+/// A peer of another organisation, outside the cluster.
+pub(super) const OUTSIDE_PEER: &str = "192.0.2.77";
+
+fn image(name: &str) -> String {
+    format!("registry.example/{name}@sha256:{}", "5a".repeat(32))
+}
+
+/// The smallest node: every field that may be left out is.
+pub(super) fn node(name: &str) -> Value {
+    json!({
+        "apiVersion": "quorum.security/v1alpha1",
+        "kind": "QuorumNode",
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": format!("uid-{name}")},
+        "spec": {
+            "network": "acme",
+            "client": {"image": image("goquorum"), "version": "24.4.1"},
+            "consensus": {"type": "QBFT", "operators": "ThirdParty"},
+            "genesis": {"configMapRef": {"name": "acme-genesis", "key": "block-zero.json"}},
+        },
+        "status": {
+            "identity": {
+                "publicKey": identity(name).public_key,
+                "address": identity(name).address,
+                "secretName": format!("qn-{name}-nodekey"),
+            },
+            "peerAddress": format!("10.96.0.{}", name.as_bytes()[0]),
+        },
+    })
+}
+
+/// A node with these fields of its spec changed, as a merge patch does it.
+pub(super) fn with(mut node: Value, change: &Value) -> Value {
+    fn merge(into: &mut Value, change: &Value) {
+        match (into, change) {
+            (Value::Object(into), Value::Object(change)) => {
+                for (key, value) in change {
+                    merge(into.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+            (into, change) => *into = change.clone(),
+        }
+    }
+    merge(&mut node["spec"], change);
+    node
+}
+
+pub(super) fn client_alone() -> Value {
+    node("carol")
+}
+
+pub(super) fn validator() -> Value {
+    with(
+        node("dave"),
+        &json!({"role": "Validator", "nodeKey": {"secretRef": {"name": "hsm-dave", "key": "k1"}}}),
+    )
+}
+
+fn with_manager(name: &str, database: &Value) -> Value {
+    let manager = json!({
+        "image": image("tessera"),
+        "version": "24.4.2",
+        "keys": {"secretRef": {"name": format!("{name}-pair"), "privateKey": "locked", "publicKey": "open"}},
+        "database": database,
+    });
+    with(node(name), &json!({"transactionManager": manager}))
+}
+
+/// A member with transaction manager and managed database.
+pub(super) fn managed() -> Value {
+    with_manager("alice", &json!({"managed": {"image": image("postgres"), "version": "15.18"}}))
+}
+
+fn external(changes: &Value) -> Value {
+    let database = json!({
+        "host": "pg.bank.example",
+        "port": 6432,
+        "database": "payloads",
+        "cidrs": ["198.51.100.32/28"],
+        "caRef": {"name": "bank-ca", "key": "root.pem"},
+        "username": "quorum_rw",
+    });
+    let mut node = json!({"spec": {"external": database}});
+    node = with(node, &json!({"external": changes}));
+    node["spec"].take()
+}
+
+/// A member whose database is elsewhere and takes a password.
+pub(super) fn external_with_password() -> Value {
+    with_manager("bob", &external(&json!({"passwordRef": {"name": "bank-login", "key": "pw"}})))
+}
+
+/// A member whose database is elsewhere and takes a certificate.
+pub(super) fn external_with_certificate() -> Value {
+    with_manager("erin", &external(&json!({"clientCertificateRef": {"name": "bank-client"}})))
+}
+
+/// A member that uses everything which can be said.
+pub(super) fn everything() -> Value {
+    with(
+        managed(),
+        &json!({
+            "client": {"tunables": {"gcMode": "Archive"}, "storage": {"size": "77Gi", "className": "fast"}},
+            "peering": {
+                "static": [format!("enode://{}@{OUTSIDE_PEER}:21000", "ab".repeat(64))],
+                "from": [{"cidr": "192.0.2.64/27"}],
+            },
+            "readiness": {"minPeers": 3},
+            "tls": {"trust": [{"configMapRef": {"name": "rival-ca", "key": "authority.pem"}}]},
+            "transactionManager": {
+                "keys": {"passwordRef": {"name": "alice-unlock", "key": "word"}},
+                "peers": [{"url": "https://tm.rival.example:9443", "cidrs": ["203.0.113.16/28"]}],
+                "advertise": "https://tm.alice.example:19000",
+            },
+            "metrics": {
+                "scrapers": [
+                    {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}},
+                    {"name": "legacy", "from": {"cidr": "198.51.100.200/32"}},
+                ],
+                "clientAuthority": {"name": "scraper-ca", "key": "authority.pem"},
+            },
+            "placement": {
+                "nodeSelector": {"pool": "ledger"},
+                "tolerations": [{"key": "dedicated", "value": "ledger", "effect": "NoSchedule"}],
+            },
+        }),
+    )
+}
+
+/// One node of every kind.
+pub(super) fn all() -> Vec<Value> {
+    vec![everything(), external_with_password(), client_alone(), validator(), external_with_certificate()]
+}
+
+fn identity(name: &str) -> NodeIdentity {
+    let byte = format!("{:02x}", name.as_bytes()[0]);
+    NodeIdentity { public_key: byte.repeat(64), address: format!("0x{}", byte.repeat(20)) }
+}
+
+fn authority() -> AuthorityFacts {
+    static AUTHORITY: LazyLock<AuthorityFacts> = LazyLock::new(|| {
+        let now = "2031-03-07T11:13:17Z".parse().expect("a time");
+        let minted = mint::authority("acme", now).expect("an authority");
+        read_authority(&minted).expect("what was just made")
+    });
+    AUTHORITY.clone()
+}
+
+fn parse(node: &Value) -> QuorumNode {
+    serde_json::from_value(node.clone()).expect("a QuorumNode")
+}
+
+fn observed(node: &Value, siblings: &[Value]) -> Observed {
+    let node = parse(node);
+    let manager = node.spec.transaction_manager.as_ref().map(|manager| {
+        let external = manager.database.external.as_ref();
+        let locked = manager.keys.password_ref.is_some();
+        ObservedManager {
+            keys: Found::Is(TransactionManagerKey { public_key: "c2FtcGxl".into(), locked }),
+            key_password: locked.then_some(Found::Is(())),
+            database_password: external
+                .and_then(|external| external.password_ref.as_ref())
+                .map(|_| Found::Is("4711".into())),
+            database_certificate: external
+                .and_then(|external| external.client_certificate_ref.as_ref())
+                .map(|_| Found::Is(())),
+        }
+    });
+    let name = node.metadata.name.clone().unwrap_or_default();
+    Observed {
+        siblings: siblings.iter().map(|sibling| parse(sibling).into()).collect(),
+        neighbours: Vec::new(),
+        genesis: Found::Is(GenesisFacts { sha256: "c0".repeat(32), chain_id: 1981, engine: Engine::Qbft }),
+        node_key: Found::Is(identity(&name)),
+        chain_data_exists: None,
+        manager,
+        bundles: BTreeMap::new(),
+        network_authority: Found::Missing,
+        node_authority: Found::Missing,
+        certificates: BTreeMap::new(),
+        peer_address: None,
+        workloads: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        hosts: BTreeMap::new(),
+        node: node.into(),
+    }
+}
+
+/// A node among others of its network.
+pub(super) fn among(node: &Value, siblings: &[Value]) -> Validated {
+    validate(&observed(node, siblings)).expect("a sample without faults")
+}
+
+/// A node that is the only one of its network.
+pub(super) fn alone(node: &Value) -> Validated {
+    among(node, &[])
+}
+
+/// One node of every kind, each knowing the others.
+pub(super) fn network() -> Vec<Validated> {
+    let nodes = all();
+    (0..nodes.len())
+        .map(|i| {
+            let mut siblings = nodes.clone();
+            let node = siblings.remove(i);
+            among(&node, &siblings)
+        })
+        .collect()
+}
+
+/// What stands around every sample.
+pub(super) fn surroundings() -> Surroundings {
+    Surroundings {
+        guard_image: image("quorum-guard"),
+        dns: Dns {
+            namespace: "dns-system".into(),
+            pod_labels: BTreeMap::from([("k8s-app".into(), "coredns".into())]),
+            cidrs: vec!["169.254.20.10/32".into()],
+        },
+    }
+}
+
+pub(super) fn issued(node: &Validated) -> Issued {
+    Issued { identity: identity(&node.names.node), network_authority: authority() }
+}
+
+pub(super) fn render(node: &Validated) -> Desired {
+    desired(node, &issued(node), &surroundings(), &Live::default())
+}
+
+/// The workload of a component, where the node has it.
+pub(super) fn workload(desired: &Desired, component: Component) -> Option<&StatefulSet> {
+    desired.workloads.iter().find(|workload| {
+        workload
+            .metadata
+            .name
+            .as_deref()
+            .is_some_and(|name| name.ends_with(&format!("-{}", component.as_str())))
+    })
+}
+
+pub(super) fn template(workload: &StatefulSet) -> &PodTemplateSpec {
+    &workload.spec.as_ref().expect("a spec").template
+}
+
+pub(super) fn pod(workload: &StatefulSet) -> &PodSpec {
+    template(workload).spec.as_ref().expect("a pod")
+}
+
+/// All containers of a pod, those that run first included.
+pub(super) fn containers(pod: &PodSpec) -> impl Iterator<Item = &Container> {
+    pod.init_containers.iter().flatten().chain(&pod.containers)
+}
+
+/// A container of the node, by component and name.
+pub(super) fn container(node: &Validated, component: Component, name: &str) -> Container {
+    let desired = render(node);
+    let workload = workload(&desired, component).expect("the component");
+    containers(pod(workload)).find(|container| container.name == name).expect("the container").clone()
+}

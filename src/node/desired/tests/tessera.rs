@@ -1,0 +1,209 @@
+use serde_json::{Value, json};
+
+use super::sample::{
+    self, alone, client_alone, everything, external_with_certificate, external_with_password, managed,
+    validator,
+};
+use crate::node::{
+    desired::{Sealed, tessera},
+    validate::Validated,
+};
+
+/// The configuration as it is written, whatever it is written into.
+fn configuration(node: &Validated) -> Value {
+    let desired = sample::render(node);
+    let name = format!("qn-{}-tm-config", node.names.node);
+    let plain = desired.config_maps.iter().filter(|map| map.metadata.name.as_ref() == Some(&name));
+    let plain = plain.filter_map(|map| map.data.as_ref()?.get(tessera::FILE).cloned());
+    let sealed = desired.sealed.iter().filter(|sealed| sealed.secret.metadata.name.as_ref() == Some(&name));
+    let sealed = sealed.filter_map(|sealed| sealed.secret.data.as_ref()?.get(tessera::FILE));
+    let sealed = sealed.map(|bytes| String::from_utf8(bytes.0.clone()).expect("text"));
+    let mut found: Vec<String> = plain.chain(sealed).collect();
+    assert_eq!(found.len(), 1, "one configuration, in one object");
+    serde_json::from_str(&found.remove(0)).expect("JSON")
+}
+
+#[test]
+fn both_servers_demand_a_certificate_of_a_named_authority() {
+    let configuration = configuration(&alone(&managed()));
+    assert_eq!(
+        configuration["serverConfigs"],
+        json!([
+            {
+                "app": "P2P",
+                "serverAddress": "https://alice-tm.ledger.svc:9000",
+                "bindingAddress": "https://0.0.0.0:9000",
+                "communicationType": "REST",
+                "sslConfig": {
+                    "tls": "STRICT",
+                    "sslConfigType": "SERVER_AND_CLIENT",
+                    "generateKeyStoreIfNotExisted": false,
+                    "clientAuth": true,
+                    "serverTrustMode": "CA",
+                    "serverTlsKeyPath": "/tls/peers/tls.key",
+                    "serverTlsCertificatePath": "/tls/peers/tls.crt",
+                    "serverTrustCertificates": ["/tls/peers/ca.crt"],
+                    "clientTrustMode": "CA",
+                    "clientTlsKeyPath": "/tls/peers/tls.key",
+                    "clientTlsCertificatePath": "/tls/peers/tls.crt",
+                    "clientTrustCertificates": ["/tls/peers/ca.crt"],
+                },
+            },
+            {
+                "app": "Q2T",
+                "serverAddress": "https://alice-tm.ledger.svc:9101",
+                "bindingAddress": "https://0.0.0.0:9101",
+                "communicationType": "REST",
+                "sslConfig": {
+                    "tls": "STRICT",
+                    "sslConfigType": "SERVER_ONLY",
+                    "generateKeyStoreIfNotExisted": false,
+                    "clientAuth": true,
+                    "serverTrustMode": "CA",
+                    "serverTlsKeyPath": "/tls/tm/tls.key",
+                    "serverTlsCertificatePath": "/tls/tm/tls.crt",
+                    "serverTrustCertificates": ["/tls/tm/ca.crt"],
+                },
+            },
+        ])
+    );
+}
+
+#[test]
+fn the_rest_of_the_file_is_this() {
+    let mut configuration = configuration(&alone(&managed()));
+    for elsewhere in ["serverConfigs", "jdbc"] {
+        assert!(configuration.as_object_mut().is_some_and(|file| file.remove(elsewhere).is_some()));
+    }
+    assert_eq!(
+        configuration,
+        json!({
+            "mode": "tessera",
+            "useWhiteList": false,
+            "peer": [],
+            "disablePeerDiscovery": true,
+            "keys": {"keyData": [{"privateKeyPath": "/keys/private", "publicKeyPath": "/keys/public"}]},
+            "alwaysSendTo": [],
+            "features": {"enableRemoteKeyValidation": true},
+        })
+    );
+}
+
+#[test]
+fn a_foreign_authority_is_trusted_by_the_peers_server_alone() {
+    let configuration = configuration(&alone(&everything()));
+    let servers = configuration["serverConfigs"].as_array().expect("servers");
+    let [peers, client] = servers.as_slice() else { panic!("two servers") };
+    let both = json!(["/tls/peers/ca.crt", "/tls/trust/0/ca.crt"]);
+    assert_eq!(peers["sslConfig"]["serverTrustCertificates"], both);
+    assert_eq!(peers["sslConfig"]["clientTrustCertificates"], both);
+    assert_eq!(client["sslConfig"]["serverTrustCertificates"], json!(["/tls/tm/ca.crt"]));
+    assert_eq!(peers["serverAddress"], "https://tm.alice.example:19000", "as other organisations find it");
+    assert_eq!(peers["bindingAddress"], "https://0.0.0.0:9000");
+    assert_eq!(client["serverAddress"], "https://alice-tm.ledger.svc:9101", "nobody else's business");
+}
+
+#[test]
+fn a_locked_keys_password_is_a_file() {
+    let configuration = configuration(&alone(&everything()));
+    assert_eq!(configuration["keys"]["passwordFile"], "/password/password");
+    assert_eq!(configuration["keys"].get("passwords"), None);
+}
+
+#[test]
+fn the_managed_database_is_verified_by_name_and_shown_a_certificate() {
+    assert_eq!(
+        configuration(&alone(&managed()))["jdbc"],
+        json!({
+            "url": "jdbc:postgresql://alice-tm-db.ledger.svc:5432/tessera?sslmode=verify-full\
+                &sslrootcert=/tls/db-ca/ca.crt&sslcert=/tls/db/tls.crt&sslkey=/tls/db/tls.pk8",
+            "username": "tessera",
+            "password": "",
+            "autoCreateTables": true,
+        })
+    );
+}
+
+#[test]
+fn a_foreign_database_is_shown_a_certificate_where_there_is_one() {
+    let node = alone(&external_with_certificate());
+    assert_eq!(
+        configuration(&node)["jdbc"],
+        json!({
+            "url": "jdbc:postgresql://pg.bank.example:6432/payloads?sslmode=verify-full\
+                &sslrootcert=/tls/db-ca/ca.crt&sslcert=/tls/db/tls.crt&sslkey=/tls/db/tls.pk8",
+            "username": "quorum_rw",
+            "password": "",
+            "autoCreateTables": true,
+        })
+    );
+    assert!(sample::render(&node).sealed.is_empty(), "there is no password to hide");
+}
+
+#[test]
+fn a_password_has_a_place_in_a_secret_and_nowhere_else() {
+    let node = alone(&external_with_password());
+    assert_eq!(
+        configuration(&node)["jdbc"],
+        json!({
+            "url": "jdbc:postgresql://pg.bank.example:6432/payloads?sslmode=verify-full\
+                &sslrootcert=/tls/db-ca/ca.crt",
+            "username": "quorum_rw",
+            "password": Sealed::PLACE,
+            "autoCreateTables": true,
+        })
+    );
+    let desired = sample::render(&node);
+    let [sealed] = desired.sealed.as_slice() else { panic!("one sealed Secret") };
+    assert_eq!((sealed.password.name.as_str(), sealed.password.key.as_str()), ("bank-login", "pw"));
+    for map in &desired.config_maps {
+        let text = serde_json::to_string(map).expect("JSON");
+        assert!(!text.contains("jdbc"), "{:?}", map.metadata.name);
+    }
+}
+
+#[test]
+fn a_new_password_is_a_new_secret() {
+    let node = alone(&external_with_password());
+    let mut rotated = node.clone();
+    if let Some(crate::node::validate::Database::External(_, version)) =
+        rotated.manager.as_mut().map(|manager| &mut manager.database)
+    {
+        *version = Some("4712".into());
+    }
+    let secret = |node| sample::render(node).sealed.swap_remove(0).secret.metadata.annotations;
+    assert_ne!(secret(&node), secret(&rotated));
+}
+
+#[test]
+fn managers_of_the_network_and_declared_ones_are_peers() {
+    let node = sample::among(
+        &everything(),
+        &[client_alone(), external_with_password(), validator(), external_with_certificate()],
+    );
+    assert_eq!(
+        configuration(&node)["peer"],
+        json!([
+            {"url": "https://bob-tm.ledger.svc:9000/"},
+            {"url": "https://erin-tm.ledger.svc:9000/"},
+            {"url": "https://tm.rival.example:9443/"},
+        ])
+    );
+}
+
+#[test]
+fn every_file_that_is_named_is_mounted() {
+    for node in sample::network().into_iter().filter(|node| node.manager.is_some()) {
+        let container = sample::container(&node, crate::node::names::Component::TransactionManager, "tm");
+        let mounts: Vec<_> =
+            container.volume_mounts.iter().flatten().map(|mount| &mount.mount_path).collect();
+        let text = configuration(&node).to_string();
+        let jdbc = text.replace(['?', '&', '='], "\"");
+        let files: Vec<_> = jdbc.split('"').filter(|word| word.starts_with('/') && word.len() > 1).collect();
+        assert!(files.len() > 8, "{files:?}");
+        for file in files {
+            let directory = file.rsplit_once('/').map(|(directory, _)| directory.to_owned());
+            assert!(mounts.iter().any(|mount| Some(*mount) == directory.as_ref()), "{file}: {mounts:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use serde_json::json;
+
+use super::{
+    reach,
+    sample::{self, alone, client_alone, external_with_password, managed, with},
+};
+use crate::node::{
+    desired::{Desired, Live, desired},
+    names::{self, Component},
+    validate::Validated,
+};
+
+fn names(desired: &Desired) -> Vec<String> {
+    desired.workloads.iter().filter_map(|workload| workload.metadata.name.clone()).collect()
+}
+
+#[test]
+fn a_node_has_the_workloads_it_names() {
+    let rendered: Vec<_> = sample::network().iter().map(|node| names(&sample::render(node))).collect();
+    assert_eq!(
+        rendered,
+        [
+            vec!["alice-client", "alice-tm", "alice-tm-db"],
+            vec!["bob-client", "bob-tm"],
+            vec!["carol-client"],
+            vec!["dave-client"],
+            vec!["erin-client", "erin-tm"],
+        ]
+    );
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    for node in sample::network() {
+        let text = |desired: Desired| format!("{desired:?}");
+        assert_eq!(text(sample::render(&node)), text(sample::render(&node)), "{}", node.names.node);
+    }
+}
+
+#[test]
+fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
+    let mut nameless = client_alone();
+    nameless["status"] = json!({});
+    let node = sample::among(&managed(), &[nameless]);
+    let rendered = |client_exists| {
+        let live = Live { client_exists, lost_peer_address: None };
+        names(&desired(&node, &sample::issued(&node), &sample::surroundings(), &live))
+    };
+    assert_eq!(rendered(false), ["alice-tm", "alice-tm-db"], "the list of whom to dial is read once");
+    assert_eq!(
+        rendered(true),
+        ["alice-client", "alice-tm", "alice-tm-db"],
+        "one that runs is not taken away"
+    );
+}
+
+#[test]
+fn one_pod_at_a_time_and_never_by_the_workloads_own_rollout() {
+    for node in sample::network() {
+        for workload in sample::render(&node).workloads {
+            let spec = workload.spec.expect("a spec");
+            assert_eq!(spec.replicas, Some(1));
+            assert_eq!(spec.update_strategy.and_then(|strategy| strategy.type_).as_deref(), Some("OnDelete"));
+        }
+    }
+}
+
+#[test]
+fn data_outlives_the_workload_and_belongs_to_one_pod() {
+    let node = alone(&sample::everything());
+    for (component, size, class) in
+        [(Component::Client, "77Gi", Some("fast")), (Component::Database, "10Gi", None)]
+    {
+        let desired = sample::render(&node);
+        let spec =
+            sample::workload(&desired, component).and_then(|one| one.spec.clone()).expect("a workload");
+        let retention = spec.persistent_volume_claim_retention_policy.expect("a retention policy");
+        assert_eq!(retention.when_deleted.as_deref(), Some("Retain"));
+        assert_eq!(retention.when_scaled.as_deref(), Some("Retain"));
+        let claims = spec.volume_claim_templates.expect("claims");
+        let [claim] = claims.as_slice() else { panic!("one claim") };
+        assert_eq!(claim.metadata.labels, Some(node.names.pod_labels(component)), "a template cannot change");
+        let claim = claim.spec.clone().expect("a claim");
+        assert_eq!(claim.access_modes, Some(vec!["ReadWriteOncePod".to_owned()]));
+        assert_eq!(claim.storage_class_name.as_deref(), class);
+        assert_eq!(claim.resources.and_then(|it| it.requests).expect("requests")["storage"].0, size);
+    }
+    let desired = sample::render(&node);
+    let manager = sample::workload(&desired, Component::TransactionManager).expect("a manager");
+    assert_eq!(manager.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()), None);
+}
+
+#[test]
+fn a_workload_selects_its_own_pod_among_all_others() {
+    let rendered: Vec<_> = sample::network().iter().map(sample::render).collect();
+    let workloads: Vec<_> = rendered.iter().flat_map(|desired| &desired.workloads).collect();
+    for workload in &workloads {
+        let selector = &workload.spec.as_ref().expect("a spec").selector;
+        let selected: Vec<_> = workloads
+            .iter()
+            .filter(|other| {
+                let labels = sample::template(other).metadata.as_ref().and_then(|it| it.labels.clone());
+                reach::selects(selector, &labels.unwrap_or_default())
+            })
+            .map(|other| &other.metadata.name)
+            .collect();
+        assert_eq!(selected, [&workload.metadata.name]);
+    }
+}
+
+fn config_digest(node: &Validated, component: Component) -> String {
+    let desired = sample::render(node);
+    let workload = sample::workload(&desired, component).expect("the component");
+    let metadata = sample::template(workload).metadata.clone().expect("metadata");
+    metadata.annotations.expect("annotations")[names::CONFIG_DIGEST].clone()
+}
+
+fn template_differs(before: &Validated, after: &Validated, component: Component) -> bool {
+    let rendered = [sample::render(before), sample::render(after)];
+    let [before, after] = &rendered;
+    let template = |desired| sample::workload(desired, component).map(sample::template);
+    template(before) != template(after)
+}
+
+#[test]
+fn a_peer_that_comes_or_goes_restarts_no_client() {
+    let (before, after) = (alone(&client_alone()), sample::among(&client_alone(), &[managed()]));
+    assert_ne!(before.peers.permitted, after.peers.permitted);
+    assert!(!template_differs(&before, &after, Component::Client));
+}
+
+#[test]
+fn what_is_read_at_start_is_in_the_digest() {
+    let (managed, carol) = (alone(&managed()), alone(&client_alone()));
+    let mut other_genesis = carol.clone();
+    other_genesis.genesis.sha256 = "c1".repeat(32);
+    assert_ne!(config_digest(&carol, Component::Client), config_digest(&other_genesis, Component::Client));
+    let peered = sample::among(&sample::managed(), &[external_with_password()]);
+    assert_ne!(
+        config_digest(&managed, Component::TransactionManager),
+        config_digest(&peered, Component::TransactionManager),
+        "a manager reads its peers once"
+    );
+    assert_eq!(config_digest(&managed, Component::Client), config_digest(&peered, Component::Client));
+}
+
+#[test]
+fn hosts_are_chosen_as_the_spec_says() {
+    for workload in sample::render(&alone(&sample::everything())).workloads {
+        let pod = sample::pod(&workload);
+        assert_eq!(
+            pod.node_selector.as_ref().and_then(|it| it.get("pool")).map(String::as_str),
+            Some("ledger")
+        );
+        let tolerations = serde_json::to_value(&pod.tolerations).expect("JSON");
+        let wanted =
+            json!([{"key": "dedicated", "operator": "Equal", "value": "ledger", "effect": "NoSchedule"}]);
+        assert_eq!(tolerations, wanted);
+    }
+    let any = with(client_alone(), &json!({"placement": {"tolerations": [{"key": "dedicated"}]}}));
+    let desired = sample::render(&alone(&any));
+    let tolerations = serde_json::to_value(&sample::pod(&desired.workloads[0]).tolerations).expect("JSON");
+    assert_eq!(tolerations, json!([{"key": "dedicated", "operator": "Exists"}]));
+}
+
+#[test]
+fn the_role_is_on_the_pod_and_not_on_what_cannot_change() {
+    let desired = sample::render(&alone(&sample::validator()));
+    let workload = &desired.workloads[0];
+    let labels = sample::template(workload).metadata.clone().and_then(|it| it.labels).expect("labels");
+    assert_eq!(labels[names::ROLE], "Validator");
+    let selector = &workload.spec.as_ref().expect("a spec").selector;
+    assert_eq!(selector.match_labels.as_ref().map(|labels| labels.contains_key(names::ROLE)), Some(false));
+}

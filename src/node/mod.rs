@@ -1,0 +1,147 @@
+//! The pass over one node: observe, validate, issue, desire, apply, report. It may start from nothing at
+//! any time, and nothing kept in memory decides anything.
+
+pub mod apply;
+pub mod desired;
+pub mod ending;
+pub mod fault;
+pub mod genesis;
+pub mod issue;
+pub mod names;
+pub mod observe;
+pub mod observed;
+pub mod placement;
+pub mod report;
+pub mod rollout;
+pub mod secrets;
+pub mod teardown;
+pub mod validate;
+
+use std::{fmt, sync::Arc};
+
+use anyhow::Context as _;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{QuorumNode, QuorumNodeStatus},
+    cluster::{Caches, Facts, Writer},
+    settings::Surroundings,
+};
+use apply::{Applied, Applier};
+use observe::Sources;
+use observed::Observed;
+
+/// How often a pod that waits for its turn to be replaced is looked at.
+const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
+
+/// Where a pass is, for errors and their metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Reading.
+    Observe,
+    /// Keys and certificates.
+    Issue,
+    /// Writing children.
+    Apply,
+    /// Writing status.
+    Report,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?} failed")
+    }
+}
+
+/// What a pass works with.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// To the API server.
+    pub client: &'a kube::Client,
+    /// Watched objects.
+    pub caches: &'a Caches,
+    /// Known contents of Secrets and ConfigMaps.
+    pub facts: &'a Facts,
+    /// The way to write.
+    pub writer: &'a Writer,
+    /// What the cluster around the nodes is like.
+    pub surroundings: &'a Surroundings,
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    /// The status the node has now.
+    pub status: QuorumNodeStatus,
+    /// When a pass is due without any event; the next certificate's renewal.
+    pub next: Option<Timestamp>,
+    /// Requests that changed something.
+    pub writes: usize,
+}
+
+/// One pass. Time is an argument.
+///
+/// # Errors
+/// Where the cluster cannot be read or written; faults of the spec are no errors, they are in the status.
+pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> anyhow::Result<Passed> {
+    let sources = Sources { client: tools.client, caches: tools.caches, facts: tools.facts };
+    let mut held = 0;
+    if !ending::waits(&node.metadata) {
+        tools.writer.hold(&node).await.context(Stage::Apply)?;
+        held = 1;
+    }
+    let observed = observe::observe(sources, node).await.context(Stage::Observe)?;
+    let (validated, applied) = match validate::validate(&observed) {
+        Ok(validated) => {
+            let applied = converge(tools, &validated, &observed, now).await?;
+            (Ok(validated), applied)
+        }
+        Err(faults) => (Err(faults), Applied::default()),
+    };
+    let status = report::status(&observed, &validated, &applied, now);
+    let mut writes = held + applied.writes;
+    if observed.node.status.as_ref() != Some(&status) {
+        tools.writer.status(&observed.node, &status).await.context(Stage::Report)?;
+        writes += 1;
+    }
+    let next = validated.as_ref().ok().and_then(|node| {
+        // what others do is no event of this node
+        let turn = rollout::is_pending(&observed, node).then(|| now + NEXT_TURN);
+        report::next_renewal(node, &observed).into_iter().chain(turn).min()
+    });
+    Ok(Passed { status, next, writes })
+}
+
+async fn converge(
+    tools: Tools<'_>,
+    node: &validate::Validated,
+    observed: &Observed,
+    now: Timestamp,
+) -> anyhow::Result<Applied> {
+    let mut applier = Applier {
+        client: tools.client,
+        caches: tools.caches,
+        writer: tools.writer,
+        frozen: node.spec.paused,
+        applied: Applied::default(),
+    };
+    let issued = issue::issue(&mut applier, node, observed, now).await.context(Stage::Issue)?;
+    let Some(issued) = issued else { return Ok(applier.applied) };
+    let live = desired::Live {
+        client_exists: observed.workloads.contains_key(&names::Component::Client),
+        lost_peer_address: match observed.peer_address {
+            Some(_) => None,
+            None => observed.node.status.as_ref().and_then(|status| status.peer_address.clone()),
+        },
+    };
+    let desired = desired::desired(node, &issued, tools.surroundings, &live);
+    applier.all(node, &desired).await.context(Stage::Apply)?;
+    let outdated = rollout::next(observed, node).filter(|_| !node.spec.paused);
+    if let Some(part) = outdated
+        && let Some(pod) = observed.pods.get(&part)
+    {
+        let evicted = tools.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await;
+        applier.applied.writes += usize::from(evicted.context(Stage::Apply)?);
+    }
+    Ok(applier.applied)
+}

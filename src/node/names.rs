@@ -1,0 +1,317 @@
+//! Names of objects, labels, annotations and ports: made here and nowhere else.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use kube::api::ObjectMeta;
+
+/// The field manager of every write, the same from release to release.
+pub const MANAGER: &str = "quorum-operator";
+
+/// Label: the `QuorumNode` an object belongs to.
+pub const NODE: &str = "quorum.security/node";
+/// Label: `client`, `tm` or `tm-db`.
+pub const COMPONENT: &str = "quorum.security/component";
+/// Label: the network of the node.
+pub const NETWORK: &str = "quorum.security/network";
+/// Label: `Member` or `Validator`.
+pub const ROLE: &str = "quorum.security/role";
+/// Label on everything the operator writes.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// Finalizer of a node and of its policies, so that nothing runs unprotected while it is deleted.
+pub const CLEANUP: &str = "quorum.security/cleanup";
+
+/// Annotation: digest of the object as the operator rendered it.
+pub const DIGEST: &str = "quorum.security/digest";
+/// Annotation of a pod template: digest of the configuration its pods read at start.
+pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
+
+/// TCP port of peers.
+pub const P2P: i32 = 30303;
+/// TCP port of the metrics sidecar.
+pub const METRICS: i32 = 9545;
+/// TCP port that serves the kubelet's probes. No policy opens it.
+pub const HEALTH: i32 = 8081;
+/// TCP port of the transaction manager towards the client.
+pub const CLIENT_TO_MANAGER: i32 = 9101;
+/// TCP port of the transaction manager towards other managers.
+pub const MANAGER_TO_MANAGER: i32 = 9000;
+/// TCP port of the managed database.
+pub const POSTGRES: i32 = 5432;
+/// Port of the client's own metrics listener, on loopback.
+pub const CLIENT_METRICS: i32 = 6060;
+
+/// The managed database's name and the role that owns it.
+pub const DATABASE: &str = "tessera";
+
+/// The three workloads of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// geth and its sidecars.
+    Client,
+    /// Tessera.
+    TransactionManager,
+    /// PostgreSQL.
+    Database,
+}
+
+impl Component {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Client, Self::TransactionManager, Self::Database];
+
+    /// As it stands in labels and names.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::TransactionManager => "tm",
+            Self::Database => "tm-db",
+        }
+    }
+
+    /// As a person calls it.
+    #[must_use]
+    pub fn spoken(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::TransactionManager => "transaction manager",
+            Self::Database => "database",
+        }
+    }
+
+    /// The software it runs.
+    fn software(self) -> &'static str {
+        match self {
+            Self::Client => "goquorum",
+            Self::TransactionManager => "tessera",
+            Self::Database => "postgresql",
+        }
+    }
+}
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Served to scrapers.
+    Metrics,
+    /// The client towards its transaction manager.
+    Client,
+    /// The transaction manager towards its client.
+    Manager,
+    /// The transaction manager towards other managers, both ways.
+    ManagerPeers,
+    /// The probe beside the transaction manager.
+    Probe,
+    /// The transaction manager towards its managed database.
+    DatabaseClient,
+    /// The managed database.
+    Database,
+}
+
+impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Metrics,
+        Self::Client,
+        Self::Manager,
+        Self::ManagerPeers,
+        Self::Probe,
+        Self::DatabaseClient,
+        Self::Database,
+    ];
+
+    /// As it stands in names, status and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Client => "client",
+            Self::Manager => "tm",
+            Self::ManagerPeers => "tm-peers",
+            Self::Probe => "tm-probe",
+            Self::DatabaseClient => "tm-db-client",
+            Self::Database => "tm-db",
+        }
+    }
+}
+
+/// Who a node is among the cluster's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Name of the `QuorumNode`.
+    pub node: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its network.
+    pub network: String,
+}
+
+impl Names {
+    /// The StatefulSet of a component, and the prefix of what belongs to it.
+    #[must_use]
+    pub fn workload(&self, component: Component) -> String {
+        format!("{}-{}", self.node, component.as_str())
+    }
+
+    /// The one pod of a component.
+    #[must_use]
+    pub fn pod(&self, component: Component) -> String {
+        format!("{}-0", self.workload(component))
+    }
+
+    /// The volume claim of a component.
+    #[must_use]
+    pub fn claim(&self, component: Component) -> String {
+        format!("data-{}", self.pod(component))
+    }
+
+    /// The headless Service that governs a component's StatefulSet.
+    #[must_use]
+    pub fn governing_service(&self, component: Component) -> String {
+        format!("{}-pods", self.workload(component))
+    }
+
+    /// The Service that peers dial.
+    #[must_use]
+    pub fn peer_service(&self) -> String {
+        format!("{}-p2p", self.node)
+    }
+
+    /// The Service that scrapers dial.
+    #[must_use]
+    pub fn metrics_service(&self) -> String {
+        format!("{}-metrics", self.node)
+    }
+
+    /// The DNS name of a Service of this namespace.
+    #[must_use]
+    pub fn dns(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
+    }
+
+    /// The Secret with a minted node key.
+    #[must_use]
+    pub fn node_key(&self) -> String {
+        format!("qn-{}-nodekey", self.node)
+    }
+
+    /// The Secret with the certificate for a purpose.
+    #[must_use]
+    pub fn certificate(&self, purpose: Purpose) -> String {
+        format!("qn-{}-tls-{}", self.node, purpose.as_str())
+    }
+
+    /// The Secret with the authority that only this node's own parts trust.
+    #[must_use]
+    pub fn node_authority(&self) -> String {
+        format!("qn-{}-ca", self.node)
+    }
+
+    /// The Secret and the ConfigMap with the network's authority. A prefix of its own: a node may be
+    /// called like its network.
+    #[must_use]
+    pub fn network_authority(&self) -> String {
+        format!("qnet-{}-ca", self.network)
+    }
+
+    /// The disruption budget of the network's validators.
+    #[must_use]
+    pub fn validators(&self) -> String {
+        format!("qnet-{}-validators", self.network)
+    }
+
+    /// The ConfigMap with the lists of peers.
+    #[must_use]
+    pub fn peers(&self) -> String {
+        format!("qn-{}-peers", self.node)
+    }
+
+    /// The ConfigMap, or Secret, with the transaction manager's configuration.
+    #[must_use]
+    pub fn manager_config(&self) -> String {
+        format!("qn-{}-tm-config", self.node)
+    }
+
+    /// The ConfigMap with the database's configuration.
+    #[must_use]
+    pub fn database_config(&self) -> String {
+        format!("qn-{}-tm-db", self.node)
+    }
+
+    /// A network policy.
+    #[must_use]
+    pub fn policy(&self, flow: &str) -> String {
+        format!("{}-{flow}", self.node)
+    }
+
+    /// The immutable pair that selects the pods of a component.
+    #[must_use]
+    pub fn pod_labels(&self, component: Component) -> BTreeMap<String, String> {
+        BTreeMap::from([(NODE.into(), self.node.clone()), (COMPONENT.into(), component.as_str().into())])
+    }
+
+    /// A selector of the pods of a component.
+    #[must_use]
+    pub fn pods(&self, component: Component) -> LabelSelector {
+        LabelSelector { match_labels: Some(self.pod_labels(component)), ..LabelSelector::default() }
+    }
+
+    /// A selector of every pod of the node.
+    #[must_use]
+    pub fn all_pods(&self) -> LabelSelector {
+        LabelSelector {
+            match_labels: Some(BTreeMap::from([(NODE.into(), self.node.clone())])),
+            ..LabelSelector::default()
+        }
+    }
+
+    /// Labels of an object that belongs to the node as a whole.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (NODE.into(), self.node.clone()),
+            (NETWORK.into(), self.network.clone()),
+            (MANAGED_BY.into(), MANAGER.into()),
+            ("app.kubernetes.io/instance".into(), self.node.clone()),
+            ("app.kubernetes.io/part-of".into(), "quorum".into()),
+        ])
+    }
+
+    /// Labels of an object that belongs to one component.
+    #[must_use]
+    pub fn component_labels(&self, component: Component) -> BTreeMap<String, String> {
+        let mut labels = self.labels();
+        labels.insert(COMPONENT.into(), component.as_str().into());
+        labels.insert("app.kubernetes.io/component".into(), component.as_str().into());
+        labels.insert("app.kubernetes.io/name".into(), component.software().into());
+        labels
+    }
+
+    /// Labels of an object that all nodes of the network share.
+    #[must_use]
+    pub fn network_labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (NETWORK.into(), self.network.clone()),
+            (MANAGED_BY.into(), MANAGER.into()),
+            ("app.kubernetes.io/part-of".into(), "quorum".into()),
+        ])
+    }
+
+    /// Metadata of a child that goes when the node goes.
+    #[must_use]
+    pub fn meta(&self, name: String, labels: BTreeMap<String, String>, owner: &OwnerReference) -> ObjectMeta {
+        ObjectMeta { owner_references: Some(vec![owner.clone()]), ..self.unowned(name, labels) }
+    }
+
+    /// Metadata of an object that outlives the node.
+    #[must_use]
+    pub fn unowned(&self, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            namespace: Some(self.namespace.clone()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }
+    }
+}

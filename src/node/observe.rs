@@ -1,0 +1,339 @@
+//! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
+use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
+
+use super::{
+    names::{Component, Names, Purpose},
+    observed::{Found, Host, Neighbour, Observed, ObservedManager, Pod, Taint, Workload},
+};
+use crate::{
+    api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
+    cluster::{
+        Caches, Facts,
+        caches::find,
+        facts::{self, Fact, Question},
+        write::timely,
+    },
+};
+
+/// Where a pass reads.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// For contents that are not known yet.
+    pub client: &'a Client,
+    /// Watched objects.
+    pub caches: &'a Caches,
+    /// Known contents.
+    pub facts: &'a Facts,
+}
+
+impl Sources<'_> {
+    async fn secret(&self, namespace: &str, name: &str, question: Question) -> anyhow::Result<Option<Fact>> {
+        match find(&self.caches.secrets, namespace, name) {
+            Some(meta) => self.facts.secret(self.client, &meta, question).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn config_map(
+        &self,
+        namespace: &str,
+        of: &ConfigMapKey,
+        question: Question,
+    ) -> anyhow::Result<Option<Fact>> {
+        match find(&self.caches.config_maps, namespace, &of.name) {
+            Some(meta) => self.facts.config_map(self.client, &meta, question).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Sees everything the pass decides from.
+///
+/// # Errors
+/// Where something cannot be read; what is not there is no error.
+pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Result<Observed> {
+    let names = Names {
+        node: node.name_any(),
+        namespace: node.namespace().context("a QuorumNode without namespace")?,
+        network: node.spec.network.clone(),
+    };
+    let namespace = names.namespace.clone();
+    let genesis = &node.spec.genesis.config_map_ref;
+    let (key_secret, key) = match &node.spec.node_key {
+        Some(adopted) => (adopted.secret_ref.name.clone(), adopted.secret_ref.key.clone()),
+        None => (names.node_key(), "nodekey".into()),
+    };
+    let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
+    let network_authority =
+        sources.secret(&namespace, &names.network_authority(), Question::Authority).await?;
+    let node_authority = sources.secret(&namespace, &names.node_authority(), Question::Authority).await?;
+    let siblings = siblings(sources.caches, &node);
+    Ok(Observed {
+        chain_data_exists: match node_key {
+            Found::Missing => Some(claim_exists(sources.client, &names).await?),
+            _ => None,
+        },
+        genesis: facts::genesis(
+            sources.config_map(&namespace, genesis, Question::Genesis(genesis.key.clone())).await?,
+        ),
+        node_key,
+        manager: match &node.spec.transaction_manager {
+            Some(manager) => Some(observe_manager(sources, &namespace, manager).await?),
+            None => None,
+        },
+        bundles: bundles(sources, &namespace, &node).await?,
+        network_authority: facts::authority(network_authority),
+        node_authority: facts::authority(node_authority),
+        certificates: certificates(sources, &names).await?,
+        neighbours: neighbours(sources.caches, &siblings, &names),
+        siblings,
+        peer_address: peer_address(sources.caches, &names),
+        workloads: workloads(sources.caches, &names),
+        pods: pods(sources.caches, &names),
+        hosts: hosts(sources.caches),
+        node,
+    })
+}
+
+/// Read live, and only where a key would have to be made.
+async fn claim_exists(client: &Client, names: &Names) -> anyhow::Result<bool> {
+    let name = names.claim(Component::Client);
+    let api = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &names.namespace);
+    let claim = timely(api.get_metadata_opt(&name)).await?;
+    Ok(claim.with_context(|| format!("PersistentVolumeClaim {name}"))?.is_some())
+}
+
+async fn observe_manager(
+    sources: Sources<'_>,
+    namespace: &str,
+    manager: &TransactionManager,
+) -> anyhow::Result<ObservedManager> {
+    let pair = &manager.keys.secret_ref;
+    let question = Question::ManagerKey(pair.private_key.clone(), pair.public_key.clone());
+    let keys = facts::manager_key(sources.secret(namespace, &pair.name, question).await?);
+    let key_password = match &manager.keys.password_ref {
+        Some(at) => {
+            let fact = sources.secret(namespace, &at.name, Question::Password(at.key.clone())).await?;
+            Some(facts::usable(fact))
+        }
+        None => None,
+    };
+    let external = manager.database.external.as_ref();
+    let database_password = match external.and_then(|external| external.password_ref.as_ref()) {
+        Some(at) => {
+            let fact = sources.secret(namespace, &at.name, Question::Password(at.key.clone())).await?;
+            let version = find(&sources.caches.secrets, namespace, &at.name)
+                .and_then(|meta| meta.resource_version)
+                .unwrap_or_default();
+            Some(match facts::usable(fact) {
+                Found::Is(()) => Found::Is(version),
+                Found::Missing => Found::Missing,
+                Found::Unusable(why) => Found::Unusable(why),
+            })
+        }
+        None => None,
+    };
+    let database_certificate = match external.and_then(|external| external.client_certificate_ref.as_ref()) {
+        Some(at) => {
+            Some(facts::usable(sources.secret(namespace, &at.name, Question::DatabaseCertificate).await?))
+        }
+        None => None,
+    };
+    Ok(ObservedManager { keys, key_password, database_password, database_certificate })
+}
+
+/// Every ConfigMap with certificates that the spec names.
+async fn bundles(
+    sources: Sources<'_>,
+    namespace: &str,
+    node: &QuorumNode,
+) -> anyhow::Result<BTreeMap<String, Found<()>>> {
+    let mut named = Vec::new();
+    for (i, trust) in node.spec.tls.trust.iter().enumerate() {
+        named.push((format!("spec.tls.trust[{i}].configMapRef"), &trust.config_map_ref));
+    }
+    if let Some(authority) = &node.spec.metrics.client_authority {
+        named.push(("spec.metrics.clientAuthority".into(), authority));
+    }
+    let manager = node.spec.transaction_manager.as_ref();
+    if let Some(external) = manager.and_then(|manager| manager.database.external.as_ref()) {
+        named.push(("spec.transactionManager.database.external.caRef".into(), &external.ca_ref));
+    }
+    let mut bundles = BTreeMap::new();
+    for (field, at) in named {
+        let fact = sources.config_map(namespace, at, Question::Bundle(at.key.clone())).await?;
+        bundles.insert(field, facts::bundle(fact));
+    }
+    Ok(bundles)
+}
+
+async fn certificates(
+    sources: Sources<'_>,
+    names: &Names,
+) -> anyhow::Result<BTreeMap<Purpose, Result<super::secrets::tls::LeafFacts, super::secrets::Unusable>>> {
+    let mut certificates = BTreeMap::new();
+    for purpose in Purpose::ALL {
+        let name = names.certificate(purpose);
+        if let Some(Fact::Certificate(facts)) =
+            sources.secret(&names.namespace, &name, Question::Certificate).await?
+        {
+            certificates.insert(purpose, facts);
+        }
+    }
+    Ok(certificates)
+}
+
+fn siblings(caches: &Caches, node: &QuorumNode) -> Vec<Arc<QuorumNode>> {
+    let mut siblings: Vec<_> = caches
+        .nodes
+        .state()
+        .into_iter()
+        .filter_map(|other| other.0.as_ref().ok().cloned())
+        .filter(|other| {
+            other.namespace() == node.namespace()
+                && other.spec.network == node.spec.network
+                && other.name_any() != node.name_any()
+                && other.metadata.deletion_timestamp.is_none()
+        })
+        .map(Arc::new)
+        .collect();
+    siblings.sort_by_key(|sibling| sibling.name_any());
+    siblings
+}
+
+fn neighbours(caches: &Caches, siblings: &[Arc<QuorumNode>], own: &Names) -> Vec<Neighbour> {
+    let neighbour = |sibling: &Arc<QuorumNode>| {
+        let names = Names { node: sibling.name_any(), ..own.clone() };
+        Neighbour {
+            role: sibling.spec.role,
+            workload: workload(caches, &names, Component::Client),
+            pod: pod(caches, &names, Component::Client),
+            name: names.node,
+        }
+    };
+    siblings.iter().map(neighbour).collect()
+}
+
+fn peer_address(caches: &Caches, names: &Names) -> Option<String> {
+    let service = caches.services.get(&ObjectRef::new(&names.peer_service()).within(&names.namespace))?;
+    service.spec.as_ref()?.cluster_ip.clone().filter(|address| address != "None" && !address.is_empty())
+}
+
+fn workloads(caches: &Caches, names: &Names) -> BTreeMap<Component, Workload> {
+    let of = |component| Some((component, workload(caches, names, component)?));
+    Component::ALL.into_iter().filter_map(of).collect()
+}
+
+fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Workload> {
+    let reference = ObjectRef::new(&names.workload(component)).within(&names.namespace);
+    let workload = caches.workloads.get(&reference)?;
+    let update_revision = workload.status.as_ref().and_then(|status| status.update_revision.clone());
+    Some(Workload { update_revision })
+}
+
+fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {
+    let of = |component| Some((component, pod(caches, names, component)?));
+    Component::ALL.into_iter().filter_map(of).collect()
+}
+
+fn pod(caches: &Caches, names: &Names, component: Component) -> Option<Pod> {
+    let reference = ObjectRef::new(&names.pod(component)).within(&names.namespace);
+    Some(pod_facts(&*caches.pods.get(&reference)?))
+}
+
+fn pod_facts(pod: &core::Pod) -> Pod {
+    let status = pod.status.as_ref();
+    let condition = |name: &str| {
+        status.and_then(|status| status.conditions.as_ref()?.iter().find(|found| found.type_ == name))
+    };
+    let unschedulable = condition("PodScheduled")
+        .filter(|scheduled| {
+            scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")
+        })
+        .map(|scheduled| scheduled.message.clone().unwrap_or_default());
+    Pod {
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        host: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        revision: pod.labels().get("controller-revision-hash").cloned(),
+        ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        unschedulable,
+        trouble: status.and_then(trouble),
+    }
+}
+
+/// The first container that waits for a reason, or ended badly; in the order in which they start.
+fn trouble(status: &core::PodStatus) -> Option<String> {
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.filter_map(container_trouble).next()
+}
+
+fn container_trouble(container: &core::ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    let ended = state.terminated.as_ref().or(container.last_state.as_ref()?.terminated.as_ref());
+    let exit =
+        ended.filter(|ended| ended.exit_code != 0).map(|ended| exit_code(&container.name, ended.exit_code));
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.clone().unwrap_or_default();
+        if matches!(reason.as_str(), "PodInitializing" | "ContainerCreating" | "") {
+            return exit;
+        }
+        let ended = exit.map(|exit| format!(", {exit}")).unwrap_or_default();
+        return Some(format!("container {} waits: {reason}{ended}", container.name));
+    }
+    (state.terminated.is_some() || !container.ready && state.running.is_some()).then_some(())?;
+    match (&state.running, exit) {
+        (Some(_), exit) if container.restart_count > 0 => exit,
+        (Some(_), _) if container.started == Some(true) => {
+            Some(format!("container {} is not ready", container.name))
+        }
+        (Some(_), _) => None,
+        (None, exit) => exit,
+    }
+}
+
+/// geth's own exit codes, in words.
+fn exit_code(container: &str, code: i32) -> String {
+    match (container, code) {
+        ("client", 112) => "geth ended with 112: it lost its transaction manager".into(),
+        ("client", 1) => "geth ended with 1: a fatal error of its configuration, see its log".into(),
+        _ => format!("{container} ended with {code}, see its log"),
+    }
+}
+
+fn hosts(caches: &Caches) -> BTreeMap<String, Host> {
+    caches.hosts.state().iter().map(|host| (host.name_any(), host_facts(host))).collect()
+}
+
+fn host_facts(host: &core::Node) -> Host {
+    let status = host.status.as_ref();
+    let info = status.and_then(|status| status.node_info.as_ref());
+    let ready = status.and_then(|status| status.conditions.as_ref()).is_some_and(|conditions| {
+        conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True")
+    });
+    let spec = host.spec.as_ref();
+    let cordoned = spec.is_some_and(|spec| spec.unschedulable == Some(true));
+    let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+    Host {
+        machine_id: info.map(|info| info.machine_id.clone()).unwrap_or_default(),
+        boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default(),
+        schedulable: ready && !cordoned,
+        taints: taints
+            .filter(|taint| taint.effect != "PreferNoSchedule")
+            .map(|taint| Taint {
+                key: taint.key.clone(),
+                value: taint.value.clone().unwrap_or_default(),
+                effect: taint.effect.clone(),
+            })
+            .collect(),
+        labels: host.metadata.labels.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! What a pass has seen: plain data, read once, from which everything else follows.
+
+#[cfg(test)]
+pub(super) mod samples;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    genesis::GenesisFacts,
+    names::{Component, Purpose},
+    secrets::{
+        Unusable,
+        keys::{NodeIdentity, TransactionManagerKey},
+        tls::{AuthorityFacts, LeafFacts},
+    },
+};
+use crate::api::{QuorumNode, node::Role};
+
+/// Something that the spec, or the pass, refers to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found<T> {
+    /// There is no such object.
+    Missing,
+    /// The object is there and cannot be used.
+    Unusable(String),
+    /// What is in it.
+    Is(T),
+}
+
+impl<T> Found<T> {
+    /// What is in it, if that can be used.
+    pub fn usable(&self) -> Option<&T> {
+        match self {
+            Self::Is(content) => Some(content),
+            Self::Missing | Self::Unusable(_) => None,
+        }
+    }
+}
+
+impl<T> From<Result<T, Unusable>> for Found<T> {
+    fn from(read: Result<T, Unusable>) -> Self {
+        match read {
+            Ok(content) => Self::Is(content),
+            Err(why) => Self::Unusable(why.to_string()),
+        }
+    }
+}
+
+/// Everything a pass decides from.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The node itself.
+    pub node: Arc<QuorumNode>,
+    /// The other nodes of its network, by name, none of them being deleted.
+    pub siblings: Vec<Arc<QuorumNode>>,
+    /// Its genesis.
+    pub genesis: Found<GenesisFacts>,
+    /// Its key: the adopted Secret, or the minted one.
+    pub node_key: Found<NodeIdentity>,
+    /// Whether a claim of an earlier life holds chain data. `None`: not looked at, since a key is there.
+    pub chain_data_exists: Option<bool>,
+    /// What the transaction manager refers to; `None` without one.
+    pub manager: Option<ObservedManager>,
+    /// ConfigMaps with certificates of foreign authorities, by the field that names them.
+    pub bundles: BTreeMap<String, Found<()>>,
+    /// The network's authority.
+    pub network_authority: Found<AuthorityFacts>,
+    /// The node's own authority.
+    pub node_authority: Found<AuthorityFacts>,
+    /// The node's certificates.
+    pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
+    /// The clients of the network's other nodes.
+    pub neighbours: Vec<Neighbour>,
+    /// Address of the P2P Service.
+    pub peer_address: Option<String>,
+    /// The workloads that exist.
+    pub workloads: BTreeMap<Component, Workload>,
+    /// The pods that exist.
+    pub pods: BTreeMap<Component, Pod>,
+    /// Hosts of the cluster.
+    pub hosts: BTreeMap<String, Host>,
+}
+
+/// What a transaction manager refers to.
+#[derive(Clone, Debug)]
+pub struct ObservedManager {
+    /// Its key pair.
+    pub keys: Found<TransactionManagerKey>,
+    /// Its key's password; `None` where the spec names none.
+    pub key_password: Option<Found<()>>,
+    /// The external database's password and the resource version of its Secret.
+    pub database_password: Option<Found<String>>,
+    /// The external database's client certificate.
+    pub database_certificate: Option<Found<()>>,
+}
+
+/// The client of another node of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Name of its node.
+    pub name: String,
+    /// What its node does on the chain.
+    pub role: Role,
+    /// Its workload, where it exists.
+    pub workload: Option<Workload>,
+    /// Its pod, where it exists.
+    pub pod: Option<Pod>,
+}
+
+/// A StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// Revision that new pods get.
+    pub update_revision: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Uid of this very pod.
+    pub uid: String,
+    /// Host it runs on.
+    pub host: Option<String>,
+    /// Revision of the workload it was made from.
+    pub revision: Option<String>,
+    /// Whether the kubelet calls it ready.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// What the scheduler says where it found no host.
+    pub unschedulable: Option<String>,
+    /// The first container that is in trouble, and why.
+    pub trouble: Option<String>,
+}
+
+/// A host: what two kubelets would have in common if they were one machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Machine id, as its kubelet reports it.
+    pub machine_id: String,
+    /// Boot id, as its kubelet reports it.
+    pub boot_id: String,
+    /// Whether it is ready and not cordoned.
+    pub schedulable: bool,
+    /// Taints that keep pods away that do not tolerate them.
+    pub taints: Vec<Taint>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What keeps pods away from a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taint {
+    /// Its key.
+    pub key: String,
+    /// Its value; empty without one.
+    pub value: String,
+    /// What it does.
+    pub effect: String,
+}

@@ -1,0 +1,209 @@
+//! A world in which a node is in order, for the tests of what is decided from it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Found, Host, Observed, ObservedManager, Pod, Workload};
+use crate::{
+    api::{QuorumNode, QuorumNodeSpec, QuorumNodeStatus, node::Engine},
+    node::{
+        desired::{
+            certificates::{self, Authority},
+            components,
+        },
+        genesis::{self, GenesisFacts},
+        names::Component,
+        secrets::{
+            keys::{NodeIdentity, TransactionManagerKey},
+            mint,
+            tls::{self, AuthorityFacts, LeafFacts},
+        },
+        validate,
+    },
+};
+
+pub(in crate::node) const GENERATION: i64 = 7;
+pub(in crate::node) const MANAGER_KEY: &str = "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=";
+
+/// Of whole seconds, as the server keeps them.
+pub(in crate::node) fn now() -> Timestamp {
+    "2031-03-07T11:13:17Z".parse().expect("a time")
+}
+
+pub(in crate::node) fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+/// A client and nothing else: `alice`.
+pub(in crate::node) fn smallest() -> Value {
+    parsed(include_str!("../../../config/samples/smallest.yaml"))
+}
+
+/// Client, transaction manager and managed database: `bob`.
+pub(in crate::node) fn member() -> Value {
+    parsed(include_str!("../../../config/samples/member.yaml"))
+}
+
+/// `bob`, whose database is run by someone else and wants a password.
+pub(in crate::node) fn member_of_external_database() -> Value {
+    let mut node = member();
+    node["spec"]["transactionManager"]["database"] = json!({"external": {
+        "host": "pg.example", "port": 6432, "cidrs": ["198.51.100.16/28"], "username": "bob",
+        "caRef": {"name": "pg-ca", "key": "ca.crt"}, "passwordRef": {"name": "pg-password", "key": "password"},
+    }});
+    node
+}
+
+fn parsed(yaml: &str) -> Value {
+    serde_saphyr::from_str(yaml).expect("a sample is YAML")
+}
+
+pub(in crate::node) fn node(mut node: Value) -> QuorumNode {
+    node["metadata"]["generation"] = json!(GENERATION);
+    node["metadata"]["uid"] = json!(format!("uid-{}", node["metadata"]["name"].as_str().unwrap_or_default()));
+    serde_json::from_value(node).expect("a sample is a QuorumNode")
+}
+
+/// Another node of the network `acme`; where it is complete it has the key of `digit` and an address.
+pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Arc<QuorumNode> {
+    let mut other = smallest();
+    other["metadata"]["name"] = json!(name);
+    let mut other = node(other);
+    other.status = status.map(|(digit, address)| QuorumNodeStatus {
+        identity: Some(recorded(digit)),
+        peer_address: Some(address.into()),
+        ..QuorumNodeStatus::default()
+    });
+    Arc::new(other)
+}
+
+pub(in crate::node) fn identity(digit: char) -> NodeIdentity {
+    let digits = |count| std::iter::repeat_n(digit, count).collect::<String>();
+    NodeIdentity { public_key: digits(128), address: format!("0x{}", digits(40)) }
+}
+
+/// The same identity, as a status has it.
+pub(in crate::node) fn recorded(digit: char) -> crate::api::status::IdentityStatus {
+    let NodeIdentity { public_key, address } = identity(digit);
+    crate::api::status::IdentityStatus { public_key, address, secret_name: "qn-bob-nodekey".into() }
+}
+
+fn made(common_name: &str) -> AuthorityFacts {
+    let data = mint::authority(common_name, now()).expect("an authority can be made");
+    tls::read_authority(&data).expect("and read")
+}
+
+static NETWORK: LazyLock<AuthorityFacts> = LazyLock::new(|| made("ledger qnet-acme-ca"));
+static NODE: LazyLock<AuthorityFacts> = LazyLock::new(|| made("ledger qn-bob-ca"));
+
+/// Everything is there and usable, every part runs on a host of its own, nothing is left to do.
+pub(in crate::node) fn in_order(node: Value) -> Observed {
+    let node = self::node(node);
+    let spec = &node.spec;
+    let mut observed = Observed {
+        siblings: Vec::new(),
+        neighbours: Vec::new(),
+        genesis: Found::Is(GenesisFacts {
+            sha256: "5e".repeat(32),
+            chain_id: 41337,
+            engine: match spec.consensus.engine {
+                Engine::Qbft => genesis::Engine::Qbft,
+                Engine::Ibft => genesis::Engine::Ibft,
+            },
+        }),
+        node_key: Found::Is(identity('b')),
+        chain_data_exists: None,
+        manager: spec.transaction_manager.as_ref().map(|manager| {
+            let external = manager.database.external.as_ref();
+            let certificate = external.and_then(|external| external.client_certificate_ref.as_ref());
+            ObservedManager {
+                keys: Found::Is(TransactionManagerKey {
+                    public_key: MANAGER_KEY.into(),
+                    locked: manager.keys.password_ref.is_some(),
+                }),
+                key_password: manager.keys.password_ref.as_ref().map(|_| Found::Is(())),
+                database_password: external
+                    .and_then(|external| external.password_ref.as_ref())
+                    .map(|_| Found::Is("4711".into())),
+                database_certificate: certificate.map(|_| Found::Is(())),
+            }
+        }),
+        bundles: BTreeMap::new(),
+        network_authority: Found::Is(NETWORK.clone()),
+        node_authority: Found::Is(NODE.clone()),
+        certificates: BTreeMap::new(),
+        peer_address: Some("10.96.7.7".into()),
+        workloads: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        hosts: BTreeMap::new(),
+        node: Arc::new(node),
+    };
+    let validated = validate::validate(&observed).expect("a sample has no fault");
+    for (purpose, wanted) in certificates::wanted(&validated) {
+        let authority = if wanted.authority == Authority::Network { &*NETWORK } else { &*NODE };
+        let facts = LeafFacts {
+            not_before: now() - hours(100),
+            not_after: now() + hours(2000),
+            common_name: wanted.request.common_name,
+            dns_names: wanted.request.dns_names,
+            usage: wanted.request.usage,
+            algorithm: wanted.request.algorithm,
+            has_pkcs8_der: wanted.request.pkcs8_der,
+            fingerprint: authority.fingerprint.clone(),
+            authority: authority.fingerprint.clone(),
+        };
+        observed.certificates.insert(purpose, Ok(facts));
+    }
+    for component in components(&validated) {
+        run(&mut observed, component, host_of(component));
+    }
+    observed
+}
+
+/// Where a component runs in [`in_order`].
+pub(in crate::node) fn host_of(component: Component) -> &'static str {
+    match component {
+        Component::Client => "host-a",
+        Component::TransactionManager => "host-b",
+        Component::Database => "host-c",
+    }
+}
+
+/// A component that serves on a host, which is a machine of its own.
+pub(in crate::node) fn run(observed: &mut Observed, component: Component, host: &str) {
+    observed.workloads.insert(component, Workload { update_revision: Some("r7".into()) });
+    let pod = Pod { host: Some(host.into()), revision: Some("r7".into()), ready: true, ..Pod::default() };
+    observed.pods.insert(component, pod);
+    observed.hosts.insert(host.into(), machine(host));
+}
+
+/// A host that no other is.
+pub(in crate::node) fn machine(host: &str) -> Host {
+    Host {
+        machine_id: format!("machine-of-{host}"),
+        boot_id: format!("boot-of-{host}"),
+        schedulable: true,
+        ..Host::default()
+    }
+}
+
+pub(in crate::node) fn spec(observed: &mut Observed) -> &mut QuorumNodeSpec {
+    &mut Arc::make_mut(&mut observed.node).spec
+}
+
+pub(in crate::node) fn status(observed: &mut Observed) -> &mut QuorumNodeStatus {
+    Arc::make_mut(&mut observed.node).status.get_or_insert_default()
+}
+
+pub(in crate::node) fn manager(observed: &mut Observed) -> &mut ObservedManager {
+    observed.manager.as_mut().expect("the sample has a transaction manager")
+}
+
+pub(in crate::node) fn pod(observed: &mut Observed, component: Component) -> &mut Pod {
+    observed.pods.get_mut(&component).expect("the sample has the component")
+}

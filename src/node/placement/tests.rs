@@ -1,0 +1,227 @@
+use super::*;
+use crate::node::observed::samples::{host_of, in_order, machine, member, pod, smallest, spec};
+use serde_json::json;
+
+/// What the scheduler says where anti-affinity leaves no host.
+const UNSCHEDULABLE: &str = "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.";
+
+fn three() -> Observed {
+    in_order(member())
+}
+
+fn judged(observed: &Observed) -> Isolation {
+    isolation(observed, &Component::ALL)
+}
+
+fn shared_by(observed: &Observed) -> String {
+    match judged(observed) {
+        Isolation::Shared(why) => why,
+        other => panic!("not shared: {other:?}"),
+    }
+}
+
+fn unknown_of(observed: &Observed) -> String {
+    match judged(observed) {
+        Isolation::Unknown(why) => why,
+        other => panic!("not unknown: {other:?}"),
+    }
+}
+
+fn host<'a>(observed: &'a mut Observed, name: &str) -> &'a mut Host {
+    observed.hosts.get_mut(name).expect("the sample has the host")
+}
+
+/// The database finds no host; `hosts` are all there are.
+fn homeless(hosts: impl IntoIterator<Item = (&'static str, Host)>) -> Observed {
+    let mut observed = three();
+    let database = pod(&mut observed, Component::Database);
+    (database.host, database.ready) = (None, false);
+    database.unschedulable = Some(UNSCHEDULABLE.into());
+    observed.hosts = hosts.into_iter().map(|(name, host)| (name.to_owned(), host)).collect();
+    observed
+}
+
+fn capacity(observed: &Observed) -> String {
+    match judged(observed) {
+        Isolation::NoHost(why) => why,
+        other => panic!("a host is left: {other:?}"),
+    }
+}
+
+fn tainted(name: &str, key: &str, value: &str, effect: &str) -> Host {
+    let taint = Taint { key: key.into(), value: value.into(), effect: effect.into() };
+    Host { taints: vec![taint], ..machine(name) }
+}
+
+#[test]
+fn three_parts_on_three_machines_are_isolated_and_their_hosts_are_named() {
+    let expected = "client on host-a, transaction manager on host-b, database on host-c";
+    assert_eq!(judged(&three()), Isolation::Isolated(expected.into()));
+}
+
+#[test]
+fn two_parts_on_one_host_share_it_whatever_the_host_reports() {
+    for known in [true, false] {
+        let mut observed = three();
+        pod(&mut observed, Component::Database).host = Some("host-a".into());
+        if !known {
+            observed.hosts.clear();
+        }
+        let why = shared_by(&observed);
+        assert!(
+            why.starts_with("client (host-a) and database (host-a) share a machine: it is one host"),
+            "{why}"
+        );
+        assert!(why.ends_with("machines of their own and delete one of the two pods"), "{why}");
+    }
+}
+
+#[test]
+fn two_hosts_with_one_machine_id_or_boot_id_are_one_machine() {
+    let mut observed = three();
+    host(&mut observed, "host-c").machine_id = "machine-of-host-b".into();
+    let why = shared_by(&observed);
+    assert!(why.contains("transaction manager (host-b) and database (host-c)"), "{why}");
+    assert!(why.contains("both hosts report machine id machine-of-host-b"), "{why}");
+
+    let mut observed = three();
+    host(&mut observed, "host-b").boot_id = "boot-of-host-a".into();
+    let why = shared_by(&observed);
+    assert!(why.contains("client (host-a) and transaction manager (host-b)"), "{why}");
+    assert!(why.contains("both hosts report boot id boot-of-host-a"), "{why}");
+}
+
+#[test]
+fn hosts_that_report_nothing_have_nothing_in_common_and_are_not_green() {
+    for erase in [|host: &mut Host| host.machine_id.clear(), |host: &mut Host| host.boot_id.clear()] {
+        let mut observed = three();
+        observed.hosts.values_mut().for_each(erase);
+        let why = unknown_of(&observed);
+        assert_eq!(why, "host host-a of the client reports no machine id or boot id");
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_seen_is_never_green() {
+    for component in Component::ALL {
+        let mut observed = three();
+        observed.hosts.remove(host_of(component));
+        let why = unknown_of(&observed);
+        assert!(why.contains(host_of(component)) && why.contains(component.spoken()), "{why}");
+    }
+}
+
+#[test]
+fn a_node_of_one_part_shares_its_host_with_no_other() {
+    let mut observed = in_order(smallest());
+    observed.hosts.clear();
+    let judged = isolation(&observed, &[Component::Client]);
+    assert_eq!(judged, Isolation::Isolated("client on host-a".into()));
+}
+
+#[test]
+fn a_part_without_a_host_is_unknown_and_named() {
+    let mut observed = three();
+    pod(&mut observed, Component::TransactionManager).host = None;
+    observed.pods.remove(&Component::Database);
+    assert_eq!(unknown_of(&observed), "not placed yet: transaction manager, database");
+    observed.pods.clear();
+    assert_eq!(unknown_of(&observed), "not placed yet: client, transaction manager, database");
+}
+
+#[test]
+fn parts_that_share_are_told_before_the_one_that_has_no_host() {
+    let mut observed = homeless([("host-a", machine("host-a"))]);
+    pod(&mut observed, Component::TransactionManager).host = Some("host-a".into());
+    shared_by(&observed);
+}
+
+#[test]
+fn a_missing_host_is_told_with_the_capacity_that_is_missing() {
+    let why = capacity(&homeless([("host-a", machine("host-a")), ("host-b", machine("host-b"))]));
+    assert!(why.starts_with("no host is left for the database: 3 machines are needed"), "{why}");
+    assert!(why.contains("and 2 can be used: add 1."), "{why}");
+    assert!(why.ends_with(UNSCHEDULABLE), "{why}");
+    let why = capacity(&homeless([]));
+    assert!(why.contains("and 0 can be used: add 3."), "{why}");
+}
+
+#[test]
+fn machines_without_room_are_not_told_as_missing() {
+    let hosts = ["host-a", "host-b", "host-c"].map(|name| (name, machine(name)));
+    let why = capacity(&homeless(hosts));
+    assert!(why.contains("3 machines can be used, none with room for it: add room or a machine"), "{why}");
+}
+
+#[test]
+fn hosts_that_are_one_machine_are_counted_once() {
+    let twin = Host { machine_id: "machine-of-host-a".into(), ..machine("host-c") };
+    let hosts = [("host-a", machine("host-a")), ("host-b", machine("host-b")), ("host-c", twin)];
+    assert!(capacity(&homeless(hosts)).contains("and 2 can be used: add 1"));
+
+    let twin = Host { boot_id: "boot-of-host-a".into(), ..machine("host-c") };
+    let hosts = [("host-a", machine("host-a")), ("host-b", machine("host-b")), ("host-c", twin)];
+    assert!(capacity(&homeless(hosts)).contains("and 2 can be used: add 1"));
+
+    // the third has something in common with each of the first two
+    let link = Host {
+        machine_id: "machine-of-host-a".into(),
+        boot_id: "boot-of-host-b".into(),
+        ..machine("host-c")
+    };
+    let hosts = [("host-a", machine("host-a")), ("host-b", machine("host-b")), ("host-c", link)];
+    assert!(capacity(&homeless(hosts)).contains("and 1 can be used: add 2"));
+}
+
+#[test]
+fn hosts_that_report_nothing_are_counted_each() {
+    let silent = Host { schedulable: true, ..Host::default() };
+    let why = capacity(&homeless([("host-a", silent.clone()), ("host-b", silent)]));
+    assert!(why.contains("and 2 can be used: add 1"), "{why}");
+}
+
+#[test]
+fn a_host_that_is_closed_or_not_selected_cannot_be_used() {
+    let closed = Host { schedulable: false, ..machine("host-b") };
+    let mut observed = homeless([
+        ("host-a", Host { labels: [("disk".into(), "ssd".into())].into(), ..machine("host-a") }),
+        ("host-b", Host { labels: [("disk".into(), "ssd".into())].into(), ..closed }),
+        ("host-c", Host { labels: [("disk".into(), "slow".into())].into(), ..machine("host-c") }),
+        ("host-d", machine("host-d")),
+    ]);
+    assert!(capacity(&observed).contains("3 machines can be used"));
+    spec(&mut observed).placement.node_selector = [("disk".into(), "ssd".into())].into();
+    assert!(capacity(&observed).contains("and 1 can be used: add 2"));
+}
+
+#[test]
+fn a_tainted_host_can_be_used_where_every_taint_is_tolerated() {
+    let tolerations = |tolerations: serde_json::Value| -> Vec<Tolerated> {
+        serde_json::from_value(tolerations).expect("tolerations")
+    };
+    let mut observed = homeless([
+        ("host-a", machine("host-a")),
+        ("host-b", tainted("host-b", "for", "ledger", "NoSchedule")),
+        ("host-c", tainted("host-c", "for", "ledger", "NoExecute")),
+    ]);
+    for (tolerated, usable) in [
+        (json!([]), 1),
+        (json!([{"key": "for"}]), 3),
+        (json!([{"key": "for", "value": "ledger"}]), 3),
+        (json!([{"key": "for", "value": "other"}]), 1),
+        (json!([{"key": "other"}]), 1),
+        (json!([{"key": "for", "effect": "NoSchedule"}]), 2),
+        (json!([{"key": "for", "effect": "PreferNoSchedule"}]), 1),
+        (json!([{"key": "for", "effect": "NoSchedule"}, {"key": "for", "effect": "NoExecute"}]), 3),
+    ] {
+        spec(&mut observed).placement.tolerations = tolerations(tolerated.clone());
+        let why = capacity(&observed);
+        let expected =
+            if usable == 3 { "3 machines can be used".into() } else { format!("and {usable} can be used") };
+        assert!(why.contains(&expected), "{tolerated}: {why}");
+    }
+    let second = Taint { key: "broken".into(), effect: "NoExecute".into(), ..Taint::default() };
+    host(&mut observed, "host-c").taints.push(second);
+    spec(&mut observed).placement.tolerations = tolerations(json!([{"key": "for"}]));
+    assert!(capacity(&observed).contains("and 2 can be used"), "one of two taints is not tolerated");
+}

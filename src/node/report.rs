@@ -1,0 +1,352 @@
+//! The status, truthfully: `Unknown` is never green, and a message says the next step.
+
+mod certificates;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use super::{
+    apply::Applied,
+    desired::components,
+    fault::{self, Fault, Reason},
+    names::{self, Component},
+    observed::Observed,
+    placement::{self, Isolation},
+    validate::{self, Validated},
+};
+pub use certificates::next_renewal;
+
+use crate::api::{
+    QuorumNode,
+    status::{GenesisStatus, Hosts, IdentityStatus, QuorumNodeStatus},
+};
+
+/// A condition before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    kind: &'static str,
+    status: &'static str,
+    reason: String,
+    message: String,
+}
+
+fn finding(
+    kind: &'static str,
+    status: &'static str,
+    reason: impl ToString,
+    message: impl Into<String>,
+) -> Finding {
+    Finding { kind, status, reason: reason.to_string(), message: message.into() }
+}
+
+/// What the node's status is to say. Times of transition move only with the status of their condition.
+#[must_use]
+pub fn status(
+    observed: &Observed,
+    validated: &Result<Validated, Vec<Fault>>,
+    applied: &Applied,
+    now: Timestamp,
+) -> QuorumNodeStatus {
+    let before = observed.node.status.clone().unwrap_or_default();
+    let generation = observed.node.metadata.generation.unwrap_or_default();
+    let findings = match validated {
+        Ok(node) => findings(observed, node, applied, now),
+        Err(faults) => stalled(faults),
+    };
+    let certificates = match validated {
+        Ok(node) => certificates::certificate_ends(observed, node),
+        Err(_) => before.certificates.clone(),
+    };
+    QuorumNodeStatus {
+        observed_generation: generation,
+        conditions: findings.into_iter().map(|finding| dated(finding, &before, generation, now)).collect(),
+        identity: before.identity.clone().or_else(|| identity(observed)),
+        genesis: before.genesis.clone().or_else(|| genesis(validated)),
+        enode: enode(observed, &before),
+        peer_address: observed.peer_address.clone().or(before.peer_address),
+        transaction_manager_key: observed
+            .manager
+            .as_ref()
+            .and_then(|manager| manager.keys.usable())
+            .map(|keys| keys.public_key.clone()),
+        hosts: hosts(observed),
+        certificate_expiry: certificates.iter().map(|certificate| certificate.not_after.clone()).min(),
+        certificates,
+    }
+}
+
+/// The status of a node that is being deleted: as it was, and what it waits for.
+#[must_use]
+pub fn ending(node: &QuorumNode, waits: &str, now: Timestamp) -> QuorumNodeStatus {
+    let before = node.status.clone().unwrap_or_default();
+    let generation = node.metadata.generation.unwrap_or_default();
+    let ready = finding("Ready", "False", "Terminating", format!("being deleted: {waits}"));
+    QuorumNodeStatus {
+        observed_generation: generation,
+        conditions: vec![dated(ready, &before, generation, now)],
+        ..before
+    }
+}
+
+fn dated(finding: Finding, before: &QuorumNodeStatus, generation: i64, now: Timestamp) -> Condition {
+    let same = before
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == finding.kind && condition.status == finding.status);
+    // whole seconds, as the server keeps them
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        type_: finding.kind.into(),
+        status: finding.status.into(),
+        reason: finding.reason,
+        message: finding.message,
+        last_transition_time: same.map_or(Time(now), |condition| condition.last_transition_time.clone()),
+        observed_generation: Some(generation),
+    }
+}
+
+/// Nothing moves until a person has acted.
+fn stalled(faults: &[Fault]) -> Vec<Finding> {
+    let reason = faults.first().map_or(Reason::InvalidField, |fault| fault.reason);
+    let message = fault::list(faults);
+    let identity = faults.iter().find(|fault| {
+        matches!(fault.reason, Reason::NodeKeyMissing | Reason::NodeKeyUnusable | Reason::NodeKeyChanged)
+    });
+    let mut findings = vec![
+        finding("Ready", "False", reason, message.clone()),
+        finding("Stalled", "True", reason, message.clone()),
+        finding("ConfigValid", "False", reason, message),
+    ];
+    if let Some(fault) = identity {
+        findings.push(finding("IdentityReady", "False", fault.reason, fault.to_string()));
+    }
+    findings
+}
+
+fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Timestamp) -> Vec<Finding> {
+    let parts = components(node);
+    let mut findings = vec![
+        finding("ConfigValid", "True", "Valid", "spec and references hold"),
+        identity_ready(node),
+        certificates::certificates_ready(observed, node, now),
+        policies_applied(applied),
+        isolated(observed, &parts),
+        client_available(observed, node),
+    ];
+    if node.manager.is_some() {
+        findings.push(manager_available(observed, &parts));
+    }
+    if node.spec.paused {
+        findings.push(paused(applied));
+    }
+    let stalled = applied
+        .refused
+        .first()
+        .map(|fault| finding("Stalled", "True", fault.reason, fault::list(&applied.refused)))
+        .or_else(|| {
+            let isolation = findings.iter().find(|found| found.kind == "PlacementIsolated")?;
+            (isolation.status == "False").then(|| Finding {
+                kind: "Stalled",
+                status: "True",
+                ..isolation.clone()
+            })
+        });
+    // what is not known yet mostly follows from what is known not to be
+    let worst = stalled
+        .as_ref()
+        .or_else(|| findings.iter().find(|found| found.status == "False"))
+        .or_else(|| findings.iter().find(|found| found.status != "True"))
+        .cloned();
+    match (worst, stalled) {
+        (None, _) => {
+            findings.insert(
+                0,
+                finding("Ready", "True", "Ready", "every part runs, isolated, with valid certificates"),
+            );
+        }
+        (Some(worst), Some(stalled)) => {
+            findings.insert(0, Finding { kind: "Ready", status: "False", ..worst });
+            findings.insert(1, stalled);
+        }
+        (Some(worst), None) => {
+            findings.insert(0, Finding { kind: "Ready", status: "False", ..worst.clone() });
+            findings.insert(1, Finding { kind: "Reconciling", status: "True", ..worst });
+        }
+    }
+    findings
+}
+
+/// No part of being ready: what runs may be all right.
+fn paused(applied: &Applied) -> Finding {
+    let message = if applied.left.is_empty() {
+        "every object is as the spec wants it; set spec.paused to false to go on".to_owned()
+    } else {
+        format!(
+            "these objects differ from the spec and are left as they are: {}; set spec.paused to false to go on",
+            applied.left.join(", ")
+        )
+    };
+    finding("Paused", "True", "PausedBySpec", message)
+}
+
+fn identity_ready(node: &Validated) -> Finding {
+    match &node.identity {
+        Some(identity) => {
+            finding("IdentityReady", "True", "KeyFound", format!("address {}", identity.address))
+        }
+        None => finding("IdentityReady", "False", "KeyBeingMade", "the node key is being made"),
+    }
+}
+
+fn policies_applied(applied: &Applied) -> Finding {
+    let kind = "NetworkPoliciesApplied";
+    if applied.policies {
+        finding(
+            kind,
+            "True",
+            "Applied",
+            "closed but for the named flows; whether the network plugin enforces it is not judged here",
+        )
+    } else {
+        finding(kind, "False", "NotApplied", "the network policies are not all in place yet")
+    }
+}
+
+fn isolated(observed: &Observed, parts: &[Component]) -> Finding {
+    let kind = "PlacementIsolated";
+    match placement::isolation(observed, parts) {
+        Isolation::Isolated(where_) => finding(kind, "True", "Isolated", where_),
+        Isolation::Unknown(why) => finding(kind, "Unknown", "NotPlaced", why),
+        Isolation::Shared(why) => finding(kind, "False", Reason::SharedHost, why),
+        Isolation::NoHost(why) => finding(kind, "False", Reason::NoHostLeft, why),
+    }
+}
+
+fn client_available(observed: &Observed, node: &Validated) -> Finding {
+    let kind = "ClientAvailable";
+    if !node.peers.incomplete.is_empty() && !observed.workloads.contains_key(&Component::Client) {
+        let waits = format!(
+            "it starts when these nodes of the network have a key and an address: {}",
+            node.peers.incomplete.join(", ")
+        );
+        return finding(kind, "False", "WaitingForPeers", waits);
+    }
+    available(observed, kind, Component::Client)
+}
+
+fn manager_available(observed: &Observed, parts: &[Component]) -> Finding {
+    let kind = "TransactionManagerAvailable";
+    // the database first: without it the manager cannot
+    let needed = [Component::Database, Component::TransactionManager];
+    let found: Vec<_> = needed
+        .into_iter()
+        .filter(|part| parts.contains(part))
+        .map(|part| available(observed, kind, part))
+        .collect();
+    let missing = found.iter().find(|found| found.status != "True");
+    let outdated = || found.iter().find(|found| found.reason == "Outdated");
+    missing
+        .or_else(outdated)
+        .cloned()
+        .unwrap_or_else(|| finding(kind, "True", "Available", "it answers and reaches its database"))
+}
+
+fn available(observed: &Observed, kind: &'static str, component: Component) -> Finding {
+    let spoken = component.spoken();
+    let Some(pod) = observed.pods.get(&component) else {
+        return finding(kind, "False", "NotStarted", format!("the {spoken} has no pod yet"));
+    };
+    if pod.terminating {
+        return finding(kind, "False", "Terminating", format!("the {spoken}'s pod is ending"));
+    }
+    if pod.unschedulable.is_some() {
+        return finding(
+            kind,
+            "False",
+            "Unschedulable",
+            format!("the {spoken}'s pod has no host, see PlacementIsolated"),
+        );
+    }
+    let newest = observed.workloads.get(&component).and_then(|workload| workload.update_revision.as_ref());
+    let outdated = newest.is_some() && pod.revision.is_some() && newest != pod.revision.as_ref();
+    if pod.ready {
+        let message = if outdated {
+            format!(
+                "the {spoken} serves, with an earlier configuration: its pod is replaced when its turn comes"
+            )
+        } else {
+            format!("the {spoken} serves")
+        };
+        return finding(kind, "True", if outdated { "Outdated" } else { "Available" }, message);
+    }
+    match &pod.trouble {
+        Some(trouble) => finding(kind, "False", "NotReady", format!("{spoken}: {trouble}")),
+        None => finding(kind, "False", "Starting", format!("the {spoken} is starting")),
+    }
+}
+
+fn identity(observed: &Observed) -> Option<IdentityStatus> {
+    let key = observed.node_key.usable()?;
+    let secret_name = match &observed.node.spec.node_key {
+        Some(adopted) => adopted.secret_ref.name.clone(),
+        None => validate::names_of(observed).node_key(),
+    };
+    Some(IdentityStatus { public_key: key.public_key.clone(), address: key.address.clone(), secret_name })
+}
+
+fn genesis(validated: &Result<Validated, Vec<Fault>>) -> Option<GenesisStatus> {
+    let genesis = &validated.as_ref().ok()?.genesis;
+    let chain_id = i64::try_from(genesis.chain_id).ok()?;
+    Some(GenesisStatus { sha256: genesis.sha256.clone(), chain_id })
+}
+
+/// From the identity that was recorded first: another key in the Secret is a fault, not a new name.
+fn enode(observed: &Observed, before: &QuorumNodeStatus) -> Option<String> {
+    let recorded = before.identity.as_ref().map(|identity| identity.public_key.clone());
+    let key = recorded.or_else(|| Some(observed.node_key.usable()?.public_key.clone()))?;
+    match &observed.node.spec.peering.advertise {
+        Some(advertise) => Some(validate::enode(&key, &advertise.address, advertise.port)),
+        None => {
+            let address = observed.peer_address.as_deref().or(before.peer_address.as_deref())?;
+            Some(validate::enode(&key, address, names::P2P))
+        }
+    }
+}
+
+fn hosts(observed: &Observed) -> Option<Hosts> {
+    let host = |component| observed.pods.get(&component)?.host.clone();
+    let hosts = Hosts {
+        client: host(Component::Client),
+        transaction_manager: host(Component::TransactionManager),
+        database: host(Component::Database),
+    };
+    (hosts != Hosts::default()).then_some(hosts)
+}
+
+/// What changed for a person: conditions that an Event tells of.
+#[must_use]
+pub fn milestones(before: Option<&QuorumNodeStatus>, after: &QuorumNodeStatus) -> Vec<Condition> {
+    let told = ["Ready", "Stalled"];
+    after
+        .conditions
+        .iter()
+        .filter(|condition| told.contains(&condition.type_.as_str()))
+        .filter(|condition| {
+            let earlier = before
+                .and_then(|before| before.conditions.iter().find(|earlier| earlier.type_ == condition.type_));
+            // a node that is on its way is no news until it arrives or stops
+            let news = condition.type_ == "Stalled"
+                || condition.status == "True"
+                || earlier.is_some_and(|earlier| earlier.status == "True");
+            news && earlier.is_none_or(|earlier| {
+                (&earlier.status, &earlier.reason) != (&condition.status, &condition.reason)
+            })
+        })
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

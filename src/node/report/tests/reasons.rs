@@ -1,0 +1,138 @@
+//! Reasons are an interface: each that can be given is documented, and none that cannot.
+
+use std::collections::BTreeSet;
+
+use super::{
+    situations::{falls, milestones_on_the_way_up},
+    *,
+};
+
+const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
+const REPORT: &str = concat!(include_str!("../../report.rs"), include_str!("../certificates.rs"));
+const CONTROL: &str = include_str!("../../../control/mod.rs");
+const FAULT: &str = include_str!("../../fault.rs");
+
+const CONDITIONS: [&str; 11] = [
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "ConfigValid",
+    "IdentityReady",
+    "CertificatesReady",
+    "NetworkPoliciesApplied",
+    "PlacementIsolated",
+    "ClientAvailable",
+    "TransactionManagerAvailable",
+    "Paused",
+];
+
+/// Reasons that only a person can mend.
+pub(super) const STALLING: [Reason; 14] = [
+    Reason::InvalidField,
+    Reason::GenesisMissing,
+    Reason::GenesisInvalid,
+    Reason::GenesisChanged,
+    Reason::ConsensusMismatch,
+    Reason::NodeKeyMissing,
+    Reason::NodeKeyUnusable,
+    Reason::NodeKeyChanged,
+    Reason::ReferenceMissing,
+    Reason::ReferenceUnusable,
+    Reason::AuthorityUnusable,
+    Reason::NameConflict,
+    Reason::NoHostLeft,
+    Reason::SharedHost,
+];
+
+/// Words in camel case between `mark`s, names and states of conditions aside.
+fn words(text: &str, mark: char) -> BTreeSet<String> {
+    let is_word = |text: &&str| {
+        text.len() > 2
+            && text.starts_with(|first: char| first.is_ascii_uppercase())
+            && text.chars().all(|letter| letter.is_ascii_alphabetic())
+    };
+    let states = ["True", "False", "Unknown"];
+    text.lines()
+        .flat_map(|line| line.split(mark).skip(1).step_by(2))
+        .filter(is_word)
+        .filter(|word| !CONDITIONS.contains(word) && !states.contains(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn documented() -> BTreeSet<String> {
+    words(DOCUMENT, '`')
+}
+
+fn stalling() -> impl Iterator<Item = String> {
+    STALLING.iter().map(ToString::to_string)
+}
+
+#[test]
+fn the_list_of_reasons_that_stall_is_the_one_in_the_code() {
+    let listed = FAULT.split_once("pub enum Reason {").and_then(|(_, rest)| rest.split_once("\n}"));
+    let (listed, _) = listed.expect("the enum");
+    let listed: BTreeSet<_> = listed
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(','))
+        .filter(|line| !line.starts_with("///"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, stalling().collect());
+}
+
+#[test]
+fn every_reason_that_can_be_given_is_documented_and_none_that_cannot() {
+    let mut given = words(REPORT, '"');
+    given.extend(stalling());
+    assert!(CONTROL.contains("\"Unreadable\""), "the reason of an event");
+    given.insert("Unreadable".into());
+    assert_eq!(documented(), given);
+}
+
+#[test]
+fn every_reason_of_the_report_is_seen_in_a_situation() {
+    let mut seen: BTreeSet<String> = milestones_on_the_way_up()
+        .iter()
+        .chain(&falls())
+        .flat_map(|situation| situation.status().conditions)
+        .map(|condition| condition.reason)
+        .collect();
+    let mut outdated = in_order(member());
+    samples::pod(&mut outdated, Component::Client).revision = Some("r6".into());
+    let mut paused = in_order(member());
+    std::sync::Arc::make_mut(&mut paused.node).spec.paused = true;
+    for observed in [outdated, paused] {
+        seen.extend(report(&observed).conditions.into_iter().map(|condition| condition.reason));
+    }
+    let unseen: Vec<_> = words(REPORT, '"').into_iter().filter(|reason| !seen.contains(reason)).collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
+    let documented = documented();
+    let unknown: Vec<_> =
+        seen.iter().filter(|reason| *reason != "Ready" && !documented.contains(*reason)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn every_condition_that_can_be_given_is_documented() {
+    let documented = |kind: &str| DOCUMENT.lines().any(|line| line.starts_with(&format!("| `{kind}` |")));
+    for kind in CONDITIONS {
+        assert!(documented(kind), "{kind}");
+    }
+    for situation in milestones_on_the_way_up().iter().chain(&falls()) {
+        for condition in situation.status().conditions {
+            assert!(CONDITIONS.contains(&condition.type_.as_str()), "{}", condition.type_);
+        }
+    }
+}
+
+#[test]
+fn every_reason_that_stalls_is_told_with_what_to_do() {
+    let (_, section) = DOCUMENT.split_once("## Reasons that stall").expect("the section");
+    let (section, _) = section.split_once("\n## ").expect("a section after it");
+    assert_eq!(words(section, '`'), stalling().collect());
+    for line in section.lines().filter(|line| line.starts_with("| `")) {
+        let advice = line.split('|').nth(2).unwrap_or_default();
+        assert!(advice.split_whitespace().count() > 3, "{line}");
+    }
+}

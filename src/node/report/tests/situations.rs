@@ -1,0 +1,278 @@
+//! Every situation on the way up, and every way to fall: what `Ready` says of it, and what tools make of it.
+
+use super::{
+    kstatus::{Computed, compute, read},
+    *,
+};
+use crate::node::observed::Pod;
+use crate::node::{names::Purpose, secrets::tls};
+
+const CLIENT: Component = Component::Client;
+const MANAGER: Component = Component::TransactionManager;
+const DATABASE: Component = Component::Database;
+
+pub(super) struct Situation {
+    change: fn(&mut Observed, &mut Applied),
+    /// `Ready`'s.
+    pub(super) reason: &'static str,
+    message: &'static str,
+    computed: Computed,
+}
+
+impl Situation {
+    /// `bob` with three parts, changed.
+    fn made(&self) -> (Observed, Applied) {
+        let (mut observed, mut applied) = (in_order(member()), applied());
+        (self.change)(&mut observed, &mut applied);
+        (observed, applied)
+    }
+
+    pub(super) fn status(&self) -> QuorumNodeStatus {
+        let (observed, applied) = self.made();
+        status(&observed, &validate::validate(&observed), &applied, now())
+    }
+}
+
+fn up(change: fn(&mut Observed, &mut Applied), reason: &'static str, message: &'static str) -> Situation {
+    Situation { change, reason, message, computed: Computed::InProgress }
+}
+
+fn stalls(change: fn(&mut Observed, &mut Applied), reason: &'static str, message: &'static str) -> Situation {
+    Situation { change, reason, message, computed: Computed::Failed }
+}
+
+fn nothing_runs(seen: &mut Observed) {
+    seen.workloads.clear();
+    seen.pods.clear();
+}
+
+/// It has a host, and is not ready.
+fn not_ready(seen: &mut Observed, component: Component, trouble: Option<&str>) {
+    let pod = samples::pod(seen, component);
+    (pod.ready, pod.trouble) = (false, trouble.map(str::to_owned));
+}
+
+fn facts(seen: &mut Observed, purpose: Purpose) -> &mut tls::LeafFacts {
+    seen.certificates.get_mut(&purpose).and_then(|facts| facts.as_mut().ok()).expect("the sample has it")
+}
+
+fn foreign() -> Fault {
+    let way_out = "an object of this name is there and belongs to Deployment x: rename it or this node";
+    Fault::new(Reason::NameConflict, "metadata.name", "Service bob-p2p", way_out)
+}
+
+/// In the order in which a new node goes through them.
+#[rustfmt::skip]
+pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
+    vec![
+        up(|seen, done| {
+            nothing_runs(seen);
+            seen.certificates.clear();
+            (seen.node_key, seen.chain_data_exists, *done) = (Found::Missing, Some(false), Applied::default());
+        }, "KeyBeingMade", "the node key is being made"),
+        up(|seen, done| {
+            nothing_runs(seen);
+            seen.certificates.clear();
+            *done = Applied::default();
+        }, "BeingIssued", "qn-bob-tls-metrics is being made"),
+        up(|seen, done| {
+            nothing_runs(seen);
+            *done = Applied::default();
+        }, "NotApplied", "the network policies are not all in place yet"),
+        up(|seen, _| {
+            nothing_runs(seen);
+            seen.siblings = vec![samples::sibling("carol", None), samples::sibling("dave", None)];
+        }, "WaitingForPeers", "it starts when these nodes of the network have a key and an address: carol, dave"),
+        up(|seen, _| seen.pods.clear(), "NotStarted", "the client has no pod yet"),
+        up(|seen, _| {
+            for component in [CLIENT, MANAGER, DATABASE] {
+                *samples::pod(seen, component) = Pod::default();
+            }
+        }, "Starting", "the client is starting"),
+        up(|seen, _| not_ready(seen, DATABASE, None), "Starting", "the database is starting"),
+        up(|seen, _| not_ready(seen, MANAGER, None), "Starting", "the transaction manager is starting"),
+        up(|seen, _| seen.hosts.clear(), "NotPlaced", "host host-a of the client reports no machine id or boot id"),
+    ]
+}
+
+#[rustfmt::skip]
+pub(super) fn falls() -> Vec<Situation> {
+    vec![
+        up(|seen, _| samples::pod(seen, CLIENT).terminating = true, "Terminating", "the client's pod is ending"),
+        up(|seen, _| not_ready(seen, CLIENT, Some("container client waits: ImagePullBackOff")),
+            "NotReady", "client: container client waits: ImagePullBackOff"),
+        up(|seen, _| not_ready(seen, MANAGER, Some("tm ended with 2, see its log")),
+            "NotReady", "transaction manager: tm ended with 2, see its log"),
+        up(|seen, _| {
+            not_ready(seen, MANAGER, Some("tm ended with 2, see its log"));
+            not_ready(seen, DATABASE, Some("postgres ended with 1, see its log"));
+        }, "NotReady", "database: postgres ended with 1, see its log"),
+        up(|seen, _| drop(seen.pods.remove(&DATABASE)), "NotStarted", "the database has no pod yet"),
+        up(|seen, _| facts(seen, Purpose::Probe).not_after = now(), "Expired", "qn-bob-tls-tm-probe has ended"),
+        up(|seen, _| facts(seen, Purpose::Probe).not_before = later(1),
+            "NotYetValid", "qn-bob-tls-tm-probe begins at 2031-03-07T11:13:18Z: compare the clocks"),
+        up(|seen, _| {
+            drop(seen.certificates.insert(Purpose::Database, tls::read_leaf(&Default::default())));
+        }, "Unusable", "qn-bob-tls-tm-db: tls.crt is missing"),
+        up(|seen, _| {
+            let other = seen.node_authority.usable().expect("an authority").fingerprint.clone();
+            facts(seen, Purpose::ManagerPeers).authority = other;
+        }, "BeingIssued", "qn-bob-tls-tm-peers is signed by another authority and is made anew"),
+        stalls(|seen, _| {
+            let pod = samples::pod(seen, DATABASE);
+            (pod.host, pod.ready, pod.unschedulable) = (None, false, Some("0/2 nodes are available".into()));
+            seen.hosts.remove("host-c");
+        }, "NoHostLeft", "3 machines are needed, one for each part, and 2 can be used: add 1"),
+        stalls(|seen, _| samples::pod(seen, DATABASE).host = Some("host-a".into()),
+            "SharedHost", "machines of their own and delete one of the two pods"),
+        stalls(|_, done| done.refused = vec![foreign()], "NameConflict", "rename it or this node"),
+        stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
+        stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
+        stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()),
+            "AuthorityUnusable", "restore the Secret from a backup"),
+    ]
+}
+
+fn all() -> Vec<Situation> {
+    milestones_on_the_way_up().into_iter().chain(falls()).collect()
+}
+
+#[test]
+fn ready_says_what_is_missing_and_tools_see_the_same() {
+    for situation in all() {
+        let (observed, _) = situation.made();
+        let status = situation.status();
+        let ready = ready(&status);
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("False", situation.reason),
+            "{}",
+            ready.message
+        );
+        assert!(ready.message.contains(situation.message), "{}: {}", situation.reason, ready.message);
+        assert_eq!(compute(&read(&observed, &status)), situation.computed, "{}", situation.reason);
+    }
+}
+
+#[test]
+fn each_milestone_has_a_message_of_its_own() {
+    let messages: Vec<_> = milestones_on_the_way_up()
+        .iter()
+        .map(|milestone| ready(&milestone.status()).message.clone())
+        .collect();
+    for (i, message) in messages.iter().enumerate() {
+        assert!(!messages[..i].contains(message), "{message}");
+    }
+}
+
+#[test]
+fn ready_is_first_and_either_reconciling_or_stalled_is_beside_it_until_it_is_true() {
+    for situation in all() {
+        let status = situation.status();
+        let ready = ready(&status);
+        assert_eq!(status.conditions[0].type_, "Ready");
+        let beside = ["Reconciling", "Stalled"].map(|kind| condition(&status, kind));
+        let [reconciling, stalled] = beside;
+        assert!(reconciling.is_some() != stalled.is_some(), "{}", situation.reason);
+        assert_eq!(stalled.is_some(), situation.computed == Computed::Failed, "{}", situation.reason);
+        for condition in beside.into_iter().flatten() {
+            assert_eq!(condition.status, "True", "{}", condition.type_);
+            assert_eq!((&condition.reason, &condition.message), (&ready.reason, &ready.message));
+        }
+    }
+}
+
+#[test]
+fn a_reason_that_only_a_person_can_mend_always_stalls() {
+    for situation in all() {
+        let status = situation.status();
+        let needs_a_person =
+            reasons::STALLING.iter().any(|reason| reason.to_string() == ready(&status).reason);
+        assert_eq!(condition(&status, "Stalled").is_some(), needs_a_person, "{}", situation.reason);
+    }
+}
+
+#[test]
+fn every_condition_is_one_that_the_server_takes() {
+    for situation in all() {
+        let conditions = situation.status().conditions;
+        for (i, condition) in conditions.iter().enumerate() {
+            assert!(
+                conditions[..i].iter().all(|other| other.type_ != condition.type_),
+                "{} twice",
+                condition.type_
+            );
+            assert!(["True", "False", "Unknown"].contains(&condition.status.as_str()));
+            let mut reason = condition.reason.chars();
+            assert!(reason.next().is_some_and(|first| first.is_ascii_uppercase()), "{}", condition.reason);
+            assert!(reason.all(|letter| letter.is_ascii_alphanumeric()), "{}", condition.reason);
+            assert!(!condition.message.trim().is_empty(), "{} has no message", condition.reason);
+        }
+    }
+}
+
+#[test]
+fn what_is_unknown_is_never_green() {
+    let unknown = all().into_iter().filter(|situation| {
+        situation.status().conditions.iter().any(|condition| condition.status == "Unknown")
+    });
+    let mut seen = 0;
+    for situation in unknown {
+        assert_ne!(ready(&situation.status()).status, "True", "{}", situation.reason);
+        seen += 1;
+    }
+    assert!(seen > 1, "the situations show it");
+}
+
+#[test]
+fn a_part_that_is_known_to_be_missing_is_told_before_what_follows_from_it() {
+    let waiting = up(|seen, _| seen.pods.clear(), "NotStarted", "");
+    let status = waiting.status();
+    let placement = condition(&status, "PlacementIsolated").expect("judged");
+    assert_eq!((placement.status.as_str(), placement.reason.as_str()), ("Unknown", "NotPlaced"));
+    assert_eq!(ready(&status).reason, "NotStarted");
+}
+
+#[test]
+fn a_pod_with_an_earlier_configuration_serves_and_says_so() {
+    for (component, kind) in [
+        (CLIENT, "ClientAvailable"),
+        (MANAGER, "TransactionManagerAvailable"),
+        (DATABASE, "TransactionManagerAvailable"),
+    ] {
+        let mut observed = in_order(member());
+        samples::pod(&mut observed, component).revision = Some("r6".into());
+        let status = report(&observed);
+        let told = condition(&status, kind).expect("judged");
+        assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "Outdated"), "{component:?}");
+        let message = format!("the {} serves, with an earlier configuration", component.spoken());
+        assert!(told.message.starts_with(&message), "{}", told.message);
+        assert_eq!(ready(&status).status, "True");
+    }
+}
+
+#[test]
+fn a_client_that_runs_does_not_wait_for_nodes_that_join_later() {
+    let mut observed = in_order(member());
+    observed.siblings = vec![samples::sibling("carol", None)];
+    assert_eq!(ready(&report(&observed)).status, "True");
+}
+
+#[test]
+fn a_part_without_a_host_points_to_the_condition_that_says_why() {
+    let status = falls().iter().find(|fall| fall.reason == "NoHostLeft").expect("a fall").status();
+    let manager = condition(&status, "TransactionManagerAvailable").expect("judged");
+    assert_eq!(manager.reason, "Unschedulable");
+    assert_eq!(manager.message, "the database's pod has no host, see PlacementIsolated");
+}
+
+#[test]
+fn every_object_that_belongs_to_someone_else_is_told() {
+    let mut done = applied();
+    let other = Fault { value: "ConfigMap qn-bob-peers".into(), ..foreign() };
+    done.refused = vec![foreign(), other];
+    let observed = in_order(member());
+    let status = status(&observed, &validate::validate(&observed), &done, now());
+    let message = &condition(&status, "Stalled").expect("stalled").message;
+    assert!(message.contains("Service bob-p2p") && message.contains("ConfigMap qn-bob-peers"), "{message}");
+}

@@ -1,0 +1,96 @@
+use serde_json::json;
+
+use super::*;
+use crate::node::{
+    observed::samples::{in_order, member, smallest},
+    validate::validate,
+};
+
+fn outdated(observed: &mut Observed, part: Component) {
+    let workload = observed.workloads.entry(part).or_default();
+    workload.update_revision = Some("r8".into());
+}
+
+fn chosen(observed: &Observed) -> Option<Component> {
+    next(observed, &validate(observed).expect("a sample has no fault"))
+}
+
+fn validator(change: impl FnOnce(&mut Observed)) -> Observed {
+    let mut node = smallest();
+    node["spec"]["role"] = json!("Validator");
+    let mut observed = in_order(node);
+    outdated(&mut observed, Component::Client);
+    observed.neighbours = ["a-first", "z-last"]
+        .map(|name| Neighbour {
+            name: name.into(),
+            role: Role::Validator,
+            workload: Some(Workload { update_revision: Some("r7".into()) }),
+            pod: Some(Pod { revision: Some("r7".into()), ready: true, ..Pod::default() }),
+        })
+        .to_vec();
+    change(&mut observed);
+    observed
+}
+
+fn pod(observed: &mut Observed, neighbour: usize) -> &mut Pod {
+    observed.neighbours[neighbour].pod.get_or_insert_default()
+}
+
+#[test]
+fn what_is_current_stays() {
+    assert_eq!(chosen(&in_order(member())), None);
+}
+
+#[test]
+fn the_database_goes_first_and_the_client_last() {
+    let mut observed = in_order(member());
+    for part in Component::ALL {
+        outdated(&mut observed, part);
+    }
+    for part in ORDER {
+        assert_eq!(chosen(&observed), Some(part));
+        observed.pods.get_mut(&part).expect("it runs").revision = Some("r8".into());
+    }
+    assert_eq!(chosen(&observed), None);
+}
+
+#[test]
+fn nothing_is_replaced_while_another_part_does_not_serve() {
+    let mut observed = in_order(member());
+    outdated(&mut observed, Component::Client);
+    observed.pods.get_mut(&Component::Database).expect("it runs").ready = false;
+    assert_eq!(chosen(&observed), None);
+    observed.pods.get_mut(&Component::Client).expect("it runs").ready = false;
+    assert_eq!(chosen(&observed), Some(Component::Client), "one that does not serve can only gain");
+}
+
+#[test]
+fn a_pod_that_is_ending_is_not_ended_again() {
+    let mut observed = in_order(smallest());
+    outdated(&mut observed, Component::Client);
+    assert_eq!(chosen(&observed), Some(Component::Client));
+    observed.pods.get_mut(&Component::Client).expect("it runs").terminating = true;
+    assert_eq!(chosen(&observed), None);
+}
+
+#[test]
+fn a_validator_waits_while_another_one_does_not_serve() {
+    assert_eq!(chosen(&validator(|_| {})), Some(Component::Client));
+    assert_eq!(chosen(&validator(|observed| pod(observed, 1).ready = false)), None);
+    assert_eq!(chosen(&validator(|observed| pod(observed, 1).terminating = true)), None);
+    assert_eq!(chosen(&validator(|observed| observed.neighbours[1].pod = None)), None);
+    let member = validator(|observed| {
+        observed.neighbours[1].pod = None;
+        observed.neighbours[1].role = Role::Member;
+    });
+    assert_eq!(chosen(&member), Some(Component::Client), "a member carries no quorum");
+}
+
+#[test]
+fn validators_go_one_by_one_in_the_order_of_their_names() {
+    let newest = || Some(Workload { update_revision: Some("r8".into()) });
+    let first_is_old = validator(|observed| observed.neighbours[0].workload = newest());
+    assert_eq!(chosen(&first_is_old), None);
+    let last_is_old = validator(|observed| observed.neighbours[1].workload = newest());
+    assert_eq!(chosen(&last_is_old), Some(Component::Client));
+}

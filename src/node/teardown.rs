@@ -1,0 +1,113 @@
+//! The end of a node, carried out. It may start from nothing at any time: what is left says where it is.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{PersistentVolumeClaim, Secret},
+    networking::v1::NetworkPolicy,
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Resource, ResourceExt as _, runtime::reflector::Store};
+
+use super::{
+    Tools,
+    ending::{self, Kept, Remains, Step},
+    names::{self, Names},
+    report,
+};
+use crate::{
+    api::QuorumNode,
+    cluster::write::{Kind, timely},
+};
+
+/// When to look again, should no event tell that something has ended.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// One step towards the end. `None` where it was the last.
+///
+/// # Errors
+/// Where the server refuses.
+pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> anyhow::Result<Option<()>> {
+    let names = Names {
+        node: node.name_any(),
+        namespace: node.namespace().context("a QuorumNode without namespace")?,
+        network: node.spec.network.clone(),
+    };
+    match ending::next(node, &names, remains(tools, &names)) {
+        Step::EndWorkloads(workloads) => {
+            for workload in &workloads {
+                tools.writer.delete::<StatefulSet>(workload).await?;
+            }
+            say(tools, node, "its workloads are being ended", now).await
+        }
+        Step::AwaitPods(pods) => {
+            let pods: Vec<_> = pods.into_iter().collect();
+            say(tools, node, &format!("waits for these pods to end: {}", pods.join(", ")), now).await
+        }
+        Step::LetGo(kept, policies) => {
+            delete_kept(tools, &names, &kept).await?;
+            for policy in policies {
+                tools.writer.release::<NetworkPolicy>(&policy).await?;
+            }
+            tools.writer.release::<QuorumNode>(&node.metadata).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Where the end stands, in the status; only where that is news.
+async fn say(tools: Tools<'_>, node: &QuorumNode, what: &str, now: Timestamp) -> anyhow::Result<Option<()>> {
+    let status = report::ending(node, what, now);
+    if node.status.as_ref() != Some(&status) {
+        tools.writer.status(node, &status).await?;
+    }
+    Ok(Some(()))
+}
+
+fn remains(tools: Tools<'_>, names: &Names) -> Remains {
+    let caches = tools.caches;
+    let policies = of_node(&caches.policies, names);
+    Remains {
+        workloads: of_node(&caches.workloads, names)
+            .into_iter()
+            .filter(|meta| meta.deletion_timestamp.is_none())
+            .collect(),
+        pods: of_node(&caches.pods, names).into_iter().filter_map(|meta| meta.name).collect(),
+        policies: policies.into_iter().filter(ending::waits).collect(),
+    }
+}
+
+fn of_node<K>(store: &Store<K>, names: &Names) -> Vec<kube::api::ObjectMeta>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let is_ours = |object: &Arc<K>| {
+        object.meta().namespace.as_deref() == Some(&names.namespace)
+            && object.labels().get(names::NODE) == Some(&names.node)
+    };
+    store.state().iter().filter(|object| is_ours(object)).map(|object| object.meta().clone()).collect()
+}
+
+/// Read live: a claim or a Secret is deleted exactly as it is now, or not at all.
+async fn delete_kept(tools: Tools<'_>, names: &Names, kept: &Kept) -> anyhow::Result<()> {
+    for name in &kept.claims {
+        delete::<PersistentVolumeClaim>(tools, names, name).await?;
+    }
+    for name in &kept.secrets {
+        delete::<Secret>(tools, names, name).await?;
+    }
+    Ok(())
+}
+
+async fn delete<K: Kind>(tools: Tools<'_>, names: &Names, name: &str) -> anyhow::Result<()> {
+    let api = Api::<K>::namespaced(tools.client.clone(), &names.namespace);
+    let found = timely(api.get_metadata_opt(name)).await?.with_context(|| name.to_owned())?;
+    match found {
+        Some(object) if object.metadata.deletion_timestamp.is_none() => {
+            tools.writer.delete::<K>(&object.metadata).await
+        }
+        _ => Ok(()),
+    }
+}

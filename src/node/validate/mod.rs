@@ -1,0 +1,400 @@
+//! Spec and cluster, checked against each other: every fault at once, or what the rest builds on.
+
+mod fields;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource as _, ResourceExt as _};
+
+pub use fields::enode_endpoint;
+
+use super::{
+    fault::{Fault, Reason},
+    genesis::{self, GenesisFacts},
+    names::{self, Names},
+    observed::{Found, Observed, ObservedManager},
+    secrets::keys::NodeIdentity,
+};
+use crate::api::{
+    QuorumNodeSpec,
+    node::{Engine, Role},
+    transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
+};
+
+/// A node whose spec and references hold. After this no one parses or trims again.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// Names of its objects.
+    pub names: Names,
+    /// What its children carry.
+    pub owner: OwnerReference,
+    /// The spec.
+    pub spec: QuorumNodeSpec,
+    /// The genesis.
+    pub genesis: GenesisFacts,
+    /// `--networkid`.
+    pub network_id: i64,
+    /// Who the node is; `None` where a key has to be made first.
+    pub identity: Option<NodeIdentity>,
+    /// The Secret, and the key inside, that hold the node key.
+    pub node_key: (String, String),
+    /// The transaction manager.
+    pub manager: Option<Manager>,
+    /// Peers, here and outside.
+    pub peers: Peers,
+    /// How many validators the network has, if any is here: those here, or as many as a node says.
+    pub validators: Option<i32>,
+    /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
+    pub network_owners: Vec<OwnerReference>,
+}
+
+/// A transaction manager whose references hold.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    /// Its spec.
+    pub spec: TransactionManager,
+    /// Its public key, base64.
+    pub public_key: String,
+    /// Its database.
+    pub database: Database,
+    /// URLs of the managers it talks to, the network's own included.
+    pub peers: Vec<String>,
+}
+
+/// A database.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// Run here.
+    Managed(ManagedDatabase),
+    /// Elsewhere; with the version of the Secret that holds its password, where it has one.
+    External(ExternalDatabase, Option<String>),
+}
+
+/// Peers of a client.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    /// enode URLs to dial.
+    pub dialled: Vec<String>,
+    /// enode URLs to admit: those to dial and more.
+    pub permitted: Vec<String>,
+    /// Nodes of the network that have no key or no address yet.
+    pub incomplete: Vec<String>,
+}
+
+/// Checks everything. The faults of the fields come first, then those of what they refer to.
+pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
+    let node = &observed.node;
+    let spec = &node.spec;
+    let mut faults = Vec::new();
+
+    fields::check(spec, &mut faults);
+    let genesis = genesis_facts(observed, &mut faults);
+    let identity = identity(observed, &mut faults);
+    let manager = spec
+        .transaction_manager
+        .as_ref()
+        .zip(observed.manager.as_ref())
+        .and_then(|(spec, seen)| manager(spec, seen, observed, &mut faults));
+    for (field, bundle) in &observed.bundles {
+        reference(bundle, field, &mut faults);
+    }
+    let mut authorities = vec![(&observed.network_authority, names_of(observed).network_authority())];
+    if spec.transaction_manager.is_some() {
+        authorities.push((&observed.node_authority, names_of(observed).node_authority()));
+    }
+    for (authority, name) in authorities {
+        if let Found::Unusable(why) = authority {
+            faults.push(Fault::new(
+                Reason::AuthorityUnusable,
+                "metadata.namespace",
+                format!("Secret {name}"),
+                format!("{why}; restore the Secret from a backup, or delete it to have a new authority made"),
+            ));
+        }
+    }
+
+    let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
+    let names = names_of(observed);
+    Ok(Validated {
+        network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
+        node_key: match &spec.node_key {
+            Some(adopted) => (adopted.secret_ref.name.clone(), adopted.secret_ref.key.clone()),
+            None => (names.node_key(), "nodekey".into()),
+        },
+        owner: owner(node),
+        spec: spec.clone(),
+        genesis,
+        identity,
+        manager,
+        peers: peers(observed),
+        validators: validators(observed),
+        network_owners: network_owners(observed),
+        names,
+    })
+}
+
+/// Names of the node's objects.
+#[must_use]
+pub fn names_of(observed: &Observed) -> Names {
+    Names {
+        node: observed.node.name_any(),
+        namespace: observed.node.namespace().unwrap_or_default(),
+        network: observed.node.spec.network.clone(),
+    }
+}
+
+fn owner(node: &crate::api::QuorumNode) -> OwnerReference {
+    node.controller_owner_ref(&()).unwrap_or_default()
+}
+
+/// From every node of the network, so that all of them come to the same number.
+fn validators(observed: &Observed) -> Option<i32> {
+    let nodes = || std::iter::once(&observed.node).chain(&observed.siblings);
+    let here = nodes().filter(|node| node.spec.role == Role::Validator).count();
+    let here = i32::try_from(here).ok().filter(|count| *count > 0)?;
+    let said = nodes().filter_map(|node| node.spec.consensus.validators).max();
+    Some(said.unwrap_or(here).max(here))
+}
+
+/// Nobody controls what a network shares; it goes when its last node goes.
+fn network_owners(observed: &Observed) -> Vec<OwnerReference> {
+    let mut owners: Vec<_> = std::iter::once(&observed.node)
+        .chain(&observed.siblings)
+        .filter_map(|node| node.owner_ref(&()))
+        .collect();
+    owners.sort_by(|a, b| a.name.cmp(&b.name));
+    owners
+}
+
+fn genesis_facts(observed: &Observed, faults: &mut Vec<Fault>) -> Option<GenesisFacts> {
+    let spec = &observed.node.spec;
+    let reference = &spec.genesis.config_map_ref;
+    let place = format!("ConfigMap {}, key {}", reference.name, reference.key);
+    let field = "spec.genesis.configMapRef";
+    let facts = match &observed.genesis {
+        Found::Missing => {
+            faults.push(Fault::new(
+                Reason::GenesisMissing,
+                field,
+                place,
+                "there is no such ConfigMap: create it with the network's genesis.json",
+            ));
+            return None;
+        }
+        Found::Unusable(why) => {
+            faults.push(Fault::new(Reason::GenesisInvalid, field, place, why));
+            return None;
+        }
+        Found::Is(facts) => facts,
+    };
+    let recorded = observed.node.status.as_ref().and_then(|status| status.genesis.as_ref());
+    let pinned = spec.genesis.sha256.as_deref().or(recorded.map(|genesis| genesis.sha256.as_str()));
+    if let Some(pinned) = pinned.filter(|pinned| *pinned != facts.sha256) {
+        faults.push(Fault::new(
+            Reason::GenesisChanged,
+            field,
+            format!("sha256 {}", facts.sha256),
+            format!("{pinned} is pinned: put the original genesis back, or make a new QuorumNode for another chain"),
+        ));
+    }
+    let wanted = match spec.consensus.engine {
+        Engine::Qbft => genesis::Engine::Qbft,
+        Engine::Ibft => genesis::Engine::Ibft,
+    };
+    if facts.engine != wanted {
+        faults.push(Fault::new(
+            Reason::ConsensusMismatch,
+            "spec.consensus.type",
+            spoken(wanted),
+            format!("the genesis in {place} names {}: name the same consensus in both", spoken(facts.engine)),
+        ));
+    }
+    if i64::try_from(facts.chain_id).is_err() {
+        faults.push(Fault::new(
+            Reason::GenesisInvalid,
+            field,
+            place,
+            "chainId is larger than 9223372036854775807",
+        ));
+    }
+    Some(facts.clone())
+}
+
+/// As the spec spells it.
+fn spoken(engine: genesis::Engine) -> &'static str {
+    match engine {
+        genesis::Engine::Qbft => "QBFT",
+        genesis::Engine::Ibft => "IBFT",
+        genesis::Engine::Unspecified => "neither QBFT nor IBFT",
+    }
+}
+
+/// A key is minted only where neither status nor a claim with chain data names an identity.
+fn identity(observed: &Observed, faults: &mut Vec<Fault>) -> Option<NodeIdentity> {
+    let adopted = observed.node.spec.node_key.as_ref();
+    let name = adopted.map_or_else(|| names_of(observed).node_key(), |key| key.secret_ref.name.clone());
+    let (field, value) = match adopted {
+        Some(key) => ("spec.nodeKey.secretRef", format!("Secret {name}, key {}", key.secret_ref.key)),
+        None => ("metadata.name", format!("Secret {name}")),
+    };
+    let recorded = observed.node.status.as_ref().and_then(|status| status.identity.as_ref());
+    match (&observed.node_key, recorded) {
+        (Found::Is(identity), Some(recorded)) if identity.public_key != recorded.public_key => {
+            faults.push(Fault::new(
+                Reason::NodeKeyChanged,
+                field,
+                value,
+                format!("it holds the key of {}, the node is {}: restore the original Secret, or make a new QuorumNode", identity.address, recorded.address),
+            ));
+            None
+        }
+        (Found::Is(identity), _) => Some(identity.clone()),
+        (Found::Unusable(why), _) => {
+            faults.push(Fault::new(Reason::NodeKeyUnusable, field, value, why));
+            None
+        }
+        (Found::Missing, Some(recorded)) => {
+            faults.push(Fault::new(
+                Reason::NodeKeyMissing,
+                field,
+                value,
+                format!(
+                    "the key of {} is gone and cannot be made again: restore the Secret from a backup",
+                    recorded.address
+                ),
+            ));
+            None
+        }
+        (Found::Missing, None) if adopted.is_some() => {
+            faults.push(Fault::new(
+                Reason::NodeKeyMissing,
+                field,
+                value,
+                "there is no such Secret: create it, or leave nodeKey out to have a key made",
+            ));
+            None
+        }
+        (Found::Missing, None) if observed.chain_data_exists != Some(false) => {
+            faults.push(Fault::new(
+                Reason::NodeKeyMissing,
+                field,
+                value,
+                "chain data of an earlier node of this name is there and its key is not: restore the Secret, or delete the claim to begin anew",
+            ));
+            None
+        }
+        (Found::Missing, None) => None,
+    }
+}
+
+/// A fault where a reference leads to nothing usable.
+fn reference<T>(found: &Found<T>, field: &str, faults: &mut Vec<Fault>) {
+    let (reason, value, way_out) = match found {
+        Found::Missing => (
+            Reason::ReferenceMissing,
+            "not there",
+            "create what the field names, in the node's namespace".to_owned(),
+        ),
+        Found::Unusable(why) => (Reason::ReferenceUnusable, "unusable", why.clone()),
+        Found::Is(_) => return,
+    };
+    faults.push(Fault::new(reason, field, value, way_out));
+}
+
+fn manager(
+    spec: &TransactionManager,
+    seen: &ObservedManager,
+    observed: &Observed,
+    faults: &mut Vec<Fault>,
+) -> Option<Manager> {
+    let field = "spec.transactionManager";
+    reference(&seen.keys, &format!("{field}.keys.secretRef"), faults);
+    if let Some(password) = &seen.key_password {
+        reference(password, &format!("{field}.keys.passwordRef"), faults);
+    }
+    if let Some(password) = &seen.database_password {
+        reference(password, &format!("{field}.database.external.passwordRef"), faults);
+    }
+    if let Some(certificate) = &seen.database_certificate {
+        reference(certificate, &format!("{field}.database.external.clientCertificateRef"), faults);
+    }
+    let keys = seen.keys.usable()?;
+    if keys.locked != spec.keys.password_ref.is_some() {
+        let way_out = if keys.locked {
+            "the private key is locked: name the Secret with its password"
+        } else {
+            "the private key is not locked: leave the password out"
+        };
+        faults.push(Fault::new(
+            Reason::ReferenceUnusable,
+            format!("{field}.keys.passwordRef"),
+            format!("Secret {}", spec.keys.secret_ref.name),
+            way_out,
+        ));
+    }
+    let database = match (&spec.database.managed, &spec.database.external) {
+        (Some(managed), _) => Database::Managed(managed.clone()),
+        (None, Some(external)) => {
+            let version = seen.database_password.as_ref().and_then(Found::usable).cloned();
+            Database::External(external.clone(), version)
+        }
+        // a fault of the field, told already
+        (None, None) => return None,
+    };
+    Some(Manager {
+        public_key: keys.public_key.clone(),
+        database,
+        peers: manager_peers(spec, observed),
+        spec: spec.clone(),
+    })
+}
+
+fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> {
+    let own = names_of(observed);
+    let mut peers: Vec<String> = observed
+        .siblings
+        .iter()
+        .filter(|sibling| sibling.spec.transaction_manager.is_some())
+        .map(|sibling| {
+            let names = Names { node: sibling.name_any(), ..own.clone() };
+            let service = names.workload(names::Component::TransactionManager);
+            format!("https://{}:{}/", names.dns(&service), names::MANAGER_TO_MANAGER)
+        })
+        .collect();
+    peers.extend(spec.peers.iter().map(|peer| format!("{}/", peer.url.trim_end_matches('/'))));
+    peers.sort();
+    peers.dedup();
+    peers
+}
+
+fn peers(observed: &Observed) -> Peers {
+    let spec = &observed.node.spec;
+    let mut peers = Peers { dialled: spec.peering.dialled.clone(), ..Peers::default() };
+    for sibling in &observed.siblings {
+        let status = sibling.status.as_ref();
+        let key = status.and_then(|status| status.identity.as_ref());
+        let address = status.and_then(|status| status.peer_address.as_deref());
+        match key.zip(address) {
+            Some((key, address)) => peers.dialled.push(enode(&key.public_key, address, names::P2P)),
+            None => peers.incomplete.push(sibling.name_any()),
+        }
+    }
+    peers.permitted = spec.peering.permissioned.clone();
+    peers.permitted.extend(peers.dialled.iter().cloned());
+    for list in [&mut peers.dialled, &mut peers.permitted] {
+        list.sort();
+        list.dedup();
+    }
+    peers
+}
+
+/// The URL of a client. UDP is 0: nothing is discovered.
+#[must_use]
+pub fn enode(public_key: &str, address: &str, port: i32) -> String {
+    match address.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V6(_)) => format!("enode://{public_key}@[{address}]:{port}?discport=0"),
+        _ => format!("enode://{public_key}@{address}:{port}?discport=0"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! One case for each thing that can be wrong.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::node::fault;
+
+/// What is wrong with a node that is in order otherwise, and how that is told.
+struct Case {
+    node: fn() -> Value,
+    change: fn(&mut Observed),
+    reason: Reason,
+    field: &'static str,
+    value: &'static str,
+    way_out: &'static str,
+}
+
+const KEY: &str = "enode://0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+
+fn cidr(range: &str) -> crate::api::parts::Source {
+    serde_json::from_value(json!({"cidr": range})).expect("a source")
+}
+
+/// With another organisation's manager and a locked key.
+fn with_peers() -> Value {
+    let mut node = member();
+    node["spec"]["transactionManager"]["peers"] = json!([
+        {"url": "https://tm.first.example:9000", "cidrs": ["192.0.2.0/24"]},
+        {"url": "https://tm.second.example:9000/", "cidrs": ["2001:db8::/64", "192.0.2.0/24"]},
+    ]);
+    node["spec"]["transactionManager"]["keys"]["passwordRef"] =
+        json!({"name": "bob-password", "key": "password"});
+    node
+}
+
+fn with_certificate() -> Value {
+    let mut node = member_of_external_database();
+    let external = &mut node["spec"]["transactionManager"]["database"]["external"];
+    external.as_object_mut().expect("a map").remove("passwordRef");
+    external["clientCertificateRef"] = json!({"name": "pg-client"});
+    node
+}
+
+fn adopting() -> Value {
+    let mut node = smallest();
+    node["spec"]["nodeKey"] = json!({"secretRef": {"name": "from-vault", "key": "key.hex"}});
+    node
+}
+
+fn tm(observed: &mut Observed) -> &mut TransactionManager {
+    spec(observed).transaction_manager.as_mut().expect("the sample has a transaction manager")
+}
+
+fn case(
+    node: fn() -> Value,
+    change: fn(&mut Observed),
+    reason: Reason,
+    field: &'static str,
+    value: &'static str,
+    way_out: &'static str,
+) -> Case {
+    Case { node, change, reason, field, value, way_out }
+}
+
+fn invalid(
+    node: fn() -> Value,
+    change: fn(&mut Observed),
+    field: &'static str,
+    value: &'static str,
+    way_out: &'static str,
+) -> Case {
+    case(node, change, Reason::InvalidField, field, value, way_out)
+}
+
+fn missing(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
+    let way_out = "create what the field names, in the node's namespace";
+    case(node, change, Reason::ReferenceMissing, field, "not there", way_out)
+}
+
+fn unusable(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
+    case(node, change, Reason::ReferenceUnusable, field, "unusable", "is empty: fill it")
+}
+
+fn empty<T>() -> Found<T> {
+    Found::Unusable("password is empty: fill it".into())
+}
+
+#[rustfmt::skip]
+fn invalid_fields() -> Vec<Case> {
+    vec![
+        invalid(smallest, |seen| spec(seen).client.tunables.cache_mib = 1025,
+            "spec.client.tunables.cacheMib", "1025", "at most half of client.resources.memory (2048 MiB)"),
+        invalid(smallest, |seen| spec(seen).peering.from = vec![cidr("192.0.2.0/24"), cidr("300.0.2.0/24")],
+            "spec.peering.from[1].cidr", "300.0.2.0/24", "write it as 192.0.2.0/24 or 2001:db8::/64"),
+        invalid(member, |seen| spec(seen).metrics.scrapers[0].from = cidr("1::2::3/64"),
+            "spec.metrics.scrapers[0].from.cidr", "1::2::3/64", "write it as"),
+        invalid(with_peers, |seen| tm(seen).peers[1].cidrs[0] = "2001:db8:::/64".into(),
+            "spec.transactionManager.peers[1].cidrs", "2001:db8:::/64", "write it as"),
+        invalid(member_of_external_database, |seen| {
+            tm(seen).database.external.as_mut().expect("external").cidrs[0] = "198.51.100.256/28".into();
+        }, "spec.transactionManager.database.external.cidrs", "198.51.100.256/28", "write it as"),
+        invalid(smallest, |seen| spec(seen).peering.dialled = vec![format!("{KEY}@192.0.2.1:30303"), "enode://a@192.0.2.1:0".into()],
+            "spec.peering.static[1]", "enode://a@192.0.2.1:0", "a port from 1 to 65535"),
+        invalid(smallest, |seen| spec(seen).peering.permissioned = vec!["enode://a@[1::2::3]:1".into()],
+            "spec.peering.permissioned[0]", "enode://a@[1::2::3]:1", "an enode URL with an address"),
+        invalid(smallest, |seen| {
+            spec(seen).peering.advertise = Some(serde_json::from_value(json!({"address": "1.2.3.256"})).expect("an address"));
+        }, "spec.peering.advertise.address", "1.2.3.256", "not an IP address"),
+        invalid(with_peers, |seen| tm(seen).keys.password_ref.as_mut().expect("a password").name = "bob-tm-keys".into(),
+            "spec.transactionManager.keys.passwordRef.name", "bob-tm-keys", "put the password into another one"),
+        invalid(with_peers, |seen| tm(seen).peers[1].url = "https://tm.second.example:65536/".into(),
+            "spec.transactionManager.peers[1].url", "https://tm.second.example:65536/", "write the URL as"),
+        invalid(with_peers, |seen| tm(seen).peers[0].url = "https://tm.first.example:0".into(),
+            "spec.transactionManager.peers[0].url", "https://tm.first.example:0", "write the URL as"),
+        invalid(member, |seen| tm(seen).advertise = Some("https://bob.example:70000".into()),
+            "spec.transactionManager.advertise", "https://bob.example:70000", "write the URL as"),
+        invalid(member, |seen| tm(seen).database.managed = None,
+            "spec.transactionManager.database", "empty", "give either managed or external"),
+    ]
+}
+
+#[rustfmt::skip]
+fn genesis_and_key() -> Vec<Case> {
+    let genesis = "ConfigMap acme-genesis, key genesis.json";
+    let at = "spec.genesis.configMapRef";
+    vec![
+        case(smallest, |seen| seen.genesis = Found::Missing,
+            Reason::GenesisMissing, at, genesis, "create it with the network's genesis.json"),
+        case(smallest, |seen| seen.genesis = Found::Unusable("`alloc` is missing: add it".into()),
+            Reason::GenesisInvalid, at, genesis, "`alloc` is missing: add it"),
+        case(smallest, |seen| chain(seen).chain_id = 1 << 63,
+            Reason::GenesisInvalid, at, genesis, "larger than 9223372036854775807"),
+        case(smallest, |seen| spec(seen).genesis.sha256 = Some("6f".repeat(32)),
+            Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
+            "6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f is pinned: put the original genesis back"),
+        case(smallest, |seen| {
+            status(seen).genesis = Some(crate::api::status::GenesisStatus { sha256: "6f".repeat(32), chain_id: 41337 });
+        }, Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
+            "is pinned: put the original genesis back"),
+        case(smallest, |seen| chain(seen).engine = genesis::Engine::Ibft,
+            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT",
+            "the genesis in ConfigMap acme-genesis, key genesis.json names IBFT: name the same consensus in both"),
+        case(smallest, |seen| chain(seen).engine = genesis::Engine::Unspecified,
+            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT", "names neither QBFT nor IBFT: name the same"),
+        case(smallest, |seen| spec(seen).consensus.engine = Engine::Ibft,
+            Reason::ConsensusMismatch, "spec.consensus.type", "IBFT", "names QBFT: name the same"),
+        case(smallest, |seen| {
+            seen.node_key = Found::Missing;
+            status(seen).identity = Some(recorded('b'));
+        }, Reason::NodeKeyMissing, "metadata.name", "Secret qn-alice-nodekey",
+            "the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is gone and cannot be made again: restore the Secret from a backup"),
+        case(adopting, |seen| (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false)),
+            Reason::NodeKeyMissing, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex",
+            "create it, or leave nodeKey out to have a key made"),
+        case(smallest, |seen| (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(true)),
+            Reason::NodeKeyMissing, "metadata.name", "Secret qn-alice-nodekey",
+            "restore the Secret, or delete the claim to begin anew"),
+        case(adopting, |seen| seen.node_key = Found::Unusable("key.hex is empty: fill it".into()),
+            Reason::NodeKeyUnusable, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex", "fill it"),
+        case(smallest, |seen| status(seen).identity = Some(recorded('c')),
+            Reason::NodeKeyChanged, "metadata.name", "Secret qn-alice-nodekey",
+            "it holds the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, the node is 0xcccccccccccccccccccccccccccccccccccccccc: restore the original Secret"),
+    ]
+}
+
+#[rustfmt::skip]
+fn references_and_authorities() -> Vec<Case> {
+    let at = [
+        "spec.transactionManager.keys.secretRef",
+        "spec.transactionManager.keys.passwordRef",
+        "spec.transactionManager.database.external.passwordRef",
+        "spec.transactionManager.database.external.clientCertificateRef",
+    ];
+    vec![
+        missing(member, |seen| references(seen).keys = Found::Missing, at[0]),
+        unusable(member, |seen| references(seen).keys = empty(), at[0]),
+        missing(with_peers, |seen| references(seen).key_password = Some(Found::Missing), at[1]),
+        unusable(with_peers, |seen| references(seen).key_password = Some(empty()), at[1]),
+        missing(member_of_external_database, |seen| references(seen).database_password = Some(Found::Missing), at[2]),
+        unusable(member_of_external_database, |seen| references(seen).database_password = Some(empty()), at[2]),
+        missing(with_certificate, |seen| references(seen).database_certificate = Some(Found::Missing), at[3]),
+        unusable(with_certificate, |seen| references(seen).database_certificate = Some(empty()), at[3]),
+        missing(smallest, |seen| drop(seen.bundles.insert("spec.tls.trust[1].configMapRef".into(), Found::Missing)),
+            "spec.tls.trust[1].configMapRef"),
+        unusable(smallest, |seen| drop(seen.bundles.insert("spec.metrics.clientAuthority".into(), empty())),
+            "spec.metrics.clientAuthority"),
+        case(member, |seen| locked(seen, true), Reason::ReferenceUnusable, at[1], "Secret bob-tm-keys",
+            "the private key is locked: name the Secret with its password"),
+        case(with_peers, |seen| locked(seen, false), Reason::ReferenceUnusable, at[1], "Secret bob-tm-keys",
+            "the private key is not locked: leave the password out"),
+        case(smallest, |seen| seen.network_authority = Found::Unusable("tls.key is missing".into()),
+            Reason::AuthorityUnusable, "metadata.namespace", "Secret qnet-acme-ca",
+            "tls.key is missing; restore the Secret from a backup, or delete it to have a new authority made"),
+        case(member, |seen| seen.node_authority = Found::Unusable("tls.key is missing".into()),
+            Reason::AuthorityUnusable, "metadata.namespace", "Secret qn-bob-ca",
+            "restore the Secret from a backup, or delete it to have a new authority made"),
+    ]
+}
+
+fn chain(observed: &mut Observed) -> &mut GenesisFacts {
+    match &mut observed.genesis {
+        Found::Is(facts) => facts,
+        other => panic!("the sample has a genesis: {other:?}"),
+    }
+}
+
+fn locked(observed: &mut Observed, locked: bool) {
+    let public_key = crate::node::observed::samples::MANAGER_KEY.into();
+    references(observed).keys =
+        Found::Is(crate::node::secrets::keys::TransactionManagerKey { public_key, locked });
+}
+
+fn cases() -> Vec<Case> {
+    [invalid_fields(), genesis_and_key(), references_and_authorities()].into_iter().flatten().collect()
+}
+
+#[test]
+fn each_fault_is_told_alone_with_field_value_and_way_out() {
+    for case in cases() {
+        let mut observed = in_order((case.node)());
+        (case.change)(&mut observed);
+        let faults = faults(&observed);
+        let [fault] = faults.as_slice() else { panic!("{}: {faults:?}", case.field) };
+        assert_eq!(
+            (fault.reason, fault.field.as_str(), fault.value.as_str()),
+            (case.reason, case.field, case.value)
+        );
+        assert!(fault.way_out.contains(case.way_out), "{}: {}", case.field, fault.way_out);
+        assert_eq!(fault.to_string(), format!("{} ({}): {}", case.field, case.value, fault.way_out));
+    }
+}
+
+#[test]
+fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
+    // without a wildcard, so that a new reason has to be placed
+    let is_given = |reason| match reason {
+        Reason::InvalidField
+        | Reason::GenesisMissing
+        | Reason::GenesisInvalid
+        | Reason::GenesisChanged
+        | Reason::ConsensusMismatch
+        | Reason::NodeKeyMissing
+        | Reason::NodeKeyUnusable
+        | Reason::NodeKeyChanged
+        | Reason::ReferenceMissing
+        | Reason::ReferenceUnusable
+        | Reason::AuthorityUnusable => true,
+        Reason::NameConflict | Reason::NoHostLeft | Reason::SharedHost => false,
+    };
+    let mut given: Vec<_> = cases().into_iter().map(|case| case.reason).collect();
+    given.sort_unstable();
+    given.dedup();
+    assert!(given.iter().all(|reason| is_given(*reason)), "{given:?}");
+    assert_eq!(given.len(), 11, "{given:?}");
+}
+
+#[test]
+fn four_faults_are_told_all_at_once() {
+    let mut observed = in_order(with_peers());
+    spec(&mut observed).client.tunables.cache_mib = 4096;
+    spec(&mut observed).peering.permissioned = vec!["enode://a@nowhere:1".into()];
+    observed.genesis = Found::Missing;
+    references(&mut observed).keys = Found::Missing;
+    let faults = faults(&observed);
+    let told: Vec<_> = faults.iter().map(|fault| (fault.reason, fault.field.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Reason::InvalidField, "spec.client.tunables.cacheMib"),
+            (Reason::InvalidField, "spec.peering.permissioned[0]"),
+            (Reason::GenesisMissing, "spec.genesis.configMapRef"),
+            (Reason::ReferenceMissing, "spec.transactionManager.keys.secretRef"),
+        ]
+    );
+    let message = fault::list(&faults);
+    for fault in &faults {
+        assert!(message.contains(&fault.to_string()), "{message}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_there_hides_nothing_that_is_wrong_with_its_password() {
+    let mut observed = in_order(with_peers());
+    references(&mut observed).keys = Found::Missing;
+    tm(&mut observed).keys.password_ref.as_mut().expect("a password").name = "bob-tm-keys".into();
+    let reasons: Vec<_> = faults(&observed).iter().map(|fault| fault.reason).collect();
+    assert_eq!(reasons, [Reason::InvalidField, Reason::ReferenceMissing]);
+}
+
+#[test]
+fn no_fault_hides_another() {
+    // whatever else is wrong, a fault is told: each pair of cases for one sample gives both
+    let all = cases();
+    for (i, one) in all.iter().enumerate() {
+        for other in &all[i + 1..] {
+            let (Ok(a), Ok(b)) = (both(one, other), both(other, one)) else { continue };
+            for found in [a, b] {
+                for case in [one, other] {
+                    assert!(
+                        found
+                            .iter()
+                            .any(|fault| (fault.reason, fault.field.as_str()) == (case.reason, case.field)),
+                        "{:?} {} is hidden by {:?} {}: {found:?}",
+                        one.reason,
+                        one.field,
+                        other.reason,
+                        other.field
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The faults of both; an error where they cannot be there together.
+fn both(first: &Case, second: &Case) -> Result<Vec<Fault>, ()> {
+    let about = |case: &Case| case.field.split('.').take(3).collect::<Vec<_>>().join(".");
+    let key = |case: &Case| {
+        matches!(case.reason, Reason::NodeKeyMissing | Reason::NodeKeyUnusable | Reason::NodeKeyChanged)
+    };
+    let chain = |case: &Case| {
+        matches!(
+            case.reason,
+            Reason::GenesisMissing
+                | Reason::GenesisInvalid
+                | Reason::GenesisChanged
+                | Reason::ConsensusMismatch
+        )
+    };
+    let exclusive =
+        about(first) == about(second) || (key(first) && key(second)) || (chain(first) && chain(second));
+    if exclusive || (first.node)() != (second.node)() {
+        return Err(());
+    }
+    let mut observed = in_order((first.node)());
+    (first.change)(&mut observed);
+    (second.change)(&mut observed);
+    Ok(faults(&observed))
+}

@@ -1,0 +1,118 @@
+//! Who a node's peers are.
+
+use super::*;
+use crate::node::observed::samples::sibling;
+
+fn url(digit: char, endpoint: &str) -> String {
+    format!("enode://{}@{endpoint}?discport=0", identity(digit).public_key)
+}
+
+#[test]
+fn a_node_alone_has_no_peers() {
+    let peers = valid(&in_order(smallest())).peers;
+    assert!(peers.dialled.is_empty() && peers.permitted.is_empty() && peers.incomplete.is_empty());
+}
+
+#[test]
+fn the_other_nodes_of_the_network_are_dialled_and_admitted() {
+    let mut observed = in_order(smallest());
+    observed.siblings =
+        vec![sibling("bob", Some(('e', "10.96.0.9"))), sibling("carol", Some(('c', "fd00::7")))];
+    let peers = valid(&observed).peers;
+    let expected = [url('c', "[fd00::7]:30303"), url('e', "10.96.0.9:30303")];
+    assert_eq!(peers.dialled, expected, "sorted, an IPv6 address in brackets");
+    assert_eq!(peers.permitted, expected);
+    assert!(peers.incomplete.is_empty());
+}
+
+#[test]
+fn a_node_without_key_or_address_is_incomplete_and_named() {
+    let mut observed = in_order(smallest());
+    let mut no_key = sibling("bob", Some(('e', "10.96.0.9")));
+    std::sync::Arc::make_mut(&mut no_key).status.as_mut().expect("a status").identity = None;
+    let mut no_address = sibling("carol", Some(('c', "10.96.0.10")));
+    std::sync::Arc::make_mut(&mut no_address).status.as_mut().expect("a status").peer_address = None;
+    observed.siblings =
+        vec![no_key, no_address, sibling("dave", None), sibling("erin", Some(('f', "10.96.0.11")))];
+    let peers = valid(&observed).peers;
+    assert_eq!(peers.incomplete, ["bob", "carol", "dave"]);
+    assert_eq!(peers.dialled, [url('f', "10.96.0.11:30303")]);
+}
+
+#[test]
+fn outside_nodes_are_dialled_or_only_admitted_as_the_spec_says() {
+    let mut observed = in_order(smallest());
+    let (both, admitted) = (url('2', "198.51.100.7:30303"), url('1', "203.0.113.9:30303"));
+    spec(&mut observed).peering.dialled = vec![both.clone()];
+    spec(&mut observed).peering.permissioned = vec![both.clone(), admitted.clone()];
+    let peers = valid(&observed).peers;
+    assert_eq!(peers.dialled, std::slice::from_ref(&both));
+    assert_eq!(peers.permitted, [admitted, both], "sorted, each once");
+}
+
+#[test]
+fn a_peer_that_is_named_twice_is_dialled_once() {
+    let mut observed = in_order(smallest());
+    let named = url('e', "10.96.0.9:30303");
+    spec(&mut observed).peering.dialled = vec![named.clone(), named.clone()];
+    observed.siblings = vec![sibling("bob", Some(('e', "10.96.0.9")))];
+    let peers = valid(&observed).peers;
+    assert_eq!((peers.dialled, peers.permitted), (vec![named.clone()], vec![named]));
+}
+
+#[test]
+fn the_order_of_the_nodes_changes_nothing() {
+    let all = [sibling("bob", Some(('e', "10.96.0.9"))), sibling("carol", Some(('c', "10.96.0.10")))];
+    let of = |order: [usize; 2]| {
+        let mut observed = in_order(smallest());
+        observed.siblings = order.map(|i| all[i].clone()).to_vec();
+        let node = valid(&observed);
+        (node.peers.dialled, node.peers.permitted, node.network_owners)
+    };
+    assert_eq!(of([0, 1]), of([1, 0]));
+}
+
+#[test]
+fn an_enode_url_has_an_ipv6_address_in_brackets_and_no_discovery() {
+    assert_eq!(enode("ab", "192.0.2.7", 30303), "enode://ab@192.0.2.7:30303?discport=0");
+    assert_eq!(enode("ab", "2001:db8::7", 31000), "enode://ab@[2001:db8::7]:31000?discport=0");
+    for address in ["192.0.2.7", "2001:db8::7"] {
+        let endpoint = enode_endpoint(&enode("ab", address, 30303)).expect("an endpoint");
+        assert_eq!((endpoint.ip().to_string().as_str(), endpoint.port()), (address, 30303));
+    }
+}
+
+#[test]
+fn managers_of_the_network_and_of_others_are_peers_each_once() {
+    let mut observed = in_order(member());
+    let mut carol = member();
+    carol["metadata"]["name"] = json!("carol");
+    observed.siblings = vec![
+        std::sync::Arc::new(crate::node::observed::samples::node(carol)),
+        sibling("alice", Some(('a', "10.96.0.8"))),
+    ];
+    let peer = |url: &str| json!({"url": url, "cidrs": ["192.0.2.0/24"]});
+    spec(&mut observed).transaction_manager.as_mut().expect("a transaction manager").peers =
+        serde_json::from_value(json!([
+            peer("https://tm.example:9000"),
+            peer("https://tm.example:9000/"),
+            peer("https://a.example:1/")
+        ]))
+        .expect("peers");
+    let manager = valid(&observed).manager.expect("a transaction manager");
+    assert_eq!(
+        manager.peers,
+        ["https://a.example:1/", "https://carol-tm.ledger.svc:9000/", "https://tm.example:9000/"],
+        "alice has no transaction manager"
+    );
+}
+
+#[test]
+fn all_nodes_of_the_network_own_what_they_share_and_none_controls_it() {
+    let mut observed = in_order(smallest());
+    observed.siblings = vec![sibling("zoe", None), sibling("aaron", None)];
+    let owners = valid(&observed).network_owners;
+    let named: Vec<_> = owners.iter().map(|owner| (owner.name.as_str(), owner.uid.as_str())).collect();
+    assert_eq!(named, [("aaron", "uid-aaron"), ("alice", "uid-alice"), ("zoe", "uid-zoe")]);
+    assert!(owners.iter().all(|owner| owner.controller.is_none()));
+}

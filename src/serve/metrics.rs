@@ -1,0 +1,166 @@
+//! What the operator tells of itself and of its nodes, by the field's usual names.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::Registry,
+};
+
+use crate::api::QuorumNodeStatus;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Of {
+    namespace: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Certificate {
+    namespace: String,
+    name: String,
+    purpose: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AtStage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
+/// All series of the operator.
+pub struct Metrics {
+    registry: Registry,
+    /// 1 while this replica leads.
+    pub leader: Gauge,
+    /// Requests that changed something.
+    pub writes: Counter,
+    /// Errors that watches reported.
+    pub watch_errors: Counter,
+    passes: Family<Outcome, Counter>,
+    failures: Family<AtStage, Counter>,
+    duration: Histogram,
+    ready: Family<Of, Gauge>,
+    expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Series that all stand at nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let metrics = Self {
+            leader: Gauge::default(),
+            writes: Counter::default(),
+            watch_errors: Counter::default(),
+            passes: Family::default(),
+            failures: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
+            ready: Family::default(),
+            expiry: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "quorum_operator_build",
+            "Version of the operator",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register("quorum_operator_leader", "1 while this replica leads", metrics.leader.clone());
+        registry.register(
+            "quorum_operator_reconcile",
+            "Passes over a node, by result",
+            metrics.passes.clone(),
+        );
+        registry.register(
+            "quorum_operator_reconcile_errors",
+            "Passes that failed, by stage",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "quorum_operator_reconcile_duration_seconds",
+            "Time of a pass",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "quorum_operator_writes",
+            "Requests that changed the cluster",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "quorum_operator_watch_errors",
+            "Errors that watches reported",
+            metrics.watch_errors.clone(),
+        );
+        registry.register(
+            "quorum_node_ready",
+            "1 where a node's Ready condition is True",
+            metrics.ready.clone(),
+        );
+        registry.register(
+            "quorum_cert_expiry_timestamp_seconds",
+            "End of a certificate, in seconds since 1970",
+            metrics.expiry.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    /// A pass has ended, in failure at a stage or well.
+    pub fn passed(&self, took: Duration, failed_at: Option<&'static str>) {
+        self.duration.observe(took.as_secs_f64());
+        let result = if failed_at.is_some() { "error" } else { "success" };
+        self.passes.get_or_create(&Outcome { result }).inc();
+        if let Some(stage) = failed_at {
+            self.failures.get_or_create(&AtStage { stage }).inc();
+        }
+    }
+
+    /// What a node's status says.
+    pub fn node(&self, namespace: &str, name: &str, status: &QuorumNodeStatus) {
+        let ready = status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
+        let of = Of { namespace: namespace.into(), name: name.into() };
+        self.ready.get_or_create(&of).set(i64::from(ready));
+        for certificate in &status.certificates {
+            let of = Certificate {
+                namespace: namespace.into(),
+                name: name.into(),
+                purpose: certificate.purpose.clone(),
+            };
+            self.expiry.get_or_create(&of).set(certificate.not_after.0.as_second() as f64);
+        }
+    }
+
+    /// A node is gone: so are its series.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.ready.remove(&Of { namespace: namespace.into(), name: name.into() });
+        for purpose in crate::node::names::Purpose::ALL {
+            let purpose = purpose.as_str().into();
+            self.expiry.remove(&Certificate { namespace: namespace.into(), name: name.into(), purpose });
+        }
+    }
+
+    /// All series in the text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // writing to a String does not fail
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,102 @@
+//! Flags and environment of `quorum-operator run`, read once.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+/// What the operator is told at start.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch, separated by commas. Left out, every namespace is watched, which needs a
+    /// ClusterRole.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Image of quorum-guard, which runs beside every client, transaction manager and database.
+    #[arg(long, env = "GUARD_IMAGE")]
+    pub guard_image: String,
+
+    /// Namespace of the cluster's DNS pods, to which node pods may speak on port 53.
+    #[arg(long, env = "DNS_NAMESPACE", default_value = "kube-system")]
+    pub dns_namespace: String,
+
+    /// Labels of the DNS pods, as `key=value,key=value`. Empty where DNS is not in pods.
+    #[arg(long, env = "DNS_POD_LABELS", default_value = "k8s-app=kube-dns")]
+    pub dns_pod_labels: String,
+
+    /// Addresses of DNS outside the pod network, as ranges separated by commas: a node-local cache, or a
+    /// server of the hosts.
+    #[arg(long, env = "DNS_CIDRS", value_delimiter = ',')]
+    pub dns_cidrs: Vec<String>,
+
+    /// Address of the server for the operator's own metrics and probes.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: std::net::SocketAddr,
+
+    /// Namespace of the operator itself, which holds its lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "quorum-system")]
+    pub namespace: String,
+
+    /// Name of this replica in the lease.
+    #[arg(long, env = "POD_NAME", default_value = "quorum-operator")]
+    pub identity: String,
+
+    /// Nodes that are worked on at the same time.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
+    pub concurrency: u16,
+
+    /// Filter of the log, as `info` or `quorum_operator=debug,info`.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// What the rendered objects depend on besides the node: the cluster's surroundings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Image of quorum-guard.
+    pub guard_image: String,
+    /// Where DNS answers.
+    pub dns: Dns,
+}
+
+/// Where DNS answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Namespace of its pods.
+    pub namespace: String,
+    /// Labels of its pods; empty where it has none.
+    pub pod_labels: BTreeMap<String, String>,
+    /// Ranges it has outside the pod network.
+    pub cidrs: Vec<String>,
+}
+
+impl Settings {
+    /// The part that objects are rendered from.
+    ///
+    /// # Errors
+    /// Where DNS is neither in pods nor at an address, or a label or range cannot be read.
+    pub fn surroundings(&self) -> anyhow::Result<Surroundings> {
+        let pod_labels = self
+            .dns_pod_labels
+            .split(',')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                pair.split_once('=')
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .with_context(|| format!("--dns-pod-labels: {pair:?} is not of the form key=value"))
+            })
+            .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        let cidrs: Vec<String> = self.dns_cidrs.iter().filter(|cidr| !cidr.is_empty()).cloned().collect();
+        for cidr in &cidrs {
+            cidr.parse::<ipnet::IpNet>()
+                .with_context(|| format!("--dns-cidrs: {cidr:?} is not a range such as 10.0.0.10/32"))?;
+        }
+        ensure!(
+            !pod_labels.is_empty() || !cidrs.is_empty(),
+            "--dns-pod-labels and --dns-cidrs are both empty: say where DNS answers, or no pod could resolve a name"
+        );
+        let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs };
+        Ok(Surroundings { guard_image: self.guard_image.clone(), dns })
+    }
+}

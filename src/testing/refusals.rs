@@ -1,0 +1,155 @@
+//! For each rule of the definition, a node, or a change of a node, that it refuses.
+
+use serde_json::{Value, json};
+
+use super::specs;
+
+/// A node that is refused when it is made.
+#[derive(Clone, Debug)]
+pub struct Creation {
+    /// What is wrong with it, in a few words.
+    pub name: &'static str,
+    /// The node.
+    pub node: Value,
+    /// How the message begins.
+    pub says: &'static str,
+}
+
+/// A change that is refused.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What is changed, in a few words.
+    pub name: &'static str,
+    /// The node as it was admitted.
+    pub before: Value,
+    /// The node that is refused.
+    pub after: Value,
+    /// How the message begins.
+    pub says: &'static str,
+}
+
+type Edit = fn(&mut Value);
+
+fn edited(base: Value, edit: Edit) -> Value {
+    let mut node = base;
+    edit(&mut node);
+    node
+}
+
+fn remove(node: &mut Value, parent: &str, field: &str) {
+    if let Some(object) = node.pointer_mut(parent).and_then(Value::as_object_mut) {
+        object.remove(field);
+    }
+}
+
+/// Nodes that a rule refuses.
+#[must_use]
+pub fn creations() -> Vec<Creation> {
+    let base = specs::with_managed_database;
+    let external = specs::with_external_database;
+    let cases: Vec<(&str, Value, &str, Edit)> = vec![
+        ("name with a dot", base(), "metadata.name must begin", |node| {
+            node["metadata"]["name"] = json!("a.b")
+        }),
+        ("name too long", base(), "metadata.name must begin", |node| {
+            node["metadata"]["name"] = json!("a".repeat(41));
+        }),
+        ("client by tag", base(), "client.image must be pinned", |node| {
+            node["spec"]["client"]["image"] = json!("registry.example/goquorum:24.4.1");
+        }),
+        ("manager by tag", base(), "transactionManager.image must be pinned", |node| {
+            node["spec"]["transactionManager"]["image"] = json!("registry.example/tessera:24.4.2");
+        }),
+        ("database by tag", base(), "transactionManager.database.managed.image must be pinned", |node| {
+            node["spec"]["transactionManager"]["database"]["managed"]["image"] = json!("postgres:15");
+        }),
+        ("one operator, foreign authority", base(), "tls.trust and transactionManager.peers", |node| {
+            node["spec"]["consensus"]["operators"] = json!("SingleOperator");
+            node["spec"]["transactionManager"]["peers"] = json!([]);
+        }),
+        ("one operator, foreign manager", base(), "tls.trust and transactionManager.peers", |node| {
+            node["spec"]["consensus"]["operators"] = json!("SingleOperator");
+            node["spec"]["tls"]["trust"] = json!([]);
+        }),
+        ("source of both kinds", base(), "give either namespace", |node| {
+            node["spec"]["peering"]["from"][1]["cidr"] = json!("192.0.2.0/24");
+        }),
+        ("source of no kind", base(), "give either namespace", |node| {
+            node["spec"]["metrics"]["scrapers"][0]["from"] = json!({});
+        }),
+        ("namespace without labels", base(), "namespace and podLabels go together", |node| {
+            remove(node, "/spec/metrics/scrapers/0/from", "podLabels");
+        }),
+        ("no labels", base(), "podLabels must not be empty", |node| {
+            node["spec"]["metrics"]["scrapers"][0]["from"]["podLabels"] = json!({});
+        }),
+        ("renewal too early", base(), "renewBefore must be at most half", |node| {
+            node["spec"]["tls"]["renewBefore"] = json!("361h");
+        }),
+        ("no database", base(), "give either managed or external", |node| {
+            node["spec"]["transactionManager"]["database"] = json!({});
+        }),
+        ("two databases", external(), "give either managed or external", |node| {
+            node["spec"]["transactionManager"]["database"]["managed"] =
+                json!({"image": specs::image("postgres"), "version": "15"});
+        }),
+        ("two ways to log in", external(), "give either clientCertificateRef or passwordRef", |node| {
+            node["spec"]["transactionManager"]["database"]["external"]["passwordRef"] =
+                json!({"name": "db-password", "key": "password"});
+        }),
+        ("no way to log in", external(), "give either clientCertificateRef or passwordRef", |node| {
+            remove(node, "/spec/transactionManager/database/external", "clientCertificateRef");
+        }),
+    ];
+    cases
+        .into_iter()
+        .map(|(name, base, says, edit)| Creation { name, node: edited(base, edit), says })
+        .collect()
+}
+
+/// Changes that a rule refuses.
+#[must_use]
+pub fn changes() -> Vec<Change> {
+    let cases: [(&str, &str, Edit); 8] = [
+        ("network", "network is fixed", |node| node["spec"]["network"] = json!("other")),
+        ("genesis", "genesis is fixed", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
+        ("consensus", "consensus.type is fixed", |node| node["spec"]["consensus"]["type"] = json!("IBFT")),
+        ("another node key", "nodeKey is the node's identity", |node| {
+            node["spec"]["nodeKey"]["secretRef"]["name"] = json!("another");
+        }),
+        ("no node key", "nodeKey is the node's identity", |node| remove(node, "/spec", "nodeKey")),
+        ("client's volume", "client.storage cannot be changed", |node| {
+            node["spec"]["client"]["storage"]["size"] = json!("21Gi");
+        }),
+        ("database's volume", "managed.storage cannot be changed", |node| {
+            node["spec"]["transactionManager"]["database"]["managed"]["storage"]["size"] = json!("11Gi");
+        }),
+        ("database elsewhere", "a database cannot be changed between", |node| {
+            node["spec"]["transactionManager"]["database"] =
+                specs::with_password()["spec"]["transactionManager"]["database"].clone();
+        }),
+    ];
+    let mut changes: Vec<Change> = cases
+        .into_iter()
+        .map(|(name, says, edit)| {
+            let before = specs::with_managed_database();
+            Change { name, after: edited(before.clone(), edit), before, says }
+        })
+        .collect();
+    let production = specs::smallest("bob");
+    changes.push(Change {
+        name: "profile lowered",
+        after: edited(production.clone(), |node| node["spec"]["profile"] = json!("Development")),
+        before: production.clone(),
+        says: "profile cannot be lowered",
+    });
+    changes.push(Change {
+        name: "node key added",
+        after: edited(production.clone(), |node| {
+            node["spec"]["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}});
+        }),
+        before: production,
+        says: "nodeKey is the node's identity",
+    });
+    changes
+}

@@ -1,0 +1,170 @@
+//! What controllers and kubelets of a healthy cluster make of the objects: claims, pods, revisions, and the
+//! end of what nobody owns any more.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{request::Target, state::State};
+
+/// One round over everything.
+pub(super) fn live(state: &mut State) {
+    // each round may make work for the next
+    for _ in 0..4 {
+        workloads(state);
+        finish_deletions(state);
+        collect_garbage(state);
+    }
+}
+
+fn revision(workload: &Value) -> String {
+    let template = workload["spec"]["template"].to_string();
+    Sha256::digest(template).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn core(resource: &str, namespace: &str, name: &str) -> Target {
+    Target {
+        group_version: "v1".into(),
+        resource: resource.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    }
+}
+
+fn workloads(state: &mut State) {
+    let workloads: Vec<_> =
+        state.of_kind("statefulsets").map(|(target, object)| (target.clone(), object.clone())).collect();
+    for (target, workload) in workloads {
+        let revision = revision(&workload);
+        let pod = core("pods", &target.namespace, &format!("{}-0", target.name));
+        let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1) > 0
+            && workload["metadata"]["deletionTimestamp"].is_null();
+        if wanted && state.get(&pod).is_none() {
+            claims(state, &target, &workload);
+            let started = !state.slow;
+            state.store(&pod, new_pod((&target, &workload), &revision, started));
+        }
+        if !wanted && state.get(&pod).is_some() && workload["spec"]["replicas"] == 0 {
+            let _ = state.delete(&pod, &json!({}));
+        }
+        let mut updated = workload.clone();
+        updated["status"] = json!({"updateRevision": revision, "replicas": i64::from(wanted)});
+        state.store(&target, updated);
+    }
+}
+
+fn claims(state: &mut State, target: &Target, workload: &Value) {
+    for template in workload["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {
+        let template_name = template["metadata"]["name"].as_str().unwrap_or_default();
+        let claim =
+            core("persistentvolumeclaims", &target.namespace, &format!("{template_name}-{}-0", target.name));
+        if state.get(&claim).is_none() {
+            state.store(
+                &claim,
+                json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                "metadata": {"labels": template["metadata"]["labels"]}, "spec": template["spec"]}),
+            );
+        }
+    }
+}
+
+/// Every pod that was starting is ready.
+pub(super) fn all_started(state: &mut State) {
+    let pods: Vec<_> = state.of_kind("pods").map(|(target, pod)| (target.clone(), pod.clone())).collect();
+    for (target, mut pod) in pods {
+        pod["status"]["conditions"][1]["status"] = json!("True");
+        state.store(&target, pod);
+    }
+}
+
+/// On the host of its role.
+fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool) -> Value {
+    let mut labels = workload["spec"]["template"]["metadata"]["labels"].clone();
+    labels["controller-revision-hash"] = json!(revision);
+    let host = match labels["quorum.security/component"].as_str() {
+        Some("client") => "host-1",
+        Some("tm") => "host-2",
+        _ => "host-3",
+    };
+    let mut spec = workload["spec"]["template"]["spec"].clone();
+    spec["nodeName"] = json!(host);
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"labels": labels, "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
+            "name": target.name, "uid": workload["metadata"]["uid"], "controller": true}]},
+        "spec": spec,
+        "status": {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if started { "True" } else { "False" }}],
+            "podIP": "10.0.0.1"}})
+}
+
+fn owners(object: &Value) -> impl Iterator<Item = &Value> {
+    object["metadata"]["ownerReferences"].as_array().into_iter().flatten()
+}
+
+/// The garbage collector's two finalizers.
+fn finish_deletions(state: &mut State) {
+    let deleted: Vec<_> = state
+        .all()
+        .filter(|(_, object)| object["metadata"]["deletionTimestamp"].is_string())
+        .map(|(target, object)| (target.clone(), object.clone()))
+        .collect();
+    for (target, object) in deleted {
+        let has = |name: &str| {
+            object["metadata"]["finalizers"].as_array().is_some_and(|listed| listed.contains(&json!(name)))
+        };
+        let dependents: Vec<_> = state
+            .all()
+            .filter(|(_, dependent)| owners(dependent).any(|owner| owner["uid"] == object["metadata"]["uid"]))
+            .map(|(target, dependent)| (target.clone(), dependent.clone()))
+            .collect();
+        if has("orphan") {
+            for (dependent, mut content) in dependents {
+                let rest: Vec<_> = owners(&content)
+                    .filter(|owner| owner["uid"] != object["metadata"]["uid"])
+                    .cloned()
+                    .collect();
+                content["metadata"]["ownerReferences"] = json!(rest);
+                state.store(&dependent, content);
+            }
+            drop_finalizer(state, &target, "orphan");
+        } else if has("foregroundDeletion") {
+            let blocking = dependents.iter().any(|(_, dependent)| {
+                owners(dependent).any(|owner| {
+                    owner["uid"] == object["metadata"]["uid"] && owner["blockOwnerDeletion"] == true
+                })
+            });
+            for (dependent, content) in dependents {
+                if content["metadata"]["deletionTimestamp"].is_null() {
+                    let _ = state.delete(&dependent, &json!({"propagationPolicy": "Foreground"}));
+                }
+            }
+            if !blocking {
+                drop_finalizer(state, &target, "foregroundDeletion");
+            }
+        }
+    }
+}
+
+fn drop_finalizer(state: &mut State, target: &Target, name: &str) {
+    if let Some(mut object) = state.get(target).cloned() {
+        if let Some(listed) = object["metadata"]["finalizers"].as_array_mut() {
+            listed.retain(|entry| entry != name);
+        }
+        state.store(target, object);
+    }
+}
+
+fn collect_garbage(state: &mut State) {
+    let alive: std::collections::HashSet<String> =
+        state.all().filter_map(|(_, object)| object["metadata"]["uid"].as_str().map(str::to_owned)).collect();
+    let orphans: Vec<Target> = state
+        .all()
+        .filter(|(_, object)| {
+            object["metadata"]["deletionTimestamp"].is_null()
+                && owners(object).next().is_some()
+                && owners(object).all(|owner| owner["uid"].as_str().is_none_or(|uid| !alive.contains(uid)))
+        })
+        .map(|(target, _)| target.clone())
+        .collect();
+    for target in orphans {
+        let _ = state.delete(&target, &json!({}));
+    }
+}

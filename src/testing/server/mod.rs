@@ -1,0 +1,382 @@
+//! An API server in memory: resource versions, server-side apply, watches, owner references, pods that come
+//! up, and a fault at any request. For faults, not for proof: that is what the suite on a real cluster is for.
+
+mod life;
+mod ownership;
+mod request;
+mod state;
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{Stream, StreamExt as _, channel::mpsc, stream};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Bytes, Frame};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tower::Layer as _;
+
+use crate::cluster::Pressure;
+pub use request::{Call, Target};
+pub use state::{Change, Refusal, State};
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused with this code and nothing happens.
+    Refused(u16),
+    /// It is carried out and the answer is lost: the connection breaks.
+    AnswerLost,
+    /// Nothing happens and no answer comes.
+    Hang,
+    /// The caller dies before it is carried out.
+    CrashBefore,
+    /// The caller dies after it was carried out, without having seen the answer.
+    CrashAfter,
+}
+
+/// A fault at the `at`th request, watches not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Which request, from 0.
+    pub at: usize,
+    /// What happens to it.
+    pub fault: Fault,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+
+/// The server.
+#[derive(Default)]
+pub struct Server {
+    state: Mutex<State>,
+    calls: Mutex<Vec<Call>>,
+    used: Mutex<BTreeSet<String>>,
+    plan: Mutex<Option<Plan>>,
+    refusing: Mutex<Option<u16>>,
+    /// Told when the caller is to die.
+    pub crashed: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// A server with three hosts.
+    #[must_use]
+    pub fn with_hosts() -> Arc<Self> {
+        let server = Arc::new(Self::default());
+        for i in 1..=3 {
+            let name = format!("host-{i}");
+            server.put(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+                "status": {"nodeInfo": {"machineID": name, "bootID": name, "architecture": "amd64",
+                    "containerRuntimeVersion": "", "kernelVersion": "", "kubeProxyVersion": "",
+                    "kubeletVersion": "", "operatingSystem": "linux", "osImage": "", "systemUUID": ""},
+                    "conditions": [{"type": "Ready", "status": "True"}]}}));
+        }
+        server
+    }
+
+    /// A client of it.
+    #[must_use]
+    pub fn client(self: &Arc<Self>) -> Client {
+        let server = Arc::clone(self);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let server = Arc::clone(&server);
+            async move { server.serve(request).await }
+        });
+        Client::new(Pressure::default().layer(service), "default")
+    }
+
+    /// Breaks one request, once.
+    pub fn plan(&self, plan: Plan) {
+        *lock(&self.plan) = Some(plan);
+    }
+
+    /// Refuses everything with this code, watches too, until told otherwise.
+    pub fn refuse(&self, code: Option<u16>) {
+        *lock(&self.refusing) = code;
+    }
+
+    /// The requests so far, without watches.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).clone()
+    }
+
+    /// What was asked for so far, as permissions: `VERB RESOURCE.GROUP`.
+    #[must_use]
+    pub fn used(&self) -> BTreeSet<String> {
+        lock(&self.used).clone()
+    }
+
+    /// Applies an object as a person does.
+    pub fn put(&self, object: &Value) {
+        let target = place(object);
+        let mut state = lock(&self.state);
+        let _ = state.apply((&target, ""), "kubectl", object);
+        life::live(&mut state);
+    }
+
+    /// Changes an object without applying it, as `kubectl edit` does.
+    pub fn edit(&self, target: &Target, manager: &str, change: impl FnOnce(&mut Value)) {
+        let mut state = lock(&self.state);
+        let mut object = state.get(target).cloned().unwrap_or_else(|| panic!("{target:?} is not there"));
+        change(&mut object);
+        let _ = state.update(target, manager, object);
+        life::live(&mut state);
+    }
+
+    /// Deletes an object as a person does.
+    pub fn delete(&self, target: &Target, options: &Value) {
+        let mut state = lock(&self.state);
+        let _ = state.delete(target, options);
+        life::live(&mut state);
+    }
+
+    /// An object as it is now.
+    #[must_use]
+    pub fn get(&self, target: &Target) -> Option<Value> {
+        lock(&self.state).get(target).cloned()
+    }
+
+    /// Whether new pods wait for [`Self::all_started`] before they are ready.
+    pub fn start_slowly(&self, slow: bool) {
+        lock(&self.state).slow = slow;
+    }
+
+    /// Pods that were starting are ready.
+    pub fn all_started(&self) {
+        life::all_started(&mut lock(&self.state));
+    }
+
+    /// Every object.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(Target, Value)> {
+        lock(&self.state).all().map(|(target, object)| (target.clone(), object.clone())).collect()
+    }
+
+    /// Every change so far, in order.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        lock(&self.state).changes()
+    }
+
+    /// The version of the last change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        lock(&self.state).version()
+    }
+
+    /// Ends every watch; with `compact`, none can go on from where it was.
+    pub fn end_watches(&self, compact: bool) {
+        let mut state = lock(&self.state);
+        state.watches.clear();
+        if compact {
+            state.compacted = state.version();
+        }
+    }
+
+    async fn serve(
+        &self,
+        request: http::Request<Body>,
+    ) -> Result<Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let call = Call::read(&head.method, &head.uri, &head.headers);
+        lock(&self.used).extend(call.permissions());
+        let body = body.collect_bytes().await.map_err(std::io::Error::other)?;
+        let refusing = *lock(&self.refusing);
+        if let Some(code) = refusing {
+            lock(&self.calls).push(call);
+            return Ok(answer(code, Refusal::new(code, reason(code), "everything is refused").status()));
+        }
+        if call.verb == "watch" {
+            return Ok(respond(200, self.watch(&call)));
+        }
+        let mut call = call;
+        if call.verb == "create" && call.target.name.is_empty() {
+            call.target.name = name_in(&body);
+        }
+        let number = {
+            let mut calls = lock(&self.calls);
+            calls.push(call.clone());
+            calls.len() - 1
+        };
+        let fault = lock(&self.plan).take_if(|plan| plan.at == number).map(|plan| plan.fault);
+        match fault {
+            Some(Fault::Refused(code)) => {
+                let refusal = Refusal::new(code, reason(code), "a fault on purpose");
+                return Ok(answer(code, refusal.status()));
+            }
+            Some(Fault::Hang) => return std::future::pending().await,
+            Some(Fault::CrashBefore) => return self.crash().await,
+            _ => {}
+        }
+        let outcome = self.carry_out(&call, &body);
+        match fault {
+            Some(Fault::AnswerLost) => return Err(std::io::Error::other("connection reset on purpose")),
+            Some(Fault::CrashAfter) => return self.crash().await,
+            _ => {}
+        }
+        Ok(match outcome {
+            Ok(object) => answer(200, object),
+            Err(refusal) => answer(refusal.code, refusal.status()),
+        })
+    }
+
+    async fn crash<T>(&self) -> T {
+        self.crashed.notify_one();
+        std::future::pending().await
+    }
+
+    fn carry_out(&self, call: &Call, body: &[u8]) -> Result<Value, Refusal> {
+        let parsed = |what: &str| {
+            serde_json::from_slice::<Value>(body)
+                .map_err(|error| Refusal::new(400, "BadRequest", format!("{what}: {error}")))
+        };
+        let manager = call.query.get("fieldManager").map_or("unknown", String::as_str);
+        let mut state = lock(&self.state);
+        let target = &call.target;
+        let outcome = match (call.verb, call.subresource.as_str()) {
+            ("get", _) => state.get(target).cloned().ok_or_else(|| state::not_found(target))?,
+            ("list", _) => {
+                let items: Vec<_> =
+                    state.selected(call).iter().map(|object| state::shown(call, object)).collect();
+                let version = state.version().to_string();
+                return Ok(
+                    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
+                );
+            }
+            ("create", "eviction") => state.delete(target, &json!({}))?,
+            ("create", _) => {
+                let object = parsed("object")?;
+                let mut target = target.clone();
+                if target.name.is_empty() {
+                    target.name = format!(
+                        "{}{}",
+                        object["metadata"]["generateName"].as_str().unwrap_or_default(),
+                        state.version()
+                    );
+                }
+                state.create(&target, manager, object)?
+            }
+            ("apply", subresource) => {
+                state.apply((target, subresource), manager, &parsed("configuration")?)?
+            }
+            ("patch", _) => {
+                let mut object = state.get(target).cloned().ok_or_else(|| state::not_found(target))?;
+                merge_patch(&mut object, &parsed("patch")?);
+                state.update(target, manager, object)?
+            }
+            ("update", _) => state.update(target, manager, parsed("object")?)?,
+            ("delete", _) => state.delete(target, &parsed("options").unwrap_or_default())?,
+            _ => return Err(Refusal::new(405, "MethodNotAllowed", call.to_string())),
+        };
+        life::live(&mut state);
+        Ok(state::shown(call, &outcome))
+    }
+
+    fn watch(&self, call: &Call) -> Frames {
+        let mut state = lock(&self.state);
+        let initial = call.query.get("sendInitialEvents").is_some_and(|send| send == "true");
+        let from = call.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
+        let first: Vec<String> = if initial {
+            let objects = state.selected(call);
+            let bookmark = json!({"apiVersion": call.target.group_version, "kind": "Bookmark", "metadata": {
+                "resourceVersion": state.version().to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}});
+            let added = objects.iter().map(|object| state::event("ADDED", state::shown(call, object)));
+            added.chain([state::event("BOOKMARK", state::shown(call, &bookmark))]).collect()
+        } else {
+            match state.since(from, call) {
+                Some(events) => events,
+                None => {
+                    let gone = Refusal::new(410, "Expired", "too old resource version").status();
+                    return frames(stream::iter([state::event("ERROR", gone)]));
+                }
+            }
+        };
+        let (events, later) = mpsc::unbounded();
+        state.watches.push(state::Watch { call: call.clone(), events });
+        frames(stream::iter(first).chain(later))
+    }
+}
+
+fn name_in(body: &[u8]) -> String {
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+fn frames(lines: impl Stream<Item = String> + Send + 'static) -> Frames {
+    Box::pin(lines.map(|line| Ok(Frame::data(Bytes::from(line)))))
+}
+
+fn respond(
+    code: u16,
+    frames: Frames,
+) -> Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or_default();
+    response
+}
+
+fn answer(
+    code: u16,
+    object: Value,
+) -> Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>> {
+    let mut response = respond(code, frames(stream::iter([object.to_string()])));
+    if code == 429 {
+        response.headers_mut().insert("retry-after", http::HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn reason(code: u16) -> &'static str {
+    match code {
+        403 => "Forbidden",
+        409 => "Conflict",
+        410 => "Gone",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        _ => "InternalError",
+    }
+}
+
+fn merge_patch(object: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            object.as_object_mut().and_then(|object| object.remove(name));
+        } else {
+            merge_patch(&mut object[name], value);
+        }
+    }
+}
+
+/// Where an object belongs.
+#[must_use]
+pub fn place(object: &Value) -> Target {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let resource = match object["kind"].as_str().unwrap_or_default() {
+        "NetworkPolicy" => "networkpolicies".to_owned(),
+        kind => format!("{}s", kind.to_lowercase()),
+    };
+    Target {
+        group_version: text(&object["apiVersion"]),
+        resource,
+        namespace: text(&object["metadata"]["namespace"]),
+        name: text(&object["metadata"]["name"]),
+    }
+}

@@ -1,0 +1,131 @@
+//! What a request asks for, read from its path and query.
+
+use std::collections::HashMap;
+
+use http::{Method, Uri};
+
+/// An object, or all of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Group and version, such as `apps/v1`, or `v1`.
+    pub group_version: String,
+    /// Plural name, such as `statefulsets`.
+    pub resource: String,
+    /// Empty for objects without one, or for all of them.
+    pub namespace: String,
+    /// Empty for all of them.
+    pub name: String,
+}
+
+/// A request as the log keeps it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
+    pub verb: &'static str,
+    /// What it is about.
+    pub target: Target,
+    /// `status`, `eviction`, or nothing.
+    pub subresource: String,
+    /// Query parameters.
+    pub query: HashMap<String, String>,
+    /// Whether only metadata is asked for.
+    pub metadata_only: bool,
+}
+
+impl Call {
+    /// Reads a request.
+    #[must_use]
+    pub fn read(method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Self {
+        let query: HashMap<String, String> = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.to_owned(), decoded(value)))
+            .collect();
+        let (target, subresource) = target(uri.path());
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let verb = match *method {
+            Method::GET if query.get("watch").is_some_and(|watch| watch == "true") => "watch",
+            Method::GET if target.name.is_empty() => "list",
+            Method::GET => "get",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::DELETE => "delete",
+            _ if header("content-type").contains("apply-patch") => "apply",
+            _ => "patch",
+        };
+        let metadata_only = header("accept").contains("as=PartialObjectMetadata");
+        Self { verb, target, subresource, query, metadata_only }
+    }
+
+    /// What must be allowed for it, as `VERB RESOURCE.GROUP`.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<String> {
+        let verbs: &[&str] = match self.verb {
+            // makes the object where it is missing
+            "apply" if self.subresource.is_empty() => &["patch", "create"],
+            "apply" => &["patch"],
+            // a server that cannot stream the first list is asked for one
+            "watch" => &["list", "watch"],
+            ref other => std::slice::from_ref(other),
+        };
+        let resource = match self.subresource.as_str() {
+            "" => self.target.resource.clone(),
+            part => format!("{}/{part}", self.target.resource),
+        };
+        let group = self.target.group_version.rsplit_once('/').map_or("", |(group, _)| group);
+        verbs.iter().map(|verb| format!("{verb} {resource}.{group}")).collect()
+    }
+
+    /// Whether it may change something.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb, "get" | "list" | "watch")
+    }
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.target.resource)?;
+        for part in [&self.target.name, &self.subresource] {
+            if !part.is_empty() {
+                write!(f, "/{part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn target(path: &str) -> (Target, String) {
+    let mut parts = path.split('/').skip(1);
+    let group_version = match parts.next() {
+        Some("api") => parts.next().unwrap_or_default().to_owned(),
+        _ => format!("{}/{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default()),
+    };
+    let rest: Vec<&str> = parts.collect();
+    let (namespace, rest) = match rest.as_slice() {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let part = |i: usize| rest.get(i).copied().unwrap_or_default().to_owned();
+    let target = Target { group_version, resource: part(0), namespace: namespace.into(), name: part(1) };
+    (target, part(2))
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let hex: Vec<u8> = rest.by_ref().take(2).collect();
+                let number = std::str::from_utf8(&hex).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
+                bytes.push(number.unwrap_or(b'?'));
+            }
+            b'+' => bytes.push(b' '),
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

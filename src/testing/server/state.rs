@@ -1,0 +1,314 @@
+//! Objects, versions, deletion, and who watches.
+
+use std::collections::BTreeMap;
+
+use futures::channel::mpsc::UnboundedSender;
+use serde_json::{Value, json};
+
+use super::{
+    ownership,
+    request::{Call, Target},
+};
+
+/// Why a request is refused: code, reason, message.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// HTTP status.
+    pub code: u16,
+    /// Reason of the Status object.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into() }
+    }
+
+    pub(super) fn status(&self) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": self.code,
+            "reason": self.reason, "message": self.message})
+    }
+}
+
+/// A change of an object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// `ADDED`, `MODIFIED` or `DELETED`.
+    pub kind: &'static str,
+    /// Which object.
+    pub target: Target,
+    /// The object afterwards, or as it was when it went.
+    pub object: Value,
+}
+
+pub(super) struct Watch {
+    pub(super) call: Call,
+    pub(super) events: UnboundedSender<String>,
+}
+
+/// What the server holds.
+#[derive(Default)]
+pub struct State {
+    objects: BTreeMap<Target, Value>,
+    version: u64,
+    uids: u64,
+    pub(super) watches: Vec<Watch>,
+    history: Vec<(u64, Target, &'static str, Value)>,
+    /// New pods are not ready by themselves.
+    pub(super) slow: bool,
+    /// Changes up to this version can no longer be watched from.
+    pub(super) compacted: u64,
+}
+
+fn finalizers(object: &Value) -> Vec<String> {
+    let listed = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    listed.filter_map(|entry| entry.as_str().map(str::to_owned)).collect()
+}
+
+impl State {
+    pub(super) fn get(&self, target: &Target) -> Option<&Value> {
+        self.objects.get(target)
+    }
+
+    pub(super) fn of_kind<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = (&'a Target, &'a Value)> {
+        self.objects.iter().filter(move |(target, _)| target.resource == resource)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Target, &Value)> {
+        self.objects.iter()
+    }
+
+    pub(super) fn selected(&self, call: &Call) -> Vec<Value> {
+        let chosen = self.objects.iter().filter(|(target, object)| selects(call, target, object));
+        chosen.map(|(_, object)| object.clone()).collect()
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Stores an object if it differs, as creation or change, and tells the watchers.
+    pub(super) fn store(&mut self, target: &Target, mut object: Value) -> Value {
+        let before = self.objects.get(target);
+        if before == Some(&object) {
+            return object;
+        }
+        let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        if before.is_none() {
+            self.uids += 1;
+            let metadata = &mut object["metadata"];
+            metadata["name"] = json!(target.name);
+            if !target.namespace.is_empty() {
+                metadata["namespace"] = json!(target.namespace);
+            }
+            metadata["uid"] = json!(format!("uid-{}", self.uids));
+            metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            metadata["generation"] = json!(1);
+            if target.resource == "services" && object["spec"]["clusterIP"].is_null() {
+                object["spec"]["clusterIP"] =
+                    json!(format!("10.96.{}.{}", self.uids / 250, self.uids % 250 + 1));
+            }
+        } else if before.is_some_and(|before| before["spec"] != object["spec"]) {
+            let generation = object["metadata"]["generation"].as_i64().unwrap_or(1);
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        if object["metadata"]["deletionTimestamp"].is_string() && finalizers(&object).is_empty() {
+            self.objects.remove(target);
+            self.tell("DELETED", target, object.clone());
+            return object;
+        }
+        self.objects.insert(target.clone(), object.clone());
+        self.tell(kind, target, object.clone());
+        object
+    }
+
+    fn tell(&mut self, kind: &'static str, target: &Target, object: Value) {
+        self.watches.retain(|watch| {
+            !selects(&watch.call, target, &object)
+                || watch.events.unbounded_send(event(kind, shown(&watch.call, &object))).is_ok()
+        });
+        self.history.push((self.version, target.clone(), kind, object));
+    }
+
+    /// Every change so far, in order: what it was, to what, and what it led to.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let change = |(_, target, kind, object): &(u64, Target, &'static str, Value)| Change {
+            kind,
+            target: target.clone(),
+            object: object.clone(),
+        };
+        self.history.iter().map(change).collect()
+    }
+
+    /// Events since a version; `None` where they have been compacted away.
+    pub(super) fn since(&self, version: u64, call: &Call) -> Option<Vec<String>> {
+        if version < self.compacted {
+            return None;
+        }
+        let later = self
+            .history
+            .iter()
+            .filter(|(at, target, _, object)| *at > version && selects(call, target, object));
+        Some(later.map(|(_, _, kind, object)| event(kind, shown(call, object))).collect())
+    }
+
+    pub(super) fn create(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
+        if self.objects.contains_key(target) {
+            return Err(Refusal::new(
+                409,
+                "AlreadyExists",
+                format!("{} {} already exists", target.resource, target.name),
+            ));
+        }
+        let mut object = object;
+        object["metadata"]["managedFields"] =
+            json!([entry(manager, "Update", "", &ownership::fields(&object))]);
+        Ok(self.store(target, object))
+    }
+
+    /// Server-side apply, forced.
+    pub(super) fn apply(
+        &mut self,
+        (target, subresource): (&Target, &str),
+        manager: &str,
+        config: &Value,
+    ) -> Result<Value, Refusal> {
+        let live = self.objects.get(target).cloned();
+        if live.is_none() && !subresource.is_empty() {
+            return Err(not_found(target));
+        }
+        let mut merged = live.clone().unwrap_or_else(|| json!({"metadata": {}}));
+        let mut entries = merged["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let is_own = |entry: &Value| {
+            entry["manager"] == manager
+                && entry["operation"] == "Apply"
+                && entry["subresource"].as_str().unwrap_or_default() == subresource
+        };
+        let own = entries.iter().position(is_own).map(|at| entries.remove(at));
+        let new = ownership::fields(config);
+        let old = own.map(|own| ownership::decode(&own["fieldsV1"])).unwrap_or_default();
+        for entry in &mut entries {
+            let mut theirs = ownership::decode(&entry["fieldsV1"]);
+            theirs.retain(|path| {
+                !new.contains(path) || ownership::get(&merged, path) == ownership::get(config, path)
+            });
+            entry["fieldsV1"] = ownership::encode(&theirs);
+        }
+        entries.retain(|entry| entry["fieldsV1"] != json!({}));
+        let others: Vec<_> = entries.iter().map(|entry| ownership::decode(&entry["fieldsV1"])).collect();
+        for path in old.difference(&new).filter(|path| !others.iter().any(|other| other.contains(*path))) {
+            ownership::remove(&mut merged, path);
+        }
+        let metadata = merged["metadata"].clone();
+        ownership::merge(&mut merged, config, "");
+        for kept in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+            if !metadata[kept].is_null() {
+                merged["metadata"][kept] = metadata[kept].clone();
+            }
+        }
+        entries.push(entry(manager, "Apply", subresource, &new));
+        entries.sort_by_key(ToString::to_string);
+        merged["metadata"]["managedFields"] = Value::Array(entries);
+        Ok(self.store(target, merged))
+    }
+
+    /// A change made by someone who does not apply: the fields that differ become theirs.
+    pub(super) fn update(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
+        let live = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
+        let mut object = object;
+        let changed: std::collections::BTreeSet<_> = ownership::fields(&object)
+            .into_iter()
+            .filter(|path| {
+                path[0] != "f:status" && ownership::get(&live, path) != ownership::get(&object, path)
+            })
+            .collect();
+        let mut entries = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        for entry in &mut entries {
+            let mut theirs = ownership::decode(&entry["fieldsV1"]);
+            theirs.retain(|path| !changed.contains(path) && ownership::get(&object, path).is_some());
+            entry["fieldsV1"] = ownership::encode(&theirs);
+        }
+        entries.retain(|entry| entry["fieldsV1"] != json!({}));
+        if !changed.is_empty() {
+            entries.push(entry(manager, "Update", "", &changed));
+        }
+        object["metadata"]["managedFields"] = Value::Array(entries);
+        Ok(self.store(target, object))
+    }
+
+    pub(super) fn delete(&mut self, target: &Target, options: &Value) -> Result<Value, Refusal> {
+        let mut object = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
+        for (name, wanted) in options["preconditions"].as_object().into_iter().flatten() {
+            if !wanted.is_null() && object["metadata"][name] != *wanted {
+                return Err(Refusal::new(409, "Conflict", format!("{name} is not {wanted}")));
+            }
+        }
+        match options["propagationPolicy"].as_str() {
+            Some("Foreground") => add_finalizer(&mut object, "foregroundDeletion"),
+            Some("Orphan") => add_finalizer(&mut object, "orphan"),
+            _ => {}
+        }
+        if object["metadata"]["deletionTimestamp"].is_null() {
+            object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:01Z");
+        }
+        Ok(self.store(target, object))
+    }
+}
+
+fn add_finalizer(object: &mut Value, name: &str) {
+    let mut listed = finalizers(object);
+    if !listed.iter().any(|entry| entry == name) {
+        listed.push(name.to_owned());
+        object["metadata"]["finalizers"] = json!(listed);
+    }
+}
+
+fn entry(
+    manager: &str,
+    operation: &str,
+    subresource: &str,
+    fields: &std::collections::BTreeSet<ownership::Path>,
+) -> Value {
+    let mut entry = json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": ownership::encode(fields)});
+    if !subresource.is_empty() {
+        entry["subresource"] = json!(subresource);
+    }
+    entry
+}
+
+pub(super) fn not_found(target: &Target) -> Refusal {
+    Refusal::new(404, "NotFound", format!("{} {} not found", target.resource, target.name))
+}
+
+fn selects(call: &Call, target: &Target, object: &Value) -> bool {
+    let wanted = &call.target;
+    target.group_version == wanted.group_version
+        && target.resource == wanted.resource
+        && (wanted.namespace.is_empty() || wanted.namespace == target.namespace)
+        && call.query.get("labelSelector").is_none_or(|selector| {
+            selector.split(',').all(|term| {
+                let labels = &object["metadata"]["labels"];
+                match term.split_once('=') {
+                    Some((key, value)) => labels[key] == value,
+                    None => !labels[term].is_null(),
+                }
+            })
+        })
+}
+
+/// An object as the caller asked to see it.
+pub(super) fn shown(call: &Call, object: &Value) -> Value {
+    if !call.metadata_only {
+        return object.clone();
+    }
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
+}
+
+pub(super) fn event(kind: &str, object: Value) -> String {
+    format!("{}\n", json!({"type": kind, "object": object}))
+}

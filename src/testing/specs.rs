@@ -1,0 +1,122 @@
+//! Nodes that set every field between them.
+
+use serde_json::{Value, json};
+
+const DIGEST: &str = "2a200c8c51f406b176450fb8f48f6840cf66708e59d8b639011438e9e2593be9";
+const KEY: &str = "ac6b1096ca56b9f6d004b779ae3728bf83f8e22453404cc3cef16a3d9b96608b\
+                   c67c4b30db88e0a5a6c6390213f7acbe1153ff6d23ce57380104288ae19373ef";
+
+/// The name of an image, pinned.
+#[must_use]
+pub fn image(name: &str) -> String {
+    format!("registry.example/{name}@sha256:{DIGEST}")
+}
+
+/// A node with no more than what is required.
+#[must_use]
+pub fn smallest(name: &str) -> Value {
+    json!({
+        "apiVersion": "quorum.security/v1alpha1",
+        "kind": "QuorumNode",
+        "metadata": {"name": name, "namespace": "ledger"},
+        "spec": {
+            "network": "acme",
+            "client": {"image": image("goquorum"), "version": "24.4.1"},
+            "consensus": {"type": "QBFT", "operators": "ThirdParty"},
+            "genesis": {"configMapRef": {"name": "acme-genesis", "key": "genesis.json"}},
+        },
+    })
+}
+
+/// Every field set, with a database run by the operator.
+#[must_use]
+pub fn with_managed_database() -> Value {
+    let mut node = full();
+    node["spec"]["transactionManager"]["database"] = json!({"managed": {
+        "image": image("postgres"), "version": "15.18",
+        "storage": {"size": "10Gi", "className": "fast"},
+        "resources": {"cpu": "1", "memory": "1Gi"},
+    }});
+    node
+}
+
+/// Every field set, with a database elsewhere, entered with a client certificate.
+#[must_use]
+pub fn with_external_database() -> Value {
+    let mut node = full();
+    node["spec"]["transactionManager"]["database"] = external();
+    node["spec"]["transactionManager"]["database"]["external"]["clientCertificateRef"] =
+        json!({"name": "db-client"});
+    node
+}
+
+/// Every field set, with a database elsewhere, entered with a password.
+#[must_use]
+pub fn with_password() -> Value {
+    let mut node = full();
+    node["spec"]["transactionManager"]["database"] = external();
+    node["spec"]["transactionManager"]["database"]["external"]["passwordRef"] =
+        json!({"name": "db-password", "key": "password"});
+    node
+}
+
+fn external() -> Value {
+    json!({"external": {
+        "host": "db.example", "port": 5433, "database": "tessera", "username": "tessera",
+        "cidrs": ["192.0.2.10/32"], "caRef": {"name": "db-ca", "key": "ca.crt"},
+    }})
+}
+
+fn full() -> Value {
+    let enode = |address: &str| format!("enode://{KEY}@{address}:30303?discport=0");
+    let mut node = smallest("bob");
+    let spec = &mut node["spec"];
+    spec["profile"] = json!("Consortium");
+    spec["role"] = json!("Validator");
+    spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast"});
+    spec["client"]["resources"] = json!({"cpu": "500m", "memory": "4Gi"});
+    spec["client"]["tunables"] =
+        json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2});
+    spec["consensus"]["validators"] = json!(4);
+    spec["genesis"]["networkId"] = json!(1337);
+    spec["genesis"]["sha256"] = json!("0f".repeat(32));
+    spec["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}});
+    spec["peering"] = json!({
+        "static": [enode("192.0.2.1")],
+        "permissioned": [enode("[2001:db8::1]")],
+        "from": [
+            {"cidr": "192.0.2.0/24"},
+            {"namespace": "partner", "podLabels": {"app": "goquorum"}},
+        ],
+        "advertise": {"address": "192.0.2.77", "port": 30404},
+    });
+    spec["deletionPolicy"] = json!({"keys": "Delete", "data": "Retain"});
+    spec["paused"] = json!(true);
+    spec["readiness"] = json!({"minPeers": 1});
+    spec["transactionManager"] = json!({
+        "image": image("tessera"), "version": "24.4.2",
+        "keys": {
+            "secretRef": {"name": "bob-tm-keys", "privateKey": "tm.key", "publicKey": "tm.pub"},
+            "passwordRef": {"name": "bob-tm-password", "key": "password"},
+        },
+        "resources": {"cpu": "250m", "memory": "2Gi"},
+        "peers": [{"url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"]}],
+        "advertise": "https://bob.example:9000",
+    });
+    spec["tls"] = json!({
+        "duration": "720h", "renewBefore": "240h",
+        "trust": [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}],
+    });
+    spec["metrics"] = json!({
+        "scrapers": [
+            {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}},
+            {"name": "outside", "from": {"cidr": "203.0.113.9/32"}},
+        ],
+        "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"},
+    });
+    spec["placement"] = json!({
+        "nodeSelector": {"pool": "ledger"},
+        "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],
+    });
+    node
+}
