@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := x86_64-unknown-linux-gnu
+BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/bed
 # one cluster per machine; the demo and the tests each start from an empty one
 export BED_DIR ?= $(CURDIR)/.bed
 
@@ -39,7 +40,7 @@ static: ## The two programs as static files, for the images of the local cluster
 
 images: static ## Images for the local cluster, without a registry or container engine
 	e2e/images/build all
-	e2e/images/build operator target/$(TARGET)/bed/quorum-operator target/$(TARGET)/bed/quorum-guard
+	e2e/images/build operator $(BUILT)/quorum-operator $(BUILT)/quorum-guard
 
 .PHONY: crds
 crds: ## Write crds/ from the types
