@@ -16,6 +16,8 @@ pub struct Remains {
     pub pods: BTreeSet<String>,
     /// Its policies that wait for us.
     pub policies: Vec<ObjectMeta>,
+    /// Whether the whole namespace is being deleted, and with it what allows us to write there.
+    pub namespace_ends: bool,
 }
 
 /// The next step.
@@ -50,13 +52,15 @@ pub fn next(node: &QuorumNode, names: &Names, remains: Remains) -> Step {
     if is_orphaning(&node.metadata, &remains.workloads) {
         return Step::LetGo(Kept::default(), remains.policies);
     }
-    if !remains.workloads.is_empty() {
+    if !remains.workloads.is_empty() && !remains.namespace_ends {
         return Step::EndWorkloads(remains.workloads);
     }
     if !remains.pods.is_empty() {
         return Step::AwaitPods(remains.pods);
     }
-    Step::LetGo(not_retained(node, names), remains.policies)
+    // a namespace that ends takes everything with it
+    let kept = if remains.namespace_ends { Kept::default() } else { not_retained(node, names) };
+    Step::LetGo(kept, remains.policies)
 }
 
 /// `--cascade=orphan`: the children stay as they are, without an operator. The garbage collector may have cut
@@ -108,6 +112,7 @@ mod tests {
             workloads: vec![owned_by("u1")],
             pods: ["alice-client-0".to_owned()].into(),
             policies: vec![ObjectMeta::default()],
+            namespace_ends: false,
         }
     }
 
@@ -118,6 +123,19 @@ mod tests {
         let pods_left = Remains { workloads: vec![], ..remains() };
         assert!(matches!(next(&node, &names, pods_left), Step::AwaitPods(_)));
         let nothing_runs = Remains { workloads: vec![], pods: BTreeSet::new(), ..remains() };
+        let Step::LetGo(kept, policies) = next(&node, &names, nothing_runs) else { panic!("it goes") };
+        assert_eq!((kept, policies.len()), (Kept::default(), 1));
+    }
+
+    /// The namespace's own deletion ends the workloads, and we may not.
+    #[test]
+    fn in_a_namespace_that_ends_only_the_pods_are_waited_for() {
+        let (node, names) = node(|node| {
+            node["spec"]["deletionPolicy"] = serde_json::json!({"keys": "Delete", "data": "Delete"});
+        });
+        let ends = || Remains { namespace_ends: true, ..remains() };
+        assert!(matches!(next(&node, &names, ends()), Step::AwaitPods(_)));
+        let nothing_runs = Remains { pods: BTreeSet::new(), ..ends() };
         let Step::LetGo(kept, policies) = next(&node, &names, nothing_runs) else { panic!("it goes") };
         assert_eq!((kept, policies.len()), (Kept::default(), 1));
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Secret},
+    core::v1::{Namespace, PersistentVolumeClaim, Secret},
     networking::v1::NetworkPolicy,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -35,13 +35,17 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
         namespace: node.namespace().context("a QuorumNode without namespace")?,
         network: node.spec.network.clone(),
     };
-    match ending::next(node, &names, remains(tools, &names)) {
+    let remains = remains(tools, &names).await?;
+    let namespace_ends = remains.namespace_ends;
+    match ending::next(node, &names, remains) {
         Step::EndWorkloads(workloads) => {
             for workload in &workloads {
                 tools.writer.delete::<StatefulSet>(workload).await?;
             }
             say(tools, node, "its workloads are being ended", now).await
         }
+        // nothing may be said there any more
+        Step::AwaitPods(_) if namespace_ends => Ok(Some(())),
         Step::AwaitPods(pods) => {
             let pods: Vec<_> = pods.into_iter().collect();
             say(tools, node, &format!("waits for these pods to end: {}", pods.join(", ")), now).await
@@ -66,17 +70,25 @@ async fn say(tools: Tools<'_>, node: &QuorumNode, what: &str, now: Timestamp) ->
     Ok(Some(()))
 }
 
-fn remains(tools: Tools<'_>, names: &Names) -> Remains {
+async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
     let caches = tools.caches;
     let policies = of_node(&caches.policies, names);
-    Remains {
+    Ok(Remains {
         workloads: of_node(&caches.workloads, names)
             .into_iter()
             .filter(|meta| meta.deletion_timestamp.is_none())
             .collect(),
         pods: of_node(&caches.pods, names).into_iter().filter_map(|meta| meta.name).collect(),
         policies: policies.into_iter().filter(ending::waits).collect(),
-    }
+        namespace_ends: namespace_ends(tools, &names.namespace).await?,
+    })
+}
+
+/// Read live: namespaces are not watched.
+async fn namespace_ends(tools: Tools<'_>, name: &str) -> anyhow::Result<bool> {
+    let api = Api::<Namespace>::all(tools.client.clone());
+    let found = timely(api.get_metadata_opt(name)).await?.with_context(|| format!("Namespace {name}"))?;
+    Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
 fn of_node<K>(store: &Store<K>, names: &Names) -> Vec<kube::api::ObjectMeta>

@@ -1,14 +1,17 @@
 //! Pause, replacement, deletion.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{
-    safety,
-    world::{World, client, member, node, object, secret},
+    permissions, safety,
+    world::{NAMESPACE, World, client, member, node, object, secret},
 };
-use crate::testing::{server::Target, specs};
+use crate::testing::{
+    server::{Target, place},
+    specs,
+};
 
 fn validator(name: &str) -> Value {
     let mut node = client(name);
@@ -235,5 +238,45 @@ async fn a_policy_that_someone_deletes_closes_the_pods_until_they_are_gone() {
     delete(&world, &node("alice"), "Background");
     world.rest().await;
     assert_eq!(world.server.get(&deny), None);
+    safety::assert_safe(&world.server);
+}
+
+/// The namespace's controller deletes what is in it, its RoleBinding among the first.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_pods_are_gone() {
+    let mut world = World::new();
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "finalizers": ["kubernetes"]}});
+    world.server.put(&namespace);
+    world.start();
+    let mut alice = member("alice");
+    alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
+    world.server.put(&alice);
+    world.rest().await;
+    world.server.allow_only(Some(permissions::allowed(permissions::CLUSTER)));
+    world.server.end_watches(false);
+    let in_it = |target: &Target| target.namespace == NAMESPACE;
+    let inside: Vec<_> = world.server.objects().into_iter().map(|(target, _)| target).filter(in_it).collect();
+    let pods: Vec<_> = inside.iter().filter(|target| target.resource == "pods").collect();
+    // they take their time
+    let server = Arc::clone(&world.server);
+    let hold = |held: Value| {
+        for pod in &pods {
+            server.edit(pod, "kubelet", |pod| pod["metadata"]["finalizers"] = held.clone());
+        }
+    };
+    hold(json!(["test/running"]));
+    world.server.delete(&place(&namespace), &json!({}));
+    for target in &inside {
+        delete(&world, target, "Background");
+    }
+    world.rest().await;
+    let deny = object("networking.k8s.io/v1", "networkpolicies", "alice-deny");
+    assert!(world.server.get(&deny).is_some(), "its pods still run");
+    hold(json!([]));
+    world.rest().await;
+    let left: Vec<_> = world.server.objects().into_iter().map(|(target, _)| target).filter(in_it).collect();
+    let left: Vec<_> = left.iter().filter(|target| target.resource != "events").collect();
+    assert_eq!(left, Vec::<&Target>::new(), "{:#?}", world.recent());
     safety::assert_safe(&world.server);
 }

@@ -8,9 +8,9 @@ use super::world::{World, client, member, node};
 use crate::testing::{server::Server, specs};
 
 const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
-const CLUSTER: &str = include_str!("../../../config/rbac/cluster.yaml");
+pub(super) const CLUSTER: &str = include_str!("../../../config/rbac/cluster.yaml");
 
-fn allowed(text: &str) -> BTreeSet<String> {
+pub(super) fn allowed(text: &str) -> BTreeSet<String> {
     let first = text.split("\n---").next().unwrap_or_default();
     let role: Value = serde_saphyr::from_str(first).expect("YAML");
     let texts = |value: &Value| -> Vec<String> {

@@ -60,6 +60,7 @@ pub struct Server {
     used: Mutex<BTreeSet<String>>,
     plan: Mutex<Option<Plan>>,
     refusing: Mutex<Option<u16>>,
+    allowed: Mutex<Option<BTreeSet<String>>>,
     /// Told when the caller is to die.
     pub crashed: Notify,
 }
@@ -103,6 +104,12 @@ impl Server {
     /// Refuses everything with this code, watches too, until told otherwise.
     pub fn refuse(&self, code: Option<u16>) {
         *lock(&self.refusing) = code;
+    }
+
+    /// Forbids what is not among these permissions, written as [`Call::permissions`] has them. Watches that
+    /// are open stay so.
+    pub fn allow_only(&self, allowed: Option<BTreeSet<String>>) {
+        *lock(&self.allowed) = allowed;
     }
 
     /// The requests so far, without watches.
@@ -197,6 +204,10 @@ impl Server {
             lock(&self.calls).push(call);
             return Ok(answer(code, Refusal::new(code, reason(code), "everything is refused").status()));
         }
+        if let Some(refusal) = self.forbidden(&call) {
+            lock(&self.calls).push(call);
+            return Ok(answer(403, refusal.status()));
+        }
         if call.verb == "watch" {
             return Ok(respond(200, self.watch(&call)));
         }
@@ -229,6 +240,13 @@ impl Server {
             Ok(object) => answer(200, object),
             Err(refusal) => answer(refusal.code, refusal.status()),
         })
+    }
+
+    fn forbidden(&self, call: &Call) -> Option<Refusal> {
+        let allowed = lock(&self.allowed);
+        let allowed = allowed.as_ref()?;
+        let lacking = call.permissions().into_iter().find(|needed| !allowed.contains(needed))?;
+        Some(Refusal::new(403, "Forbidden", format!("not allowed: {lacking}")))
     }
 
     async fn crash<T>(&self) -> T {
