@@ -6,6 +6,7 @@
 
 mod audit;
 mod bed;
+mod deletion;
 mod flows;
 mod join;
 mod keys;
