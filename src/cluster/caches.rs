@@ -21,7 +21,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::write::Kind;
+use super::{Forbidden, write::Kind};
 use crate::{api::QuorumNode, node::names};
 
 /// A node as it arrives: one that cannot be decoded must not stop the watch for everybody else.
@@ -74,6 +74,8 @@ pub struct Caches {
     pub accounts: Metadata<ServiceAccount>,
     /// Hosts, trimmed.
     pub hosts: Store<Node>,
+    /// What may not be watched, and is not seen.
+    pub forbidden: Forbidden,
 }
 
 /// Something happened to an object.
@@ -146,6 +148,7 @@ impl Caches {
             budgets,
             accounts,
             hosts,
+            forbidden: Forbidden::default(),
         };
         (caches, Box::pin(events))
     }

@@ -4,11 +4,13 @@ pub mod caches;
 pub mod facts;
 pub mod fence;
 pub mod fields;
+pub mod forbidden;
 pub mod pressure;
 pub mod write;
 
 pub use caches::Caches;
 pub use facts::Facts;
 pub use fence::Fence;
+pub use forbidden::Forbidden;
 pub use pressure::Pressure;
 pub use write::Writer;

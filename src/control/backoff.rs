@@ -30,6 +30,11 @@ impl Backoff {
         delay(attempt, self.jitter.hash_one((key, attempt)))
     }
 
+    /// How often it failed in a row.
+    pub(super) fn failures(&self, namespace: &str, name: &str) -> u32 {
+        self.lock().get(&(namespace.to_owned(), name.to_owned())).copied().unwrap_or(0)
+    }
+
     /// A success, or the end of the node.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));

@@ -6,6 +6,7 @@ mod lease;
 mod related;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -42,6 +43,12 @@ const PASS_LIMIT: Duration = Duration::from_secs(90);
 
 /// How often a pass is made without any event: the net under everything that could be missed.
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// After so many failures in a row, some fifteen seconds, the node's status says so.
+const TOLD_AFTER: u32 = 4;
+
+/// A permission that is back must be noticed soon.
+const FORBIDDEN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The runtime asks for `std::error::Error`, which `anyhow::Error` is not.
 #[derive(Debug)]
@@ -181,9 +188,7 @@ async fn work(
             held = fence.held() => if !held { return },
             () = stop.clone() => return,
         }
-        for node in context.caches.nodes.state() {
-            let _ = wake.unbounded_send(ObjectRef::from_obj(&*node));
-        }
+        wake_all(&context, &wake);
         let config = ControllerConfig::default().concurrency(context.concurrency).debounce(DEBOUNCE);
         let queue = woken.map(Ok::<_, std::convert::Infallible>).take_until(stop.clone());
         controller::applier(
@@ -211,6 +216,12 @@ async fn work(
     }
 }
 
+fn wake_all(context: &Context, wake: &mpsc::UnboundedSender<ObjectRef<Guarded>>) {
+    for node in context.caches.nodes.state() {
+        let _ = wake.unbounded_send(ObjectRef::from_obj(&*node));
+    }
+}
+
 /// Turns events into nodes to look at. Everything the watches report is logged.
 async fn pump(
     context: Arc<Context>,
@@ -231,6 +242,9 @@ async fn pump(
             Err(error) => {
                 context.metrics.watch_errors.inc();
                 tracing::warn!(%error, "watch trouble");
+                if context.caches.forbidden.hear(&error, tokio::time::Instant::now()) && fence.holds() {
+                    wake_all(&context, &wake);
+                }
             }
         }
     }
@@ -263,6 +277,9 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
         .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
         .and_then(|passed| passed.map_err(Failure));
     context.metrics.passed(started.elapsed(), passed.as_ref().err().map(Failure::stage));
+    if let Err(failure) = &passed {
+        tell(&context, &valid, failure, now).await;
+    }
     let passed = passed?;
     context.backoff.forget(&namespace, &name);
     context.metrics.node(&namespace, &name, &passed.status);
@@ -277,6 +294,21 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
     }
     tracing::debug!(namespace, name, writes = passed.writes, "pass");
     Ok(Action::requeue(next_pass(passed.next, now)))
+}
+
+/// Says in the node's status that its passes fail; a failure that has passed already is no news.
+async fn tell(context: &Context, node: &QuorumNode, failure: &Failure, now: Timestamp) {
+    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
+    let forbidden = trouble::is_forbidden(&failure.0);
+    if !forbidden && context.backoff.failures(&namespace, &name) < TOLD_AFTER {
+        return;
+    }
+    let status = report::failed(node, forbidden, &trouble::words(&failure.0), now);
+    if node.status.as_ref() != Some(&status)
+        && let Err(error) = context.writer.status(node, &status).await
+    {
+        tracing::debug!(namespace, name, error = %trouble::words(&error), "status not written");
+    }
 }
 
 /// A step towards the end of a node that is being deleted.
@@ -322,6 +354,7 @@ async fn publish(
 fn error_policy(node: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let delay = context.backoff.next(&namespace, &name);
+    let delay = if trouble::is_forbidden(&failure.0) { delay.min(FORBIDDEN_AT_MOST) } else { delay };
     tracing::warn!(namespace, name, stage = failure.stage(), %failure, ?delay, "pass failed");
     Action::requeue(delay)
 }

@@ -34,6 +34,9 @@ use observed::Observed;
 /// How often a pod that waits for its turn to be replaced is looked at.
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
 
+/// How often a node is looked at of which something may not be watched.
+const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
+
 /// Where a pass is, for errors and their metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -104,11 +107,13 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         tools.writer.status(&observed.node, &status).await.context(Stage::Report)?;
         writes += 1;
     }
-    let next = validated.as_ref().ok().and_then(|node| {
+    let due = validated.as_ref().ok().and_then(|node| {
         // what others do is no event of this node
         let turn = rollout::is_pending(&observed, node).then(|| now + NEXT_TURN);
         report::next_renewal(node, &observed).into_iter().chain(turn).min()
     });
+    let unseen = (!observed.unseen.is_empty()).then(|| now + UNSEEN);
+    let next = due.into_iter().chain(unseen).min();
     Ok(Passed { status, next, writes })
 }
 

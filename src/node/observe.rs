@@ -96,6 +96,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         workloads: workloads(sources.caches, &names),
         pods: pods(sources.caches, &names),
         hosts: hosts(sources.caches),
+        unseen: sources.caches.forbidden.now(tokio::time::Instant::now()),
         node,
     })
 }

@@ -77,6 +77,8 @@ pub struct Observed {
     pub workloads: BTreeMap<Component, Workload>,
     /// The pods that exist.
     pub pods: BTreeMap<Component, Pod>,
+    /// What may not be watched, in the server's words: what is said of it may be old.
+    pub unseen: Vec<String>,
     /// Hosts of the cluster.
     pub hosts: BTreeMap<String, Host>,
 }

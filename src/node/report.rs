@@ -1,6 +1,7 @@
 //! The status, truthfully: `Unknown` is never green, and a message says the next step.
 
 mod certificates;
+mod synced;
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -17,6 +18,7 @@ use super::{
     validate::{self, Validated},
 };
 pub use certificates::next_renewal;
+pub use synced::failed;
 
 use crate::api::{
     QuorumNode,
@@ -141,6 +143,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     if node.spec.paused {
         findings.push(paused(applied));
     }
+    findings.extend(synced::unseen(observed));
     let stalled = applied
         .refused
         .first()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::world::{World, client, member, node};
 use crate::testing::{server::Server, specs};
 
-const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
+pub(super) const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
 pub(super) const CLUSTER: &str = include_str!("../../../config/rbac/cluster.yaml");
 
 pub(super) fn allowed(text: &str) -> BTreeSet<String> {

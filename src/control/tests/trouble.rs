@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, client, node, object};
+use super::{
+    permissions::{CLUSTER, ROLE, allowed},
+    world::{World, client, node, object},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_everything_hears_ten_requests_a_second_at_most() {
@@ -76,4 +79,95 @@ async fn an_unreadable_node_stops_nobody() {
     });
     world.rest().await;
     world.assert_ready("poison");
+}
+
+/// Everything the operator may do, but for some.
+fn all_but(taken: &[&str]) -> Option<std::collections::BTreeSet<String>> {
+    let mut left: std::collections::BTreeSet<_> = allowed(ROLE).union(&allowed(CLUSTER)).cloned().collect();
+    for permission in taken {
+        assert!(left.remove(*permission), "{permission} was never given");
+    }
+    Some(left)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_to_write_that_is_taken_away_is_named_and_the_work_goes_on_when_it_is_back() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.server.allow_only(all_but(&["patch services."]));
+    let service = object("v1", "services", "alice-p2p");
+    let change = |world: &World| {
+        world
+            .server
+            .edit(&service, "kubectl-edit", |service| service["spec"]["selector"] = json!({"app": "x"}));
+    };
+    change(&world);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for kind in ["Ready", "Synced"] {
+        let (status, reason, message) = world.condition("alice", kind).expect("told at once");
+        assert_eq!((status.as_str() == "True", reason.as_str()), (false, "Forbidden"), "{kind}");
+        assert!(message.contains("patch services.") && message.contains("role.yaml"), "{message}");
+    }
+    // as long as it takes to be looked at most rarely
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    world.server.allow_only(None);
+    tokio::time::sleep(Duration::from_secs(91)).await;
+    let now = world.server.get(&service).expect("the Service");
+    assert_eq!(now["spec"]["selector"]["quorum.security/node"], "alice", "within one and a half minutes");
+    world.assert_ready("alice");
+    assert_eq!(world.condition("alice", "Synced"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permission_to_watch_that_is_taken_away_is_named_and_the_work_goes_on_when_it_is_back() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.server.allow_only(all_but(&["watch services."]));
+    world.server.end_watches(false);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (status, reason, message) = world.condition("alice", "Synced").expect("told");
+    assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "Forbidden"));
+    assert!(message.contains("watch services."), "{message}");
+    assert_eq!(world.condition("alice", "Ready").map(|found| found.0).as_deref(), Some("False"));
+    let service = object("v1", "services", "alice-p2p");
+    world.server.edit(&service, "kubectl-edit", |service| service["spec"]["selector"] = json!({"app": "x"}));
+    tokio::time::sleep(Duration::from_secs(1200)).await;
+    assert!(world.condition("alice", "Synced").is_some(), "still");
+    world.server.allow_only(None);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(world.condition("alice", "Synced"), None);
+    let now = world.server.get(&service).expect("the Service");
+    assert_eq!(now["spec"]["selector"]["quorum.security/node"], "alice");
+    world.assert_ready("alice");
+}
+
+/// A moment's trouble is no news; trouble that stays is, and nothing is green meanwhile.
+#[tokio::test(start_paused = true)]
+async fn passes_that_fail_and_fail_are_told_and_one_that_fails_once_is_not() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    let service = object("v1", "services", "alice-p2p");
+    let change = |world: &World, to: &str| {
+        world
+            .server
+            .edit(&service, "kubectl-edit", |service| service["spec"]["selector"] = json!({"app": to}));
+    };
+    world.server.break_for("apply services", Some(500));
+    change(&world, "x");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.condition("alice", "Ready").map(|found| found.0).as_deref(), Some("True"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (status, reason, message) = world.condition("alice", "Ready").expect("always there");
+    assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "PassFailed"));
+    assert!(message.contains("Service alice-p2p"), "{message}");
+    world.server.break_for("apply services", None);
+    world.rest().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    world.assert_ready("alice");
 }

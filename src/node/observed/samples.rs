@@ -140,6 +140,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),
         pods: BTreeMap::new(),
+        unseen: Vec::new(),
         hosts: BTreeMap::new(),
         node: Arc::new(node),
     };

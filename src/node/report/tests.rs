@@ -3,6 +3,7 @@ mod events;
 mod kstatus;
 mod reasons;
 mod situations;
+mod synced;
 
 use super::*;
 use crate::node::observed::{

@@ -3,6 +3,7 @@
 
 mod life;
 mod ownership;
+mod refusals;
 mod request;
 mod state;
 
@@ -59,8 +60,7 @@ pub struct Server {
     calls: Mutex<Vec<Call>>,
     used: Mutex<BTreeSet<String>>,
     plan: Mutex<Option<Plan>>,
-    refusing: Mutex<Option<u16>>,
-    allowed: Mutex<Option<BTreeSet<String>>>,
+    refusals: refusals::Refusals,
     /// Told when the caller is to die.
     pub crashed: Notify,
 }
@@ -99,17 +99,6 @@ impl Server {
     /// Breaks one request, once.
     pub fn plan(&self, plan: Plan) {
         *lock(&self.plan) = Some(plan);
-    }
-
-    /// Refuses everything with this code, watches too, until told otherwise.
-    pub fn refuse(&self, code: Option<u16>) {
-        *lock(&self.refusing) = code;
-    }
-
-    /// Forbids what is not among these permissions, written as [`Call::permissions`] has them. Watches that
-    /// are open stay so.
-    pub fn allow_only(&self, allowed: Option<BTreeSet<String>>) {
-        *lock(&self.allowed) = allowed;
     }
 
     /// The requests so far, without watches.
@@ -199,14 +188,9 @@ impl Server {
         let call = Call::read(&head.method, &head.uri, &head.headers);
         lock(&self.used).extend(call.permissions());
         let body = body.collect_bytes().await.map_err(std::io::Error::other)?;
-        let refusing = *lock(&self.refusing);
-        if let Some(code) = refusing {
+        if let Some(refusal) = self.refusals.of(&call) {
             lock(&self.calls).push(call);
-            return Ok(answer(code, Refusal::new(code, reason(code), "everything is refused").status()));
-        }
-        if let Some(refusal) = self.forbidden(&call) {
-            lock(&self.calls).push(call);
-            return Ok(answer(403, refusal.status()));
+            return Ok(answer(refusal.code, refusal.status()));
         }
         if call.verb == "watch" {
             return Ok(respond(200, self.watch(&call)));
@@ -240,13 +224,6 @@ impl Server {
             Ok(object) => answer(200, object),
             Err(refusal) => answer(refusal.code, refusal.status()),
         })
-    }
-
-    fn forbidden(&self, call: &Call) -> Option<Refusal> {
-        let allowed = lock(&self.allowed);
-        let allowed = allowed.as_ref()?;
-        let lacking = call.permissions().into_iter().find(|needed| !allowed.contains(needed))?;
-        Some(Refusal::new(403, "Forbidden", format!("not allowed: {lacking}")))
     }
 
     async fn crash<T>(&self) -> T {

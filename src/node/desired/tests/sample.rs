@@ -209,6 +209,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         peer_address: None,
         workloads: BTreeMap::new(),
         pods: BTreeMap::new(),
+        unseen: Vec::new(),
         hosts: BTreeMap::new(),
         node: node.into(),
     }

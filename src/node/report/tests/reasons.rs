@@ -8,11 +8,15 @@ use super::{
 };
 
 const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
-const REPORT: &str = concat!(include_str!("../../report.rs"), include_str!("../certificates.rs"));
+const REPORT: &str = concat!(
+    include_str!("../../report.rs"),
+    include_str!("../certificates.rs"),
+    include_str!("../synced.rs")
+);
 const CONTROL: &str = include_str!("../../../control/mod.rs");
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 11] = [
+const CONDITIONS: [&str; 12] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -24,6 +28,7 @@ const CONDITIONS: [&str; 11] = [
     "ClientAvailable",
     "TransactionManagerAvailable",
     "Paused",
+    "Synced",
 ];
 
 /// Reasons that only a person can mend.
@@ -102,8 +107,12 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     samples::pod(&mut outdated, Component::Client).revision = Some("r6".into());
     let mut paused = in_order(member());
     std::sync::Arc::make_mut(&mut paused.node).spec.paused = true;
-    for observed in [outdated, paused] {
-        seen.extend(report(&observed).conditions.into_iter().map(|condition| condition.reason));
+    let mut blind = in_order(member());
+    blind.unseen = vec!["pods cannot be watched".into()];
+    let failed = [true, false].map(|forbidden| failed(&paused.node, forbidden, "no", now()));
+    let statuses = [outdated, paused, blind].map(|observed| report(&observed));
+    for status in statuses.into_iter().chain(failed) {
+        seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
     let unseen: Vec<_> = words(REPORT, '"').into_iter().filter(|reason| !seen.contains(reason)).collect();
     assert!(unseen.is_empty(), "{unseen:?}");

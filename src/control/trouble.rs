@@ -1,0 +1,64 @@
+//! Why a pass failed, in words for a status.
+
+use kube::core::Status;
+
+/// Why a pass failed: what was being done, and what the server said of it. An answer that could not be read
+/// may hold a Secret, so it is not repeated.
+pub(super) fn words(error: &anyhow::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => words.push(said(status)),
+            Some(kube::Error::SerdeError(_)) => words.push("an answer could not be read".into()),
+            Some(_) => words.push("the API server could not be reached".into()),
+            None => {
+                words.push(cause.to_string());
+                continue;
+            }
+        }
+        break;
+    }
+    words.join(": ")
+}
+
+fn said(status: &Status) -> String {
+    if status.message.is_empty() {
+        format!("{} {}", status.code, status.reason)
+    } else {
+        status.message.clone()
+    }
+}
+
+/// Whether a pass failed since something is not allowed.
+pub(super) fn is_forbidden(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<kube::Error>())
+        .any(|cause| matches!(cause, kube::Error::Api(status) if status.code == 403))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(code: u16, message: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status::failure(message, "").with_code(code)))
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_repeated() {
+        let read = serde_json::from_str::<u8>("\"canary\"").expect_err("not a number");
+        assert!(read.to_string().contains("canary"), "{read}");
+        let error = anyhow::Error::from(kube::Error::SerdeError(read)).context("Secret qn-a-ca");
+        assert_eq!(words(&error), "Secret qn-a-ca: an answer could not be read");
+    }
+
+    #[test]
+    fn what_the_server_says_is_repeated() {
+        let error =
+            anyhow::Error::from(api(500, "etcd is away")).context("Service a-p2p").context("Apply failed");
+        assert_eq!(words(&error), "Apply failed: Service a-p2p: etcd is away");
+        assert!(!is_forbidden(&error));
+        assert!(is_forbidden(&anyhow::Error::from(api(403, "no")).context("x")));
+    }
+}
