@@ -22,7 +22,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{Forbidden, write::Kind};
-use crate::{api::QuorumNode, node::names};
+use crate::{
+    api::QuorumNode,
+    node::{identity, names},
+};
 
 /// A node as it arrives: one that cannot be decoded must not stop the watch for everybody else.
 pub type Guarded = DeserializeGuard<QuorumNode>;
@@ -89,6 +92,8 @@ pub enum Woken {
         namespace: String,
         /// Its name.
         network: String,
+        /// The identity of the node that has changed; others may claim it elsewhere.
+        identity: Option<String>,
     },
     /// An object that carries a node's label.
     Child {
@@ -241,7 +246,7 @@ fn woken_by(meta: &ObjectMeta) -> Woken {
     let namespace = meta.namespace.clone().unwrap_or_default();
     match (label(names::NODE), label(names::NETWORK), label(names::MANAGED_BY).as_deref()) {
         (Some(node), _, Some(names::MANAGER)) => Woken::Child { namespace, node },
-        (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network },
+        (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network, identity: None },
         _ => Woken::Reference { namespace, name: meta.name.clone().unwrap_or_default() },
     }
 }
@@ -275,7 +280,9 @@ fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -
         meta.generation,
         &meta.uid,
         meta.deletion_timestamp.is_some(),
-        status.and_then(|status| status.identity.as_ref()).map(|identity| &identity.public_key),
+        identity::claimed(valid),
+        identity::stands_back(valid),
+        identity::is_held(valid),
         status.and_then(|status| status.peer_address.as_ref()),
     ));
     let before = seen.insert(reference.clone(), (own, shown));
@@ -289,6 +296,7 @@ fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -
         woken.push(Woken::Network {
             namespace: valid.namespace().unwrap_or_default(),
             network: valid.spec.network.clone(),
+            identity: identity::claimed(valid).map(str::to_owned),
         });
     }
     woken
@@ -324,7 +332,10 @@ fn hashed(value: &impl Hash) -> u64 {
 }
 
 fn trim_workload(workload: &mut StatefulSet) {
-    workload.spec = None;
+    workload.spec = workload.spec.take().map(|spec| k8s_openapi::api::apps::v1::StatefulSetSpec {
+        replicas: spec.replicas,
+        ..Default::default()
+    });
     if let Some(status) = &mut workload.status {
         status.conditions = None;
     }

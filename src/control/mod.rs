@@ -1,6 +1,7 @@
 //! What keeps the passes going: events in, one pass per node at a time, back-off where one fails.
 
 mod backoff;
+mod everywhere;
 mod leader;
 mod lease;
 mod related;
@@ -36,6 +37,7 @@ use crate::{
     settings::{Settings, Surroundings},
 };
 use backoff::Backoff;
+use everywhere::Everywhere;
 use leader::Stand;
 
 /// A pass that takes longer is given up and tried again.
@@ -78,6 +80,7 @@ impl std::error::Error for Failure {}
 struct Context {
     client: Client,
     caches: Caches,
+    everywhere: Arc<Everywhere>,
     facts: Facts,
     writer: Writer,
     surroundings: Surroundings,
@@ -111,11 +114,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         [] => vec![Scope::All],
         named => named.iter().cloned().map(Scope::Namespace).collect(),
     };
-    let loops = scopes.iter().map(|scope| {
-        let (caches, events) = Caches::watch(&client, scope);
+    let watched: Vec<_> = scopes.iter().map(|scope| Caches::watch(&client, scope)).collect();
+    let everywhere = Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
+    let loops = watched.into_iter().map(|(caches, events)| {
         let context = Arc::new(Context {
             client: client.clone(),
             caches,
+            everywhere: Arc::clone(&everywhere),
             facts: Facts::default(),
             writer: Writer::new(client.clone(), fence.clone()),
             surroundings: surroundings.clone(),
@@ -182,7 +187,7 @@ async fn work(
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
     let passes = async {
         context.health.missing("the watch caches are still filling");
-        context.caches.filled().await;
+        context.everywhere.filled(&context.caches).await;
         context.health.ready();
         tokio::select! {
             held = fence.held() => if !held { return },
@@ -264,6 +269,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
     let tools = Tools {
         client: &context.client,
         caches: &context.caches,
+        everywhere: &context.everywhere.caches,
         facts: &context.facts,
         writer: &context.writer,
         surroundings: &context.surroundings,

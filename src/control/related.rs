@@ -7,7 +7,7 @@ use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use crate::{
     api::QuorumNode,
     cluster::caches::{Guarded, Woken},
-    node::names::Names,
+    node::{identity, names::Names},
 };
 
 /// The nodes to look at.
@@ -22,9 +22,10 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
     match woken {
         Woken::Node(node) => vec![node.clone()],
         Woken::Child { namespace, node } => vec![ObjectRef::new(node).within(namespace)],
-        Woken::Network { namespace, network } => {
-            chosen(&|node| lives_in(node, namespace) && node.spec.network == *network)
-        }
+        Woken::Network { namespace, network, identity } => chosen(&|node| {
+            let claims = || identity.as_deref().is_some_and(|it| identity::claimed(node) == Some(it));
+            lives_in(node, namespace) && node.spec.network == *network || claims()
+        }),
         Woken::Reference { namespace, name } => {
             chosen(&|node| lives_in(node, namespace) && refers_to(node, name))
         }

@@ -2,6 +2,7 @@
 
 mod converge;
 mod faults;
+mod identity;
 mod lifecycle;
 mod permissions;
 mod safety;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 23] = [
+const PURE: [&str; 24] = [
     "api",
     "cluster/fields.rs",
     "control/related.rs",
@@ -9,6 +9,7 @@ const PURE: [&str; 23] = [
     "node/ending.rs",
     "node/fault.rs",
     "node/genesis.rs",
+    "node/identity.rs",
     "node/names.rs",
     "node/observed.rs",
     "node/placement.rs",

@@ -21,6 +21,8 @@ pub enum Reason {
     NodeKeyUnusable,
     /// The Secret holds another key than the node has.
     NodeKeyChanged,
+    /// Another node has the same key.
+    DuplicateIdentity,
     /// A Secret or ConfigMap that the spec names is not there.
     ReferenceMissing,
     /// A Secret or ConfigMap that the spec names cannot be used.

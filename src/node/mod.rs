@@ -6,6 +6,7 @@ pub mod desired;
 pub mod ending;
 pub mod fault;
 pub mod genesis;
+pub mod identity;
 pub mod issue;
 pub mod names;
 pub mod observe;
@@ -28,10 +29,11 @@ use crate::{
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
+use identity::Standing;
 use observe::Sources;
 use observed::Observed;
 
-/// How often a pod that waits for its turn to be replaced is looked at.
+/// How often a pod that waits for its turn to be replaced, or to run at all, is looked at.
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
 
 /// How often a node is looked at of which something may not be watched.
@@ -63,6 +65,8 @@ pub struct Tools<'a> {
     pub client: &'a kube::Client,
     /// Watched objects.
     pub caches: &'a Caches,
+    /// What is watched in all namespaces, this one's included.
+    pub everywhere: &'a [Caches],
     /// Known contents of Secrets and ConfigMaps.
     pub facts: &'a Facts,
     /// The way to write.
@@ -87,7 +91,12 @@ pub struct Passed {
 /// # Errors
 /// Where the cluster cannot be read or written; faults of the spec are no errors, they are in the status.
 pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> anyhow::Result<Passed> {
-    let sources = Sources { client: tools.client, caches: tools.caches, facts: tools.facts };
+    let sources = Sources {
+        client: tools.client,
+        caches: tools.caches,
+        everywhere: tools.everywhere,
+        facts: tools.facts,
+    };
     let mut held = 0;
     if !ending::waits(&node.metadata) {
         tools.writer.hold(&node).await.context(Stage::Apply)?;
@@ -109,7 +118,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     }
     let due = validated.as_ref().ok().and_then(|node| {
         // what others do is no event of this node
-        let turn = rollout::is_pending(&observed, node).then(|| now + NEXT_TURN);
+        let waits = matches!(node.standing, Standing::Waits(_) | Standing::Held(_));
+        let turn = (waits || rollout::is_pending(&observed, node)).then(|| now + NEXT_TURN);
         report::next_renewal(node, &observed).into_iter().chain(turn).min()
     });
     let unseen = (!observed.unseen.is_empty()).then(|| now + UNSEEN);
@@ -132,8 +142,10 @@ async fn converge(
     };
     let issued = issue::issue(&mut applier, node, observed, now).await.context(Stage::Issue)?;
     let Some(issued) = issued else { return Ok(applier.applied) };
+    let client = observed.workloads.get(&names::Component::Client);
     let live = desired::Live {
-        client_exists: observed.workloads.contains_key(&names::Component::Client),
+        client_exists: client.is_some(),
+        client_stopped: client.is_some_and(|client| client.stopped),
         lost_peer_address: match observed.peer_address {
             Some(_) => None,
             None => observed.node.status.as_ref().and_then(|status| status.peer_address.clone()),

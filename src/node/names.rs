@@ -16,6 +16,8 @@ pub const COMPONENT: &str = "quorum.security/component";
 pub const NETWORK: &str = "quorum.security/network";
 /// Label: `Member` or `Validator`.
 pub const ROLE: &str = "quorum.security/role";
+/// Label of the client's workload and pods: the address that follows from the key they run with.
+pub const IDENTITY: &str = "quorum.security/identity";
 /// Label on everything the operator writes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

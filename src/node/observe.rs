@@ -1,5 +1,7 @@
 //! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
 
+mod claims;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
@@ -7,6 +9,7 @@ use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
+    identity,
     names::{Component, Names, Purpose},
     observed::{Found, Host, Neighbour, Observed, ObservedManager, Pod, Taint, Workload},
 };
@@ -27,6 +30,8 @@ pub struct Sources<'a> {
     pub client: &'a Client,
     /// Watched objects.
     pub caches: &'a Caches,
+    /// What is watched in all namespaces, this one's included.
+    pub everywhere: &'a [Caches],
     /// Known contents.
     pub facts: &'a Facts,
 }
@@ -92,6 +97,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         certificates: certificates(sources, &names).await?,
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
+        claims: claims::claims(sources, &node, &names),
         peer_address: peer_address(sources.caches, &names),
         workloads: workloads(sources.caches, &names),
         pods: pods(sources.caches, &names),
@@ -217,7 +223,7 @@ fn neighbours(caches: &Caches, siblings: &[Arc<QuorumNode>], own: &Names) -> Vec
             name: names.node,
         }
     };
-    siblings.iter().map(neighbour).collect()
+    siblings.iter().filter(|sibling| !identity::is_held(sibling)).map(neighbour).collect()
 }
 
 fn peer_address(caches: &Caches, names: &Names) -> Option<String> {
@@ -234,7 +240,8 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let reference = ObjectRef::new(&names.workload(component)).within(&names.namespace);
     let workload = caches.workloads.get(&reference)?;
     let update_revision = workload.status.as_ref().and_then(|status| status.update_revision.clone());
-    Some(Workload { update_revision })
+    let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
+    Some(Workload { update_revision, stopped })
 }
 
 fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {

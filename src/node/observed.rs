@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     genesis::GenesisFacts,
+    identity::Claim,
     names::{Component, Purpose},
     secrets::{
         Unusable,
@@ -71,6 +72,8 @@ pub struct Observed {
     pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
+    /// Others who claim the node's identity, in any namespace that is watched.
+    pub claims: Vec<Claim>,
     /// Address of the P2P Service.
     pub peer_address: Option<String>,
     /// The workloads that exist.
@@ -114,6 +117,8 @@ pub struct Neighbour {
 pub struct Workload {
     /// Revision that new pods get.
     pub update_revision: Option<String>,
+    /// Whether it is to have no pod.
+    pub stopped: bool,
 }
 
 /// A pod.

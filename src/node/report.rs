@@ -12,6 +12,7 @@ use super::{
     apply::Applied,
     desired::components,
     fault::{self, Fault, Reason},
+    identity::Standing,
     names::{self, Component},
     observed::Observed,
     placement::{self, Isolation},
@@ -144,10 +145,13 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         findings.push(paused(applied));
     }
     findings.extend(synced::unseen(observed));
-    let stalled = applied
-        .refused
+    let mut faults = applied.refused.clone();
+    if let Standing::Held(fault) = &node.standing {
+        faults.insert(0, fault.clone());
+    }
+    let stalled = faults
         .first()
-        .map(|fault| finding("Stalled", "True", fault.reason, fault::list(&applied.refused)))
+        .map(|fault| finding("Stalled", "True", fault.reason, fault::list(&faults)))
         .or_else(|| {
             let isolation = findings.iter().find(|found| found.kind == "PlacementIsolated")?;
             (isolation.status == "False").then(|| Finding {
@@ -195,6 +199,9 @@ fn paused(applied: &Applied) -> Finding {
 }
 
 fn identity_ready(node: &Validated) -> Finding {
+    if let Standing::Held(fault) = &node.standing {
+        return finding("IdentityReady", "False", fault.reason, fault.to_string());
+    }
     match &node.identity {
         Some(identity) => {
             finding("IdentityReady", "True", "KeyFound", format!("address {}", identity.address))
@@ -235,6 +242,11 @@ fn client_available(observed: &Observed, node: &Validated) -> Finding {
             node.peers.incomplete.join(", ")
         );
         return finding(kind, "False", "WaitingForPeers", waits);
+    }
+    if let (Standing::Waits(other), false) = (&node.standing, observed.pods.contains_key(&Component::Client))
+    {
+        let waits = format!("it starts when {other}, which has the same key, is sure not to run");
+        return finding(kind, "False", "WaitingForIdentity", waits);
     }
     available(observed, kind, Component::Client)
 }

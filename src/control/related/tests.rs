@@ -32,6 +32,10 @@ fn alice(namespace: &str, name: &str, network: &str) -> Value {
     let mut node = parsed(include_str!("../../../config/samples/smallest.yaml"));
     node["metadata"] = json!({"name": name, "namespace": namespace});
     node["spec"]["network"] = json!(network);
+    if namespace == "elsewhere" {
+        let identity = json!({"publicKey": "ab".repeat(64), "address": "0xab", "secretName": "mine"});
+        node["status"] = json!({"identity": identity});
+    }
     node
 }
 
@@ -81,12 +85,22 @@ fn a_child_wakes_the_node_that_it_belongs_to() {
 #[test]
 fn what_a_network_shares_wakes_its_nodes_in_its_namespace() {
     let network = |namespace: &str, network: &str| {
-        woken(&Woken::Network { namespace: namespace.into(), network: network.into() })
+        woken(&Woken::Network { namespace: namespace.into(), network: network.into(), identity: None })
     };
     assert_eq!(network("ledger", "acme"), ["ledger/bob", "ledger/alice"]);
     assert_eq!(network("ledger", "other"), ["ledger/zoe"]);
     assert_eq!(network("elsewhere", "acme"), ["elsewhere/alice"]);
     assert!(network("elsewhere", "other").is_empty());
+}
+
+#[test]
+fn another_identity_wakes_whoever_claims_it_anywhere() {
+    let changed = Woken::Network {
+        namespace: "ledger".into(),
+        network: "other".into(),
+        identity: Some("ab".repeat(64)),
+    };
+    assert_eq!(woken(&changed), ["ledger/zoe", "elsewhere/alice"]);
 }
 
 #[test]

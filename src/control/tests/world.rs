@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     cluster::{Caches, Facts, Fence, Writer, caches::Scope},
-    control::{Backoff, Context, work},
+    control::{Backoff, Context, Everywhere, work},
     node::names,
     serve::{Health, Metrics},
     settings::{Dns, Surroundings},
@@ -24,8 +24,12 @@ const START: i64 = 1_800_000_000;
 
 pub(super) struct World {
     pub(super) server: Arc<Server>,
+    /// What the operator watches.
+    pub(super) scopes: Vec<Scope>,
     began: Instant,
-    operator: Option<(JoinHandle<()>, watch::Sender<Option<std::time::Instant>>)>,
+    /// One task for each scope.
+    operator: Vec<JoinHandle<()>>,
+    lease: watch::Sender<Option<std::time::Instant>>,
 }
 
 pub(super) fn object(group_version: &str, resource: &str, name: &str) -> Target {
@@ -70,9 +74,7 @@ impl World {
     /// A namespace with a genesis and the keys of one manager, and no node yet.
     pub(super) fn new() -> Self {
         let server = Server::with_hosts();
-        server.put(&json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "acme-genesis", "namespace": NAMESPACE},
-            "data": {"genesis.json": genesis()}}));
+        server.put(&genesis_in(NAMESPACE));
         let (private, public) = manager_key();
         server.put(&json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "alice-tm-keys", "namespace": NAMESPACE},
@@ -80,7 +82,8 @@ impl World {
             "tm.key": base64(json!({"type": "unlocked", "data": {"bytes": private}}).to_string().as_bytes()),
             "tm.pub": base64(public.as_bytes()),
         }}));
-        Self { server, began: Instant::now(), operator: None }
+        let scopes = vec![Scope::Namespace(NAMESPACE.into())];
+        Self { server, scopes, began: Instant::now(), operator: vec![], lease: Fence::new().0 }
     }
 
     /// Starts the controller from nothing, as after a crash.
@@ -89,30 +92,38 @@ impl World {
         let client = self.server.client();
         let (lease, fence) = Fence::new();
         lease.send_replace(Some(std::time::Instant::now() + Duration::from_secs(86_400)));
-        let (caches, events) = Caches::watch(&client, &Scope::Namespace(NAMESPACE.into()));
+        let watched: Vec<_> = self.scopes.iter().map(|scope| Caches::watch(&client, scope)).collect();
+        let everywhere =
+            Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
         let began = self.began;
-        let context = Arc::new(Context {
-            client: client.clone(),
-            caches,
-            facts: Facts::default(),
-            writer: Writer::new(client.clone(), fence.clone()),
-            surroundings: surroundings(),
-            recorder: Recorder::new(client, Reporter { controller: names::MANAGER.into(), instance: None }),
-            metrics: Arc::new(Metrics::new()),
-            health: Arc::new(Health::default()),
-            backoff: Backoff::default(),
-            concurrency: 8,
-            clock: Arc::new(move || {
-                let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
-                Timestamp::from_second(START).unwrap_or_default() + passed
-            }),
-        });
-        let work = tokio::spawn(work(context, events, fence, std::future::pending()));
-        self.operator = Some((work, lease));
+        for (caches, events) in watched {
+            let context = Arc::new(Context {
+                client: client.clone(),
+                caches,
+                everywhere: Arc::clone(&everywhere),
+                facts: Facts::default(),
+                writer: Writer::new(client.clone(), fence.clone()),
+                surroundings: surroundings(),
+                recorder: Recorder::new(
+                    client.clone(),
+                    Reporter { controller: names::MANAGER.into(), instance: None },
+                ),
+                metrics: Arc::new(Metrics::new()),
+                health: Arc::new(Health::default()),
+                backoff: Backoff::default(),
+                concurrency: 8,
+                clock: Arc::new(move || {
+                    let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+                    Timestamp::from_second(START).unwrap_or_default() + passed
+                }),
+            });
+            self.operator.push(tokio::spawn(work(context, events, fence.clone(), std::future::pending())));
+        }
+        self.lease = lease;
     }
 
     pub(super) fn stop(&mut self) {
-        if let Some((work, _)) = self.operator.take() {
+        for work in self.operator.drain(..) {
             work.abort();
         }
     }
@@ -191,9 +202,16 @@ fn manager_key() -> (String, String) {
     (base64(&private), base64(key.compute_public_key().expect("a point").as_ref()))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The genesis of the network, in a namespace.
+pub(super) fn genesis_in(namespace: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "acme-genesis", "namespace": namespace},
+        "data": {"genesis.json": genesis()}})
 }
 
 fn genesis() -> String {

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
         VolumeProjection,
     },
 };
+use kube::api::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -21,9 +22,9 @@ use crate::{
     settings::Surroundings,
 };
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> StatefulSet {
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings, replicas: i32) -> StatefulSet {
     let client = &node.spec.client;
-    pods::workload(
+    let mut workload = pods::workload(
         node,
         pods::Parts {
             component: Component::Client,
@@ -36,7 +37,19 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Statefu
             // geth flushes what it holds in memory
             grace: 180,
         },
-    )
+    );
+    // what it runs as outlives its node where that is deleted with `--cascade=orphan`
+    let address = node.identity.as_ref().map(|identity| identity.address.clone());
+    let identified = |meta: &mut ObjectMeta| {
+        let address = address.iter().map(|address| (names::IDENTITY.to_owned(), address.clone()));
+        meta.labels.get_or_insert_default().extend(address);
+    };
+    identified(&mut workload.metadata);
+    if let Some(spec) = &mut workload.spec {
+        spec.replicas = Some(replicas);
+        identified(spec.template.metadata.get_or_insert_default());
+    }
+    workload
 }
 
 /// Peers are not part of it: their lists are read again without a restart.

@@ -23,6 +23,7 @@ use k8s_openapi::api::{
 };
 
 use super::{
+    identity::Standing,
     names::Component,
     secrets::{keys::NodeIdentity, tls::AuthorityFacts},
     validate::{Database, Validated},
@@ -80,9 +81,8 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     config_maps.extend(config::database(node));
 
     let mut workloads = Vec::new();
-    if live.client_exists || node.peers.incomplete.is_empty() {
-        workloads.push(client::workload(node, surroundings));
-    }
+    workloads
+        .extend(client_replicas(node, live).map(|replicas| client::workload(node, surroundings, replicas)));
     workloads.extend(manager::workload(node, surroundings));
     workloads.extend(database::workload(node, surroundings));
 
@@ -97,12 +97,24 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     }
 }
 
+/// How many pods the client's workload is to have; `None` where there is to be none yet.
+fn client_replicas(node: &Validated, live: &Live) -> Option<i32> {
+    let as_it_is = i32::from(!live.client_stopped);
+    match node.standing {
+        Standing::Held(_) => live.client_exists.then_some(0),
+        Standing::Unclaimed | Standing::Waits(_) => live.client_exists.then_some(as_it_is),
+        Standing::Free => (live.client_exists || node.peers.incomplete.is_empty()).then_some(1),
+    }
+}
+
 /// The few live facts that rendering needs.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     /// Whether the client's workload exists. It is first written when every other node of the network has
     /// a key and an address, since the list of peers to dial is read once.
     pub client_exists: bool,
+    /// Whether it has been told to have no pod.
+    pub client_stopped: bool,
     /// An address to ask for again, where the P2P Service was lost.
     pub lost_peer_address: Option<String>,
 }

@@ -108,6 +108,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
     let mut observed = Observed {
         siblings: Vec::new(),
         neighbours: Vec::new(),
+        claims: Vec::new(),
         genesis: Found::Is(GenesisFacts {
             sha256: "5e".repeat(32),
             chain_id: 41337,
@@ -177,7 +178,9 @@ pub(in crate::node) fn host_of(component: Component) -> &'static str {
 
 /// A component that serves on a host, which is a machine of its own.
 pub(in crate::node) fn run(observed: &mut Observed, component: Component, host: &str) {
-    observed.workloads.insert(component, Workload { update_revision: Some("r7".into()) });
+    observed
+        .workloads
+        .insert(component, Workload { update_revision: Some("r7".into()), ..Workload::default() });
     let pod = Pod { host: Some(host.into()), revision: Some("r7".into()), ready: true, ..Pod::default() };
     observed.pods.insert(component, pod);
     observed.hosts.insert(host.into(), machine(host));

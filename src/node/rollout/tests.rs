@@ -24,7 +24,7 @@ fn validator(change: impl FnOnce(&mut Observed)) -> Observed {
         .map(|name| Neighbour {
             name: name.into(),
             role: Role::Validator,
-            workload: Some(Workload { update_revision: Some("r7".into()) }),
+            workload: Some(Workload { update_revision: Some("r7".into()), ..Workload::default() }),
             pod: Some(Pod { revision: Some("r7".into()), ready: true, ..Pod::default() }),
         })
         .to_vec();
@@ -88,7 +88,7 @@ fn a_validator_waits_while_another_one_does_not_serve() {
 
 #[test]
 fn validators_go_one_by_one_in_the_order_of_their_names() {
-    let newest = || Some(Workload { update_revision: Some("r8".into()) });
+    let newest = || Some(Workload { update_revision: Some("r8".into()), ..Workload::default() });
     let first_is_old = validator(|observed| observed.neighbours[0].workload = newest());
     assert_eq!(chosen(&first_is_old), None);
     let last_is_old = validator(|observed| observed.neighbours[1].workload = newest());

@@ -1,6 +1,9 @@
 //! Spec and cluster, checked against each other: every fault at once, or what the rest builds on.
 
 mod fields;
+mod key;
+
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
@@ -10,12 +13,13 @@ pub use fields::enode_endpoint;
 use super::{
     fault::{Fault, Reason},
     genesis::{self, GenesisFacts},
+    identity::{self, Standing},
     names::{self, Names},
     observed::{Found, Observed, ObservedManager},
     secrets::keys::NodeIdentity,
 };
 use crate::api::{
-    QuorumNodeSpec,
+    QuorumNode, QuorumNodeSpec,
     node::{Engine, Role},
     transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
 };
@@ -35,6 +39,8 @@ pub struct Validated {
     pub network_id: i64,
     /// Who the node is; `None` where a key has to be made first.
     pub identity: Option<NodeIdentity>,
+    /// Whether it may run under it.
+    pub standing: Standing,
     /// The Secret, and the key inside, that hold the node key.
     pub node_key: (String, String),
     /// The transaction manager.
@@ -88,7 +94,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
 
     fields::check(spec, &mut faults);
     let genesis = genesis_facts(observed, &mut faults);
-    let identity = identity(observed, &mut faults);
+    let identity = key::identity(observed, &mut faults);
     let manager = spec
         .transaction_manager
         .as_ref()
@@ -124,6 +130,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         spec: spec.clone(),
         genesis,
         identity,
+        standing: identity::standing(observed),
         manager,
         peers: peers(observed),
         validators: validators(observed),
@@ -142,14 +149,15 @@ pub fn names_of(observed: &Observed) -> Names {
     }
 }
 
-fn owner(node: &crate::api::QuorumNode) -> OwnerReference {
+fn owner(node: &QuorumNode) -> OwnerReference {
     node.controller_owner_ref(&()).unwrap_or_default()
 }
 
 /// From every node of the network, so that all of them come to the same number.
 fn validators(observed: &Observed) -> Option<i32> {
     let nodes = || std::iter::once(&observed.node).chain(&observed.siblings);
-    let here = nodes().filter(|node| node.spec.role == Role::Validator).count();
+    let is_one = |node: &&Arc<QuorumNode>| node.spec.role == Role::Validator && !identity::is_held(node);
+    let here = nodes().filter(is_one).count();
     let here = i32::try_from(here).ok().filter(|count| *count > 0)?;
     let said = nodes().filter_map(|node| node.spec.consensus.validators).max();
     Some(said.unwrap_or(here).max(here))
@@ -225,64 +233,6 @@ fn spoken(engine: genesis::Engine) -> &'static str {
         genesis::Engine::Qbft => "QBFT",
         genesis::Engine::Ibft => "IBFT",
         genesis::Engine::Unspecified => "neither QBFT nor IBFT",
-    }
-}
-
-/// A key is minted only where neither status nor a claim with chain data names an identity.
-fn identity(observed: &Observed, faults: &mut Vec<Fault>) -> Option<NodeIdentity> {
-    let adopted = observed.node.spec.node_key.as_ref();
-    let name = adopted.map_or_else(|| names_of(observed).node_key(), |key| key.secret_ref.name.clone());
-    let (field, value) = match adopted {
-        Some(key) => ("spec.nodeKey.secretRef", format!("Secret {name}, key {}", key.secret_ref.key)),
-        None => ("metadata.name", format!("Secret {name}")),
-    };
-    let recorded = observed.node.status.as_ref().and_then(|status| status.identity.as_ref());
-    match (&observed.node_key, recorded) {
-        (Found::Is(identity), Some(recorded)) if identity.public_key != recorded.public_key => {
-            faults.push(Fault::new(
-                Reason::NodeKeyChanged,
-                field,
-                value,
-                format!("it holds the key of {}, the node is {}: restore the original Secret, or make a new QuorumNode", identity.address, recorded.address),
-            ));
-            None
-        }
-        (Found::Is(identity), _) => Some(identity.clone()),
-        (Found::Unusable(why), _) => {
-            faults.push(Fault::new(Reason::NodeKeyUnusable, field, value, why));
-            None
-        }
-        (Found::Missing, Some(recorded)) => {
-            faults.push(Fault::new(
-                Reason::NodeKeyMissing,
-                field,
-                value,
-                format!(
-                    "the key of {} is gone and cannot be made again: restore the Secret from a backup",
-                    recorded.address
-                ),
-            ));
-            None
-        }
-        (Found::Missing, None) if adopted.is_some() => {
-            faults.push(Fault::new(
-                Reason::NodeKeyMissing,
-                field,
-                value,
-                "there is no such Secret: create it, or leave nodeKey out to have a key made",
-            ));
-            None
-        }
-        (Found::Missing, None) if observed.chain_data_exists != Some(false) => {
-            faults.push(Fault::new(
-                Reason::NodeKeyMissing,
-                field,
-                value,
-                "chain data of an earlier node of this name is there and its key is not: restore the Secret, or delete the claim to begin anew",
-            ));
-            None
-        }
-        (Found::Missing, None) => None,
     }
 }
 
@@ -369,7 +319,7 @@ fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> 
 fn peers(observed: &Observed) -> Peers {
     let spec = &observed.node.spec;
     let mut peers = Peers { dialled: spec.peering.dialled.clone(), ..Peers::default() };
-    for sibling in &observed.siblings {
+    for sibling in observed.siblings.iter().filter(|sibling| !identity::is_held(sibling)) {
         let status = sibling.status.as_ref();
         let key = status.and_then(|status| status.identity.as_ref());
         let address = status.and_then(|status| status.peer_address.as_deref());

@@ -104,7 +104,12 @@ impl State {
                 metadata["namespace"] = json!(target.namespace);
             }
             metadata["uid"] = json!(format!("uid-{}", self.uids));
-            metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+            metadata["creationTimestamp"] = json!(format!(
+                "2026-01-01T{:02}:{:02}:{:02}Z",
+                self.uids / 3600,
+                self.uids / 60 % 60,
+                self.uids % 60
+            ));
             metadata["generation"] = json!(1);
             if target.resource == "services" && object["spec"]["clusterIP"].is_null() {
                 object["spec"]["clusterIP"] =

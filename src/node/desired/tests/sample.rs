@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::QuorumNode,
+    api::status::IdentityStatus,
     node::{
         desired::{Desired, Issued, Live, desired},
         genesis::{Engine, GenesisFacts},
@@ -179,7 +180,7 @@ fn parse(node: &Value) -> QuorumNode {
 }
 
 fn observed(node: &Value, siblings: &[Value]) -> Observed {
-    let node = parse(node);
+    let mut node = parse(node);
     let manager = node.spec.transaction_manager.as_ref().map(|manager| {
         let external = manager.database.external.as_ref();
         let locked = manager.keys.password_ref.is_some();
@@ -195,9 +196,13 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         }
     });
     let name = node.metadata.name.clone().unwrap_or_default();
+    let NodeIdentity { public_key, address } = identity(&name);
+    node.status.get_or_insert_default().identity =
+        Some(IdentityStatus { public_key, address, secret_name: String::new() });
     Observed {
         siblings: siblings.iter().map(|sibling| parse(sibling).into()).collect(),
         neighbours: Vec::new(),
+        claims: Vec::new(),
         genesis: Found::Is(GenesisFacts { sha256: "c0".repeat(32), chain_id: 1981, engine: Engine::Qbft }),
         node_key: Found::Is(identity(&name)),
         chain_data_exists: None,

@@ -32,7 +32,7 @@ const CONDITIONS: [&str; 12] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 14] = [
+pub(super) const STALLING: [Reason; 15] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -41,6 +41,7 @@ pub(super) const STALLING: [Reason; 14] = [
     Reason::NodeKeyMissing,
     Reason::NodeKeyUnusable,
     Reason::NodeKeyChanged,
+    Reason::DuplicateIdentity,
     Reason::ReferenceMissing,
     Reason::ReferenceUnusable,
     Reason::AuthorityUnusable,

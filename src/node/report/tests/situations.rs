@@ -4,6 +4,7 @@ use super::{
     kstatus::{Computed, compute, read},
     *,
 };
+use crate::node::identity::Claim;
 use crate::node::observed::Pod;
 use crate::node::{names::Purpose, secrets::tls};
 
@@ -46,6 +47,12 @@ fn nothing_runs(seen: &mut Observed) {
     seen.pods.clear();
 }
 
+/// Its own identity is pinned, and another node has it too.
+fn claimed_by(seen: &mut Observed, claim: Claim) {
+    samples::status(seen).identity = Some(samples::recorded('b'));
+    seen.claims = vec![Claim { namespace: "other".into(), ..claim }];
+}
+
 /// It has a host, and is not ready.
 fn not_ready(seen: &mut Observed, component: Component, trouble: Option<&str>) {
     let pod = samples::pod(seen, component);
@@ -83,6 +90,10 @@ pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
             nothing_runs(seen);
             seen.siblings = vec![samples::sibling("carol", None), samples::sibling("dave", None)];
         }, "WaitingForPeers", "it starts when these nodes of the network have a key and an address: carol, dave"),
+        up(|seen, _| {
+            nothing_runs(seen);
+            claimed_by(seen, Claim { name: "zoe".into(), since: Some(later(1)), ..Claim::default() });
+        }, "WaitingForIdentity", "it starts when other/zoe, which has the same key, is sure not to run"),
         up(|seen, _| seen.pods.clear(), "NotStarted", "the client has no pod yet"),
         up(|seen, _| {
             for component in [CLIENT, MANAGER, DATABASE] {
@@ -125,6 +136,10 @@ pub(super) fn falls() -> Vec<Situation> {
         }, "NoHostLeft", "3 machines are needed, one for each part, and 2 can be used: add 1"),
         stalls(|seen, _| samples::pod(seen, DATABASE).host = Some("host-a".into()),
             "SharedHost", "machines of their own and delete one of the two pods"),
+        stalls(|seen, _| {
+            nothing_runs(seen);
+            claimed_by(seen, Claim { name: "zoe".into(), since: Some(later(-1)), wants: true, ..Claim::default() });
+        }, "DuplicateIdentity", "QuorumNode other/zoe has the same key"),
         stalls(|_, done| done.refused = vec![foreign()], "NameConflict", "rename it or this node"),
         stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),

@@ -1,0 +1,67 @@
+//! Who else claims a node's identity, in all namespaces that are watched.
+
+use kube::{ResourceExt as _, api::ObjectMeta};
+
+use super::{Sources, pod, workload};
+use crate::{
+    api::QuorumNode,
+    cluster::Caches,
+    node::{
+        identity::{self, Claim},
+        names::{self, Component, Names},
+    },
+};
+
+/// Everyone else who claims the node's identity.
+pub(super) fn claims(sources: Sources<'_>, node: &QuorumNode, own: &Names) -> Vec<Claim> {
+    let Some(identity) = node.status.as_ref().and_then(|status| status.identity.as_ref()) else {
+        return vec![];
+    };
+    let mut claims = Vec::new();
+    for caches in sources.everywhere {
+        for other in caches.nodes.state().iter().filter_map(|other| other.0.as_ref().ok()) {
+            if identity::claimed(other) == Some(&identity.public_key) {
+                claims.push(claim(caches, other));
+            }
+        }
+    }
+    // what runs was looked at when it was started
+    if workload(sources.caches, own, Component::Client).is_none_or(|own| own.stopped) {
+        strays(sources.everywhere, &identity.address, &mut claims);
+    }
+    claims.retain(|claim| (&claim.namespace, &claim.name) != (&own.namespace, &own.node));
+    claims
+}
+
+fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
+    let names = Names {
+        node: other.name_any(),
+        namespace: other.namespace().unwrap_or_default(),
+        network: other.spec.network.clone(),
+    };
+    Claim {
+        since: other.creation_timestamp().map(|made| made.0),
+        wants: workload(caches, &names, Component::Client).is_some_and(|workload| !workload.stopped),
+        has_pod: pod(caches, &names, Component::Client).is_some(),
+        stands_back: identity::stands_back(other),
+        namespace: names.namespace,
+        name: names.node,
+    }
+}
+
+/// Workloads and pods of nodes that do not claim what they run as: that are gone, or cannot be read.
+fn strays(everywhere: &[Caches], address: &str, claims: &mut Vec<Claim>) {
+    let mut found = |meta: &ObjectMeta| {
+        let label = |name: &str| meta.labels.as_ref()?.get(name).cloned();
+        let (namespace, name) =
+            (meta.namespace.clone().unwrap_or_default(), label(names::NODE).unwrap_or_default());
+        let known = claims.iter().any(|claim| (&claim.namespace, &claim.name) == (&namespace, &name));
+        if label(names::IDENTITY).as_deref() == Some(address) && !known {
+            claims.push(Claim { namespace, name, wants: true, has_pod: true, ..Claim::default() });
+        }
+    };
+    for caches in everywhere {
+        caches.workloads.state().iter().for_each(|workload| found(&workload.metadata));
+        caches.pods.state().iter().for_each(|pod| found(&pod.metadata));
+    }
+}
