@@ -4,6 +4,7 @@ mod converge;
 mod faults;
 mod identity;
 mod lifecycle;
+mod peers;
 mod permissions;
 mod safety;
 mod trouble;

@@ -146,6 +146,7 @@ async fn converge(
     let live = desired::Live {
         client_exists: client.is_some(),
         client_stopped: client.is_some_and(|client| client.stopped),
+        permitted: client.and_then(|client| client.permitted.clone()),
         lost_peer_address: match observed.peer_address {
             Some(_) => None,
             None => observed.node.status.as_ref().and_then(|status| status.peer_address.clone()),

@@ -26,6 +26,8 @@ pub const CLEANUP: &str = "quorum.security/cleanup";
 
 /// Annotation: digest of the object as the operator rendered it.
 pub const DIGEST: &str = "quorum.security/digest";
+/// Annotation of a client's workload: whom it has admitted since it started.
+pub const PERMITTED: &str = "quorum.security/permitted";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 

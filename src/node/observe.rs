@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
     identity,
-    names::{Component, Names, Purpose},
+    names::{self, Component, Names, Purpose},
     observed::{Found, Host, Neighbour, Observed, ObservedManager, Pod, Taint, Workload},
 };
 use crate::{
@@ -241,7 +241,8 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let workload = caches.workloads.get(&reference)?;
     let update_revision = workload.status.as_ref().and_then(|status| status.update_revision.clone());
     let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
-    Some(Workload { update_revision, stopped })
+    let permitted = workload.annotations().get(names::PERMITTED).cloned();
+    Some(Workload { update_revision, stopped, permitted })
 }
 
 fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {

@@ -119,6 +119,8 @@ pub struct Workload {
     pub update_revision: Option<String>,
     /// Whether it is to have no pod.
     pub stopped: bool,
+    /// Whom its client has admitted since it started.
+    pub permitted: Option<String>,
 }
 
 /// A pod.

@@ -112,7 +112,9 @@ fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     }
     let metadata = &mut object["metadata"];
     // rendered from random keys and from addresses
-    metadata["annotations"]["quorum.security/digest"] = Value::Null;
+    for random in ["quorum.security/digest", "quorum.security/permitted"] {
+        metadata["annotations"][random] = Value::Null;
+    }
     for data in ["data", "stringData"] {
         for content in object[data].as_object_mut().into_iter().flatten() {
             *content.1 = json!("some");

@@ -64,7 +64,7 @@ async fn an_error_that_single_user_mode_survives_is_a_failure() {
 async fn a_crash_before_the_rename_leaves_nothing_and_the_next_run_starts_over() {
     let root = tempfile::tempdir().unwrap();
     // Held forever where everything but the rename is done; the process then ends, which here is an abort.
-    let held = programs(root.path(), INITDB, &format!("{POSTGRES}; sleep 1000"));
+    let held = programs(root.path(), INITDB, &format!("{POSTGRES}; exec sleep 1000"));
     let args_held = args(root.path());
     let crashed = tokio::spawn(async move { run(&args_held, &held).await });
     let fed = root.path().join("pgdata.new/fed");

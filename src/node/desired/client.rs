@@ -11,25 +11,30 @@ use kube::api::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    Live,
+    admitted::Admitted,
     arguments::{self, path},
     certificates, pods,
 };
 use crate::{
     node::{
+        identity::Standing,
         names::{self, Component, Purpose},
         validate::Validated,
     },
     settings::Surroundings,
 };
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings, replicas: i32) -> StatefulSet {
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Live) -> Option<StatefulSet> {
+    let replicas = replicas(node, live)?;
     let client = &node.spec.client;
+    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted);
     let mut workload = pods::workload(
         node,
         pods::Parts {
             component: Component::Client,
             version: client.version.clone(),
-            config_digest: config_digest(node),
+            config_digest: config_digest(node, &admitted),
             init: vec![prepare(node, surroundings), genesis(node)],
             containers: vec![geth(node), metrics(node, surroundings)],
             volumes: volumes(node),
@@ -49,12 +54,24 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, replicas: 
         spec.replicas = Some(replicas);
         identified(spec.template.metadata.get_or_insert_default());
     }
-    workload
+    let annotations = workload.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::PERMITTED.into(), admitted.to_string());
+    Some(workload)
 }
 
-/// Peers are not part of it: their lists are read again without a restart.
-fn config_digest(node: &Validated) -> String {
-    let digest = Sha256::digest(node.genesis.sha256.as_bytes());
+/// How many pods the client's workload is to have; `None` where there is to be none yet.
+fn replicas(node: &Validated, live: &Live) -> Option<i32> {
+    let as_it_is = i32::from(!live.client_stopped);
+    match node.standing {
+        Standing::Held(_) => live.client_exists.then_some(0),
+        Standing::Unclaimed | Standing::Waits(_) => live.client_exists.then_some(as_it_is),
+        Standing::Free => (live.client_exists || node.peers.incomplete.is_empty()).then_some(1),
+    }
+}
+
+/// Peers that come are not part of it: their lists are read again without a restart.
+fn config_digest(node: &Validated, admitted: &Admitted) -> String {
+    let digest = Sha256::digest([&node.genesis.sha256, admitted.mark.as_str()].concat());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 

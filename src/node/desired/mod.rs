@@ -1,5 +1,6 @@
 //! What a node becomes: the same input gives the same bytes.
 
+mod admitted;
 mod arguments;
 pub mod budget;
 pub mod certificates;
@@ -23,7 +24,6 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    identity::Standing,
     names::Component,
     secrets::{keys::NodeIdentity, tls::AuthorityFacts},
     validate::{Database, Validated},
@@ -81,8 +81,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     config_maps.extend(config::database(node));
 
     let mut workloads = Vec::new();
-    workloads
-        .extend(client_replicas(node, live).map(|replicas| client::workload(node, surroundings, replicas)));
+    workloads.extend(client::workload(node, surroundings, live));
     workloads.extend(manager::workload(node, surroundings));
     workloads.extend(database::workload(node, surroundings));
 
@@ -97,16 +96,6 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     }
 }
 
-/// How many pods the client's workload is to have; `None` where there is to be none yet.
-fn client_replicas(node: &Validated, live: &Live) -> Option<i32> {
-    let as_it_is = i32::from(!live.client_stopped);
-    match node.standing {
-        Standing::Held(_) => live.client_exists.then_some(0),
-        Standing::Unclaimed | Standing::Waits(_) => live.client_exists.then_some(as_it_is),
-        Standing::Free => (live.client_exists || node.peers.incomplete.is_empty()).then_some(1),
-    }
-}
-
 /// The few live facts that rendering needs.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -117,6 +106,8 @@ pub struct Live {
     pub client_stopped: bool,
     /// An address to ask for again, where the P2P Service was lost.
     pub lost_peer_address: Option<String>,
+    /// Whom the client has admitted, as its workload says.
+    pub permitted: Option<String>,
 }
 
 /// The components a node has.

@@ -1,0 +1,44 @@
+//! Peers that come and go.
+
+use serde_json::{Value, json};
+
+use super::world::{World, client, node, object};
+
+fn outside(key: &str) -> String {
+    format!("enode://{}@192.0.2.7:30303", key.repeat(64))
+}
+
+fn admit(world: &World, keys: &[&str]) {
+    let listed: Vec<_> = keys.iter().map(|key| outside(key)).collect();
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["peering"] = json!({"permissioned": listed});
+    });
+}
+
+fn pod(world: &World) -> Value {
+    world.server.get(&object("v1", "pods", "alice-client-0")).expect("a pod")["metadata"]["uid"].clone()
+}
+
+/// A client that has been told to let a peer go keeps it until it is restarted; one that gains a peer is left.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_not() {
+    let mut world = World::new();
+    world.start();
+    let mut alice = client("alice");
+    alice["spec"]["peering"] = json!({"permissioned": [outside("aa")]});
+    world.server.put(&alice);
+    world.rest().await;
+    let first = pod(&world);
+    admit(&world, &["aa", "bb"]);
+    world.rest().await;
+    assert_eq!(pod(&world), first, "bb came");
+    // one that came after the start counts too
+    admit(&world, &["aa"]);
+    world.rest().await;
+    let second = pod(&world);
+    assert_ne!(second, first, "bb left");
+    world.start();
+    world.rest().await;
+    assert_eq!(pod(&world), second, "once");
+    world.assert_ready("alice");
+}
