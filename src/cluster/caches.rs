@@ -9,6 +9,7 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::ObjectMeta,
@@ -194,11 +195,14 @@ fn backoff() -> watcher::DefaultBackoff {
     watcher::DefaultBackoff::default()
 }
 
-/// Only our own entry is evidence of drift; the others are most of an object's size.
+/// Our own entry is evidence of drift, and who has written since is named where that is a fight. The others are
+/// most of an object's size.
 fn keep_our_fields(meta: &mut ObjectMeta) {
-    if let Some(entries) = &mut meta.managed_fields {
-        entries.retain(|entry| entry.manager.as_deref() == Some(names::MANAGER));
-    }
+    let Some(entries) = &mut meta.managed_fields else { return };
+    let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(names::MANAGER);
+    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
+    let ours = entries.iter().filter(|entry| is_ours(entry)).filter_map(time).max();
+    entries.retain(|entry| is_ours(entry) || entry.subresource.is_none() && time(entry) >= ours);
 }
 
 type Kept<K> = (Store<K>, stream::BoxStream<'static, Result<Woken, watcher::Error>>);
@@ -240,13 +244,17 @@ where
         .boxed()
 }
 
-/// Whom an object concerns, from its labels.
+/// Whom an object concerns, from its labels, or else from its owners.
 fn woken_by(meta: &ObjectMeta) -> Woken {
     let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
     let namespace = meta.namespace.clone().unwrap_or_default();
+    let mut owners = meta.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == QuorumNode::kind(&())).map(|owner| owner.name.clone());
     match (label(names::NODE), label(names::NETWORK), label(names::MANAGED_BY).as_deref()) {
         (Some(node), _, Some(names::MANAGER)) => Woken::Child { namespace, node },
         (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network, identity: None },
+        // labels can be lost
+        _ if owner.is_some() => Woken::Child { namespace, node: owner.unwrap_or_default() },
         _ => Woken::Reference { namespace, name: meta.name.clone().unwrap_or_default() },
     }
 }

@@ -17,6 +17,37 @@ pub fn covers(fields: &Value, object: &Value) -> bool {
     })
 }
 
+/// The fields of `object` that no longer belong to its writer, as far as its second level.
+#[must_use]
+pub fn lost(fields: &Value, object: &Value) -> Vec<String> {
+    let mut lost = Vec::new();
+    let skipped = ["apiVersion", "kind"];
+    for (name, value) in members(object).filter(|(name, _)| !skipped.contains(&name.as_str())) {
+        let owned = fields.get(format!("f:{name}"));
+        let below = owned.unwrap_or(&Value::Null);
+        let is_identity = |inner: &str| name == "metadata" && matches!(inner, "name" | "namespace");
+        if value.is_object() && (name == "metadata" || !owned.is_some_and(is_whole)) {
+            let inner = members(value).filter(|(inner, _)| !is_identity(inner));
+            let inner = inner.filter(|(inner, value)| !covers_member(below, inner, value));
+            lost.extend(inner.map(|(inner, _)| format!("{name}.{inner}")));
+        } else if !covers_member(fields, name, value) {
+            lost.push(name.clone());
+        }
+    }
+    lost
+}
+
+/// Whether a writer's fields include one that [`lost`] has named, or a part of it.
+#[must_use]
+pub fn holds(fields: &Value, path: &str) -> bool {
+    let mut at = fields;
+    path.splitn(2, '.').all(|name| {
+        let below = at.get(format!("f:{name}"));
+        at = below.unwrap_or(&Value::Null);
+        below.is_some()
+    })
+}
+
 fn members(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
     object.as_object().into_iter().flatten()
 }

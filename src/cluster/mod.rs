@@ -1,6 +1,7 @@
 //! The cluster, as the operator reads and writes it.
 
 pub mod caches;
+pub mod contests;
 pub mod facts;
 pub mod fence;
 pub mod fields;

@@ -1,11 +1,12 @@
 //! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -14,8 +15,14 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
-use super::{Fence, fence::REQUEST, fields};
+use super::{
+    Fence,
+    contests::{Contest, Contests, Drift, Object},
+    fence::REQUEST,
+    fields,
+};
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
     node::{
@@ -48,6 +55,8 @@ pub enum Outcome {
     Written,
     /// It belongs to someone else and was left alone.
     Refused(Fault),
+    /// Someone else changes it again and again, and it was left as it is for now.
+    Held,
 }
 
 /// Writes to one cluster.
@@ -55,13 +64,14 @@ pub enum Outcome {
 pub struct Writer {
     client: Client,
     fence: Fence,
+    contests: Arc<Contests>,
 }
 
 impl Writer {
     /// A writer through `client`, for as long as `fence` allows.
     #[must_use]
     pub fn new(client: Client, fence: Fence) -> Self {
-        Self { client, fence }
+        Self { client, fence, contests: Arc::default() }
     }
 
     /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
@@ -98,6 +108,11 @@ impl Writer {
             if is_current(live, &digest, &body) {
                 return Ok(Outcome::Unchanged);
             }
+            if let Some(drift) = drift(live, &digest, &body)
+                && !self.may_repair(desired, drift)
+            {
+                return Ok(Outcome::Held);
+            }
         }
         let mut filled = serde_json::to_value(filled.await?).context("rendered object")?;
         filled["apiVersion"] = body["apiVersion"].clone();
@@ -106,6 +121,18 @@ impl Writer {
         self.apply::<K>(&desired.namespace().unwrap_or_default(), &name, &filled).await?;
         tracing::info!(kind = %K::kind(&()), namespace = desired.namespace(), name, "applied");
         Ok(Outcome::Written)
+    }
+
+    /// Whether an object that someone else changed, or deleted, may be put back now; if so that is counted.
+    #[must_use]
+    pub fn may_repair<K: Kind>(&self, object: &K, drift: Drift) -> bool {
+        self.contests.admit(&place(object), drift, Instant::now())
+    }
+
+    /// The fight over an object, if there is one.
+    #[must_use]
+    pub fn contest<K: Kind>(&self, object: &K) -> Option<Contest> {
+        self.contests.over(&place(object), Instant::now())
     }
 
     async fn apply<K: Kind>(&self, namespace: &str, name: &str, body: &Value) -> anyhow::Result<()> {
@@ -260,14 +287,50 @@ pub fn is_settled<K: Kind>(live: Option<&ObjectMeta>, desired: &K) -> anyhow::Re
     Ok(live.is_some_and(|live| is_current(live, &digest, &body)))
 }
 
+fn place<K: Kind>(object: &K) -> Object {
+    (K::kind(&()).into_owned(), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// What someone else did to an object that is not as it is wanted. `None` where that is our own change: it
+/// carries our digest of another rendering.
+fn drift(live: &ObjectMeta, digest: &str, body: &Value) -> Option<Drift> {
+    let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
+    let owned = our_fields(live).unwrap_or(&Value::Null);
+    let path = ["f:metadata", "f:annotations", &format!("f:{}", names::DIGEST)];
+    let stamp_is_ours = path.iter().try_fold(owned, |at, name| at.get(name)).is_some();
+    if stamp_is_ours && stamped.is_some_and(|stamped| stamped != digest) {
+        return None;
+    }
+    let fields = fields::lost(owned, body);
+    Some(Drift { managers: writers(live, &fields), fields })
+}
+
+/// Who else has written since we have: those who hold the fields, if they are known.
+#[must_use]
+pub fn writers(live: &ObjectMeta, held: &[String]) -> Vec<String> {
+    let others: Vec<_> = live
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter_map(|entry| Some((entry.manager.as_deref()?, entry.fields_v1.as_ref())))
+        .filter(|(manager, _)| *manager != names::MANAGER)
+        .collect();
+    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::holds(&fields.0, path));
+    let holders = others.iter().filter(|(_, fields)| fields.is_some_and(holds));
+    holders.map(|(manager, _)| (*manager).to_owned()).collect()
+}
+
+fn our_fields(live: &ObjectMeta) -> Option<&Value> {
+    let ours = |entry: &&ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply")
+    };
+    Some(&live.managed_fields.iter().flatten().find(ours)?.fields_v1.as_ref()?.0)
+}
+
 fn is_current(live: &ObjectMeta, digest: &str, body: &Value) -> bool {
     let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
     stamped.is_some_and(|stamped| stamped == digest)
-        && live.managed_fields.iter().flatten().any(|entry| {
-            entry.manager.as_deref() == Some(names::MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.fields_v1.as_ref().is_some_and(|owned| fields::covers(&owned.0, body))
-        })
+        && our_fields(live).is_some_and(|owned| fields::covers(owned, body))
 }
 
 /// An object under our name that another one owns is never taken over.
@@ -277,7 +340,12 @@ fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> {
     let controller = live.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     let conflict = match controller {
         Some(owner) => !ours.contains(&owner.uid.as_str()),
-        None => managed.map(String::as_str) != Some(names::MANAGER),
+        // one that has lost either its label or its owners is still ours
+        None => {
+            let mut owners = live.owner_references.iter().flatten();
+            managed.map(String::as_str) != Some(names::MANAGER)
+                && !owners.any(|owner| ours.contains(&owner.uid.as_str()))
+        }
     };
     conflict.then(|| {
         let holder = controller

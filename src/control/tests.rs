@@ -1,6 +1,7 @@
 //! The whole controller against an API server in memory.
 
 mod converge;
+mod drift;
 mod faults;
 mod identity;
 mod lifecycle;

@@ -24,6 +24,7 @@ use super::{
 use crate::cluster::{
     Caches, Writer,
     caches::find,
+    contests::{Contest, Drift},
     facts::{self, read_secret},
     write::{self, Kind, Outcome},
 };
@@ -38,6 +39,8 @@ pub struct Applier<'a> {
     pub writer: &'a Writer,
     /// Whether everything but certificates is left as it is.
     pub frozen: bool,
+    /// Whether everything was there once: what is missing was deleted by someone else.
+    pub established: bool,
     /// What was done.
     pub applied: Applied,
 }
@@ -51,6 +54,8 @@ pub struct Applied {
     pub refused: Vec<Fault>,
     /// Whether every policy is as it should be.
     pub policies: bool,
+    /// Objects that someone else changes again and again.
+    pub contested: Vec<Contest>,
     /// Objects that differ and were left as they are, since the node is paused.
     pub left: Vec<String>,
 }
@@ -72,8 +77,22 @@ impl Applier<'_> {
     pub async fn secret(&mut self, secret: &Secret) -> anyhow::Result<()> {
         let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
         let outcome = self.writer.ensure(live.as_ref(), secret).await?;
-        self.count(outcome);
+        self.count(secret, outcome);
         Ok(())
+    }
+
+    /// Whether a Secret's content may be made anew now. A fight over one is limited before anything is signed.
+    pub fn may_remake(&mut self, secret: &Secret) -> bool {
+        let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
+        if live.is_none() && !self.established {
+            return true;
+        }
+        let managers = live.map(|live| write::writers(&live, &["data".into()])).unwrap_or_default();
+        let may = self.writer.may_repair(secret, Drift { fields: vec!["data".into()], managers });
+        if !may {
+            self.count(secret, Outcome::Held);
+        }
+        may
     }
 
     /// Writes everything that differs, and deletes what is ours and no longer wanted.
@@ -84,9 +103,10 @@ impl Applier<'_> {
         let Desired { accounts, policies, budgets, services, config_maps, sealed, workloads } = desired;
         let caches = self.caches;
         self.kind(&caches.accounts, accounts).await?;
-        let left = self.applied.left.len();
+        let before = self.applied.left.len() + self.held();
         self.kind(&caches.policies, policies).await?;
-        self.applied.policies = self.applied.refused.is_empty() && self.applied.left.len() == left;
+        let after = self.applied.left.len() + self.held();
+        self.applied.policies = self.applied.refused.is_empty() && after == before;
         self.kind(&caches.budgets, budgets).await?;
         self.kind(&caches.services, services).await?;
         self.kind(&caches.config_maps, config_maps).await?;
@@ -113,10 +133,19 @@ impl Applier<'_> {
                 self.leave(live.as_ref(), object)?;
                 continue;
             }
-            let outcome = self.writer.ensure(live.as_ref(), object).await?;
-            self.count(outcome);
+            let outcome = match &live {
+                None if self.established && !self.writer.may_repair(object, Drift::default()) => {
+                    Outcome::Held
+                }
+                live => self.writer.ensure(live.as_ref(), object).await?,
+            };
+            self.count(object, outcome);
         }
         Ok(())
+    }
+
+    fn held(&self) -> usize {
+        self.applied.contested.iter().filter(|contest| contest.holds).count()
     }
 
     /// The password is read only when its configuration has to be written.
@@ -136,7 +165,7 @@ impl Applier<'_> {
             Ok(unseal(&sealed.secret, &password))
         });
         let outcome = outcome.await?;
-        self.count(outcome);
+        self.count(&sealed.secret, outcome);
         Ok(())
     }
 
@@ -148,9 +177,10 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn count(&mut self, outcome: Outcome) {
+    fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
+        self.applied.contested.extend(self.writer.contest(object));
         match outcome {
-            Outcome::Unchanged => {}
+            Outcome::Unchanged | Outcome::Held => {}
             Outcome::Written => self.applied.writes += 1,
             Outcome::Refused(fault) => self.applied.refused.push(fault),
         }

@@ -58,6 +58,10 @@ pub async fn issue(
         return Ok(None);
     };
     for (purpose, reason) in due(node, observed, now) {
+        let place = names.meta(names.certificate(purpose), names.labels(), &node.owner);
+        if !applier.may_remake(&Secret { metadata: place, ..Secret::default() }) {
+            continue;
+        }
         tracing::info!(node = names.node, namespace = names.namespace, purpose = purpose.as_str(), %reason, "certificate is made");
         renew(applier, node, purpose, now).await?;
     }

@@ -18,7 +18,7 @@ pub mod secrets;
 pub mod teardown;
 pub mod validate;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -122,8 +122,11 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         let turn = (waits || rollout::is_pending(&observed, node)).then(|| now + NEXT_TURN);
         report::next_renewal(node, &observed).into_iter().chain(turn).min()
     });
+    // at the earliest a second later: what is due is looked at in whole seconds
+    let contests = applied.contested.iter().map(|contest| contest.again + Duration::from_secs(1));
+    let contest = contests.min().and_then(|wait| now.checked_add(wait).ok());
     let unseen = (!observed.unseen.is_empty()).then(|| now + UNSEEN);
-    let next = due.into_iter().chain(unseen).min();
+    let next = due.into_iter().chain(unseen).chain(contest).min();
     Ok(Passed { status, next, writes })
 }
 
@@ -138,6 +141,7 @@ async fn converge(
         caches: tools.caches,
         writer: tools.writer,
         frozen: node.spec.paused,
+        established: report::is_established(&observed.node),
         applied: Applied::default(),
     };
     let issued = issue::issue(&mut applier, node, observed, now).await.context(Stage::Issue)?;

@@ -1,6 +1,7 @@
 //! The status, truthfully: `Unknown` is never green, and a message says the next step.
 
 mod certificates;
+mod contested;
 mod synced;
 
 use k8s_openapi::{
@@ -19,6 +20,7 @@ use super::{
     validate::{self, Validated},
 };
 pub use certificates::next_renewal;
+pub use contested::is_established;
 pub use synced::failed;
 
 use crate::api::{
@@ -145,6 +147,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         findings.push(paused(applied));
     }
     findings.extend(synced::unseen(observed));
+    findings.extend(contested::contested(applied));
     let mut faults = applied.refused.clone();
     if let Standing::Held(fault) = &node.standing {
         faults.insert(0, fault.clone());
@@ -164,6 +167,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     let worst = stalled
         .as_ref()
         .or_else(|| findings.iter().find(|found| found.status == "False"))
+        .or_else(|| findings.iter().find(|found| found.kind == "Contested"))
         .or_else(|| findings.iter().find(|found| found.status != "True"))
         .cloned();
     match (worst, stalled) {

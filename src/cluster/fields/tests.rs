@@ -327,3 +327,31 @@ proptest! {
         prop_assert!(covers(&fields, &members_of(&members)));
     }
 }
+
+#[test]
+fn what_is_lost_is_named_to_its_second_level_and_so_is_who_holds_it() {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "a", "labels": {"x": "1"}, "annotations": {"quorum.security/digest": "0"}},
+        "spec": {"selector": {"app": "a"}, "type": "ClusterIP"}, "data": {"tls.crt": "A"}, "immutable": true,
+    });
+    let ours = json!({
+        "f:metadata": {"f:labels": {"f:x": {}}, "f:annotations": {"f:quorum.security/digest": {}}},
+        "f:spec": {"f:selector": {}, "f:type": {}}, "f:data": {"f:tls.crt": {}}, "f:immutable": {},
+    });
+    assert_eq!(lost(&ours, &object), [""; 0]);
+    assert_eq!(
+        lost(&json!({}), &object),
+        [
+            "data.tls.crt",
+            "immutable",
+            "metadata.annotations",
+            "metadata.labels",
+            "spec.selector",
+            "spec.type"
+        ]
+    );
+    assert!(holds(&json!({"f:data": {"f:tls.crt": {}}}), "data.tls.crt"));
+    assert!(holds(&json!({"f:spec": {"f:selector": {"f:app": {}}}}), "spec.selector"));
+    assert!(!holds(&json!({"f:spec": {"f:type": {}}}), "spec.selector"));
+}

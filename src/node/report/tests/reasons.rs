@@ -11,12 +11,13 @@ const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
     include_str!("../certificates.rs"),
+    include_str!("../contested.rs"),
     include_str!("../synced.rs")
 );
 const CONTROL: &str = include_str!("../../../control/mod.rs");
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 12] = [
+const CONDITIONS: [&str; 13] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -29,6 +30,7 @@ const CONDITIONS: [&str; 12] = [
     "TransactionManagerAvailable",
     "Paused",
     "Synced",
+    "Contested",
 ];
 
 /// Reasons that only a person can mend.

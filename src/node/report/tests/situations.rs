@@ -4,6 +4,7 @@ use super::{
     kstatus::{Computed, compute, read},
     *,
 };
+use crate::cluster::contests::Contest;
 use crate::node::identity::Claim;
 use crate::node::observed::Pod;
 use crate::node::{names::Purpose, secrets::tls};
@@ -51,6 +52,12 @@ fn nothing_runs(seen: &mut Observed) {
 fn claimed_by(seen: &mut Observed, claim: Claim) {
     samples::status(seen).identity = Some(samples::recorded('b'));
     seen.claims = vec![Claim { namespace: "other".into(), ..claim }];
+}
+
+fn fight(fields: &[&str], managers: &[&str]) -> Contest {
+    let texts = |listed: &[&str]| listed.iter().map(|text| (*text).to_owned()).collect();
+    let object = "Service bob-p2p".into();
+    Contest { object, fields: texts(fields), managers: texts(managers), ..Contest::default() }
 }
 
 /// It has a host, and is not ready.
@@ -109,6 +116,10 @@ pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
 #[rustfmt::skip]
 pub(super) fn falls() -> Vec<Situation> {
     vec![
+        up(|_, done| done.contested = vec![fight(&["spec.selector"], &["fighter"])], "FieldContested",
+            "spec.selector of Service bob-p2p is changed again and again by fighter; it is put back six times"),
+        up(|_, done| done.contested = vec![fight(&[], &[])], "FieldContested",
+            "Service bob-p2p is deleted again and again by someone who leaves no name"),
         up(|seen, _| samples::pod(seen, CLIENT).terminating = true, "Terminating", "the client's pod is ending"),
         up(|seen, _| not_ready(seen, CLIENT, Some("container client waits: ImagePullBackOff")),
             "NotReady", "client: container client waits: ImagePullBackOff"),

@@ -1,0 +1,174 @@
+//! Fights: an object that someone else changes again and again is put back a few times a minute, and named.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How often an object that someone else changes is put back within [`MINUTE`].
+const LIMIT: usize = 6;
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long a fight is remembered: longer than the limit holds, so that it does not seem to end each time.
+const MEMORY: Duration = Duration::from_secs(120);
+
+/// What someone else did to an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Fields that are no longer ours; none where the object was deleted.
+    pub fields: Vec<String>,
+    /// Who wrote them, by the name they gave to the server.
+    pub managers: Vec<String>,
+}
+
+/// An object that someone else changes whenever it has been put back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contest {
+    /// Kind and name.
+    pub object: String,
+    /// What is fought over.
+    pub fields: BTreeSet<String>,
+    /// Who else writes it.
+    pub managers: BTreeSet<String>,
+    /// Whether it is left as it is for now.
+    pub holds: bool,
+    /// When to look again: the limit is free again, or the fight may be over.
+    pub again: Duration,
+}
+
+/// Kind, namespace, name.
+pub type Object = (String, String, String);
+
+/// Recent repairs. They decide when something is written, never what.
+#[derive(Debug, Default)]
+pub struct Contests {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    repairs: HashMap<Object, Repairs>,
+    /// When what is over was forgotten last.
+    swept: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Repairs {
+    times: VecDeque<Instant>,
+    fields: BTreeSet<String>,
+    managers: BTreeSet<String>,
+}
+
+impl Repairs {
+    fn forget(&mut self, now: Instant) {
+        while self.times.front().is_some_and(|time| now.duration_since(*time) >= MEMORY) {
+            self.times.pop_front();
+        }
+    }
+
+    fn is_limited(&self, now: Instant) -> bool {
+        self.times.iter().filter(|time| now.duration_since(**time) < MINUTE).count() >= LIMIT
+    }
+}
+
+impl Contests {
+    /// Whether an object may be put back now; if so that is counted.
+    pub fn admit(&self, object: &Object, drift: Drift, now: Instant) -> bool {
+        let mut state = self.lock();
+        if state.swept.is_none_or(|swept| now.duration_since(swept) >= MINUTE) {
+            state.swept = Some(now);
+            state.repairs.retain(|_, repairs| {
+                repairs.forget(now);
+                !repairs.times.is_empty()
+            });
+        }
+        let repairs = state.repairs.entry(object.clone()).or_default();
+        repairs.forget(now);
+        if repairs.times.is_empty() {
+            *repairs = Repairs::default();
+        }
+        repairs.fields.extend(drift.fields);
+        repairs.managers.extend(drift.managers);
+        let admitted = !repairs.is_limited(now);
+        if admitted {
+            repairs.times.push_back(now);
+        }
+        admitted
+    }
+
+    /// The fight over an object, if there is one.
+    #[must_use]
+    pub fn over(&self, object: &Object, now: Instant) -> Option<Contest> {
+        let mut state = self.lock();
+        let repairs = state.repairs.get_mut(object)?;
+        repairs.forget(now);
+        let oldest = *repairs.times.get(repairs.times.len().checked_sub(LIMIT)?)?;
+        let holds = repairs.is_limited(now);
+        let until = oldest + if holds { MINUTE } else { MEMORY };
+        Some(Contest {
+            object: format!("{} {}", object.0, object.2),
+            fields: repairs.fields.clone(),
+            managers: repairs.managers.clone(),
+            holds,
+            again: until.duration_since(now),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Object {
+        ("Service".into(), "ledger".into(), "alice-p2p".into())
+    }
+
+    fn drift() -> Drift {
+        Drift { fields: vec!["spec.selector".into()], managers: vec!["fighter".into()] }
+    }
+
+    /// Whatever the rhythm, no minute sees more than six.
+    #[test]
+    fn no_minute_sees_more_than_six_repairs() {
+        for step in [1, 700, 9_000, 11_000] {
+            let (contests, start) = (Contests::default(), Instant::now());
+            let mut written = Vec::new();
+            for at in (0..600_000).step_by(step).map(Duration::from_millis) {
+                if contests.admit(&service(), drift(), start + at) {
+                    written.push(at);
+                }
+            }
+            for from in &written {
+                let minute = written.iter().filter(|at| (*from..*from + MINUTE).contains(*at)).count();
+                assert!(minute <= LIMIT, "{minute} from {from:?}, one each {step} ms");
+            }
+            assert!(written.len() >= 50, "it is not given up: {}", written.len());
+        }
+    }
+
+    #[test]
+    fn a_fight_is_named_while_it_lasts_and_ends() {
+        let (contests, start) = (Contests::default(), Instant::now());
+        for second in 0..5 {
+            assert!(contests.admit(&service(), drift(), start + Duration::from_secs(second)));
+        }
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(contests.over(&service(), after(5)), None, "five repairs are no fight yet");
+        assert!(contests.admit(&service(), drift(), after(5)));
+        let fight = contests.over(&service(), after(10)).expect("a fight");
+        assert_eq!((fight.object.as_str(), fight.holds), ("Service alice-p2p", true));
+        assert!(fight.fields.contains("spec.selector") && fight.managers.contains("fighter"));
+        assert_eq!(fight.again, Duration::from_secs(50), "when the first of the six is a minute old");
+        let fight = contests.over(&service(), after(60)).expect("not over at once");
+        assert_eq!((fight.holds, fight.again), (false, Duration::from_secs(60)));
+        assert_eq!(contests.over(&service(), after(120)), None);
+        assert!(contests.admit(&("Service".into(), "ledger".into(), "bob-p2p".into()), drift(), after(125)));
+        assert_eq!(contests.lock().repairs.len(), 1, "what is over is forgotten");
+    }
+}
