@@ -7,24 +7,38 @@ use std::{
 };
 
 use kube::runtime::watcher;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// How long a refusal of a watch is taken to last that is not heard again: longer than the pause between two
 /// attempts to open one.
 const LASTS: Duration = Duration::from_secs(90);
 
 /// Watches that are not allowed, by what the server said of each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Forbidden {
     said: Arc<Mutex<BTreeMap<String, Instant>>>,
+    ever: watch::Sender<bool>,
+}
+
+impl Default for Forbidden {
+    fn default() -> Self {
+        Self { said: Arc::default(), ever: watch::Sender::new(false) }
+    }
 }
 
 impl Forbidden {
     /// Takes note of a watch's error, and says whether that is news.
     pub fn hear(&self, error: &watcher::Error, now: Instant) -> bool {
         let Some(refusal) = refusal(error) else { return false };
+        self.ever.send_replace(true);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.insert(refusal, now).is_none_or(|before| now.duration_since(before) > LASTS)
+    }
+
+    /// Waits until a watch has been refused.
+    pub async fn heard(&self) {
+        // the sender is ours
+        let _ = self.ever.subscribe().wait_for(|ever| *ever).await;
     }
 
     /// What is not allowed now.

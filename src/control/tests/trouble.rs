@@ -171,3 +171,31 @@ async fn passes_that_fail_and_fail_are_told_and_one_that_fails_once_is_not() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     world.assert_ready("alice");
 }
+
+/// As after the deletion of a namespace that is still to be watched.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_may_not_be_read_holds_up_no_other_and_is_taken_up_when_it_may() {
+    let mut world = World::new();
+    world.scopes.push(crate::cluster::caches::Scope::Namespace("closed".into()));
+    world.server.close(Some("closed"));
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.assert_ready("alice");
+
+    world.server.close(None);
+    world.server.put(&super::world::genesis_in("closed"));
+    let mut bob = client("bob");
+    bob["metadata"]["namespace"] = json!("closed");
+    world.server.put(&bob);
+    world.rest().await;
+    let in_closed = |target: crate::testing::server::Target| crate::testing::server::Target {
+        namespace: "closed".into(),
+        ..target
+    };
+    assert!(
+        world.server.get(&in_closed(object("v1", "pods", "bob-client-0"))).is_some(),
+        "{:#?}",
+        world.recent()
+    );
+}

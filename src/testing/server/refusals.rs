@@ -9,15 +9,25 @@ pub(super) struct Refusals {
     everything: Mutex<Option<u16>>,
     allowed: Mutex<Option<BTreeSet<String>>>,
     broken: Mutex<Option<(String, u16)>>,
+    closed: Mutex<Option<String>>,
 }
 
 impl Refusals {
     pub(super) fn of(&self, call: &Call) -> Option<Refusal> {
-        self.everything().or_else(|| self.forbidden(call)).or_else(|| self.broken(call))
+        self.everything()
+            .or_else(|| self.forbidden(call))
+            .or_else(|| self.closed(call))
+            .or_else(|| self.broken(call))
     }
 
     fn everything(&self) -> Option<Refusal> {
         lock(&self.everything).map(|code| Refusal::new(code, reason(code), "everything is refused"))
+    }
+
+    fn closed(&self, call: &Call) -> Option<Refusal> {
+        let closed = lock(&self.closed);
+        let closed = closed.as_ref().filter(|namespace| **namespace == call.target.namespace)?;
+        Some(Refusal::new(403, "Forbidden", format!("{call} in {closed}")))
     }
 
     fn forbidden(&self, call: &Call) -> Option<Refusal> {
@@ -44,6 +54,11 @@ impl Server {
     /// are open stay so.
     pub fn allow_only(&self, allowed: Option<BTreeSet<String>>) {
         *lock(&self.refusals.allowed) = allowed;
+    }
+
+    /// Forbids everything in a namespace.
+    pub fn close(&self, namespace: Option<&str>) {
+        *lock(&self.refusals.closed) = namespace.map(str::to_owned);
     }
 
     /// Answers requests that begin like this, such as `apply services`, with a code until told otherwise.
