@@ -2,28 +2,39 @@
 
 use std::{process::Command, time::Duration};
 
+use serde_json::{Value, json};
+
 use crate::{
     kubectl::{self, eventually},
     network,
 };
 
-/// Runs until the node, or its namespace, is gone, and looks at each step whether its pods are closed.
+/// Keeps a pod from going, so that its end can be looked at.
+fn hold(namespace: &str, pod: &str, held: bool) {
+    let finalizers = if held { json!(["e2e.quorum.security/held"]) } else { Value::Null };
+    let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+    kubectl::text(&["-n", namespace, "patch", "pod", pod, "--type=merge", "-p", &patch]);
+}
+
+/// A node whose pod is held is closed as long as the pod is there, and goes with it.
 fn goes_closed(namespace: &str, name: &str, what: &[&str]) {
-    let pods = || kubectl::find(&["-n", namespace, "pods", "-l", &format!("quorum.security/node={name}")]);
-    let mut seen_ending = false;
-    eventually(&format!("{what:?} is gone"), Duration::from_secs(120), || {
-        // the pods first: a policy that goes between the two looks would go after them
-        let running = pods().map_or(0, |list| list["items"].as_array().map_or(0, Vec::len));
-        let deny = kubectl::find(&["-n", namespace, "networkpolicy", &format!("{name}-deny")]);
-        let running_still = pods().map_or(0, |list| list["items"].as_array().map_or(0, Vec::len));
-        assert!(deny.is_some() || running_still == 0, "{running_still} of {running} pods are open");
-        seen_ending |= running_still > 0;
-        match kubectl::find(what) {
-            None => Ok(()),
-            Some(left) => Err(left["status"].to_string()),
-        }
+    let pod = format!("{name}-client-0");
+    let pod_is_there = || kubectl::find(&["-n", namespace, "pod", &pod]);
+    let deny_is_there =
+        || kubectl::find(&["-n", namespace, "networkpolicy", &format!("{name}-deny")]).is_some();
+    eventually("the pod has ended but for what holds it", Duration::from_secs(120), || {
+        let now = pod_is_there().ok_or("the pod is gone")?;
+        let phase = now["status"]["phase"].as_str().unwrap_or_default();
+        let ending = now["metadata"]["deletionTimestamp"].is_string();
+        if ending && phase != "Running" { Ok(()) } else { Err(format!("{phase}, ending: {ending}")) }
     });
-    assert!(seen_ending, "the end was not watched");
+    assert!(deny_is_there() && kubectl::find(what).is_some(), "it waits for its pod");
+    hold(namespace, &pod, false);
+    eventually(&format!("{what:?} is gone"), Duration::from_secs(120), || match kubectl::find(what) {
+        None => Ok(()),
+        Some(left) => Err(left["status"].to_string()),
+    });
+    assert!(pod_is_there().is_none() && !deny_is_there());
 }
 
 fn delete(arguments: &[&str]) {
@@ -41,6 +52,7 @@ fn a_node_that_is_deleted_stays_closed_until_its_pods_are_gone_and_leaves_key_an
         let enode = kubectl::get(&["-n", namespace, "quorumnode", "gone"])["status"]["identity"].clone();
         assert_eq!(*key.get_or_insert_with(|| enode.clone()), enode, "the retained key is taken up again");
         let how = format!("--cascade={cascade}");
+        hold(namespace, "gone-client-0", true);
         delete(&["-n", namespace, "quorumnode", "gone", &how]);
         goes_closed(namespace, "gone", &["-n", namespace, "quorumnode", "gone"]);
         for kept in [["secret", "qn-gone-nodekey"], ["persistentvolumeclaim", "data-gone-client-0"]] {
@@ -55,6 +67,7 @@ fn a_whole_namespace_can_be_deleted() {
     network::prepare(namespace, &[]);
     kubectl::apply(&[network::client(namespace, "doomed")]);
     kubectl::wait_condition(namespace, "doomed", "Ready", "True", "");
+    hold(namespace, "doomed-client-0", true);
     delete(&["namespace", namespace]);
     goes_closed(namespace, "doomed", &["namespace", namespace]);
 }
