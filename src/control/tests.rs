@@ -1,5 +1,6 @@
 //! The whole controller against an API server in memory.
 
+mod certificates;
 mod converge;
 mod drift;
 mod faults;

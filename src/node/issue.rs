@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::api::ObjectMeta;
+use kube::{ResourceExt as _, api::ObjectMeta};
 
 use super::{
     apply::Applier,
@@ -13,11 +13,11 @@ use super::{
         Issued,
         certificates::{self, Authority, Wanted},
     },
-    names::Purpose,
+    names::{self, Purpose},
     observed::{Found, Observed},
     secrets::{
         Data, mint,
-        tls::{self, AuthorityFacts, Decision, MintReason},
+        tls::{self, AuthorityFacts, Decision, LeafFacts, MintReason},
     },
     validate::Validated,
 };
@@ -36,7 +36,7 @@ pub async fn issue(
     let names = &node.names;
     let mut created = false;
     if node.identity.is_none() {
-        let meta = names.unowned(names.node_key(), names.component_labels(super::names::Component::Client));
+        let meta = names.unowned(names.node_key(), names.component_labels(names::Component::Client));
         applier.create_once(&secret(meta, mint::node_key()?, true)).await?;
         created = true;
     }
@@ -57,15 +57,23 @@ pub async fn issue(
     else {
         return Ok(None);
     };
+    let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
+    let mut certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
+    let asked = asked(observed);
     for (purpose, reason) in due(node, observed, now) {
         let place = names.meta(names.certificate(purpose), names.labels(), &node.owner);
         if !applier.may_remake(&Secret { metadata: place, ..Secret::default() }) {
             continue;
         }
         tracing::info!(node = names.node, namespace = names.namespace, purpose = purpose.as_str(), %reason, "certificate is made");
-        renew(applier, node, purpose, now).await?;
+        certificates.insert(purpose, renew(applier, node, (purpose, asked), now).await?);
     }
-    Ok(Some(Issued { identity: identity.clone(), network_authority: network.clone() }))
+    Ok(Some(Issued { identity: identity.clone(), network_authority: network.clone(), certificates }))
+}
+
+/// What whoever asks for new certificates has written. The value says nothing: another one asks again.
+fn asked(observed: &Observed) -> Option<&String> {
+    observed.node.annotations().get(names::RENEW)
 }
 
 /// Certificates that must be made, and why. Pure.
@@ -77,8 +85,11 @@ pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpos
         .filter_map(|(purpose, wanted)| {
             let authority = authority_of(&wanted, observed)?;
             let existing = observed.certificates.get(&purpose);
+            let made_for = observed.made_for.get(&purpose);
             match tls::decide(&wanted.request, authority, existing, now, &node.owner.uid) {
-                Decision::Keep => None,
+                Decision::Keep => asked(observed)
+                    .is_some_and(|asked| made_for != Some(asked))
+                    .then_some((purpose, MintReason::Asked)),
                 Decision::Mint(reason) => Some((purpose, reason)),
             }
         })
@@ -92,13 +103,14 @@ fn authority_of<'a>(wanted: &Wanted, observed: &'a Observed) -> Option<&'a Autho
     }
 }
 
-/// Signs anew. The authority's key is read for this alone and dropped.
+/// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it. The
+/// authority's key is read for this alone and dropped.
 async fn renew(
     applier: &mut Applier<'_>,
     node: &Validated,
-    purpose: Purpose,
+    (purpose, asked): (Purpose, Option<&String>),
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<LeafFacts> {
     let mut wanted = certificates::wanted(node);
     let wanted = wanted.remove(&purpose).context("a certificate nobody wants")?;
     let name = match wanted.authority {
@@ -110,8 +122,11 @@ async fn renew(
     let authority =
         read_secret(applier.client, &meta).await?.with_context(|| format!("Secret {name} is gone"))?;
     let data = mint::leaf(&authority, &wanted.request, now)?;
-    let meta = node.names.meta(node.names.certificate(purpose), node.names.labels(), &node.owner);
-    applier.secret(&secret(meta, data, false)).await
+    let facts = tls::read_leaf(&data).context("the certificate just made")?;
+    let mut meta = node.names.meta(node.names.certificate(purpose), node.names.labels(), &node.owner);
+    meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
+    applier.secret(&secret(meta, data, false)).await?;
+    Ok(facts)
 }
 
 fn secret(metadata: ObjectMeta, data: Data, immutable: bool) -> Secret {

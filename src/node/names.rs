@@ -28,6 +28,12 @@ pub const CLEANUP: &str = "quorum.security/cleanup";
 pub const DIGEST: &str = "quorum.security/digest";
 /// Annotation of a client's workload: whom it has admitted since it started.
 pub const PERMITTED: &str = "quorum.security/permitted";
+/// Annotation that people set on a node: with each new value its certificates are made anew.
+pub const RENEW: &str = "quorum.security/renew-certs-at";
+/// Annotation of a certificate's Secret: the value of [`RENEW`] when it was made.
+pub const MADE_FOR: &str = "quorum.security/made-for";
+/// Annotation of a pod template: which certificates its pods read at start.
+pub const CERTIFICATES: &str = "quorum.security/certificates";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 

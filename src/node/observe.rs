@@ -95,6 +95,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         network_authority: facts::authority(network_authority),
         node_authority: facts::authority(node_authority),
         certificates: certificates(sources, &names).await?,
+        made_for: made_for(sources.caches, &names),
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
         claims: claims::claims(sources, &node, &names),
@@ -193,6 +194,14 @@ async fn certificates(
         }
     }
     Ok(certificates)
+}
+
+fn made_for(caches: &Caches, names: &Names) -> BTreeMap<Purpose, String> {
+    let of = |purpose| {
+        let meta = find(&caches.secrets, &names.namespace, &names.certificate(purpose))?;
+        Some((purpose, meta.annotations?.remove(names::MADE_FOR)?))
+    };
+    Purpose::ALL.into_iter().filter_map(of).collect()
 }
 
 fn siblings(caches: &Caches, node: &QuorumNode) -> Vec<Arc<QuorumNode>> {

@@ -70,6 +70,8 @@ pub struct Observed {
     pub node_authority: Found<AuthorityFacts>,
     /// The node's certificates.
     pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
+    /// Which request for renewal each of them was made for, where there was one.
+    pub made_for: BTreeMap<Purpose, String>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
     /// Others who claim the node's identity, in any namespace that is watched.

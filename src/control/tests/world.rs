@@ -27,6 +27,8 @@ pub(super) struct World {
     /// What the operator watches.
     pub(super) scopes: Vec<Scope>,
     began: Instant,
+    /// How far the clock has been put forward.
+    ahead: SignedDuration,
     /// One task for each scope.
     operator: Vec<JoinHandle<()>>,
     lease: watch::Sender<Option<std::time::Instant>>,
@@ -83,7 +85,14 @@ impl World {
             "tm.pub": base64(public.as_bytes()),
         }}));
         let scopes = vec![Scope::Namespace(NAMESPACE.into())];
-        Self { server, scopes, began: Instant::now(), operator: vec![], lease: Fence::new().0 }
+        Self {
+            server,
+            scopes,
+            began: Instant::now(),
+            ahead: SignedDuration::ZERO,
+            operator: vec![],
+            lease: Fence::new().0,
+        }
     }
 
     /// Starts the controller from nothing, as after a crash.
@@ -95,7 +104,7 @@ impl World {
         let watched: Vec<_> = self.scopes.iter().map(|scope| Caches::watch(&client, scope)).collect();
         let everywhere =
             Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
-        let began = self.began;
+        let (began, start) = (self.began, Timestamp::from_second(START).unwrap_or_default() + self.ahead);
         for (caches, events) in watched {
             let context = Arc::new(Context {
                 client: client.clone(),
@@ -114,12 +123,18 @@ impl World {
                 concurrency: 8,
                 clock: Arc::new(move || {
                     let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
-                    Timestamp::from_second(START).unwrap_or_default() + passed
+                    start + passed
                 }),
             });
             self.operator.push(tokio::spawn(work(context, events, fence.clone(), std::future::pending())));
         }
         self.lease = lease;
+    }
+
+    /// Starts the controller again after so many days without one.
+    pub(super) fn start_days_later(&mut self, days: i64) {
+        self.ahead += SignedDuration::from_hours(24 * days);
+        self.start();
     }
 
     pub(super) fn stop(&mut self) {

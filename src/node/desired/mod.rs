@@ -7,6 +7,7 @@ pub mod certificates;
 mod client;
 mod config;
 mod database;
+mod held;
 mod manager;
 mod pods;
 mod policies;
@@ -16,6 +17,8 @@ mod tessera;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
@@ -24,8 +27,11 @@ use k8s_openapi::api::{
 };
 
 use super::{
-    names::Component,
-    secrets::{keys::NodeIdentity, tls::AuthorityFacts},
+    names::{Component, Purpose},
+    secrets::{
+        keys::NodeIdentity,
+        tls::{AuthorityFacts, LeafFacts},
+    },
     validate::{Database, Validated},
 };
 use crate::{api::parts::SecretKey, settings::Surroundings};
@@ -37,6 +43,8 @@ pub struct Issued {
     pub identity: NodeIdentity,
     /// The network's authority.
     pub network_authority: AuthorityFacts,
+    /// The node's certificates, those just made included.
+    pub certificates: BTreeMap<Purpose, LeafFacts>,
 }
 
 /// Every object a node is to have, by kind, in the order they are written.
@@ -84,6 +92,9 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     workloads.extend(client::workload(node, surroundings, live));
     workloads.extend(manager::workload(node, surroundings));
     workloads.extend(database::workload(node, surroundings));
+    for workload in &mut workloads {
+        held::name(workload, &issued.certificates);
+    }
 
     Desired {
         accounts: components(node).into_iter().map(|component| pods::account(node, component)).collect(),

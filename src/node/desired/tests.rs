@@ -13,3 +13,9 @@ mod sample;
 mod services;
 mod tessera;
 mod workloads;
+
+/// The certificates of a node that has all of them.
+pub(super) fn member_certificates()
+-> std::collections::BTreeMap<super::super::names::Purpose, super::super::secrets::tls::LeafFacts> {
+    sample::issued(&sample::alone(&sample::managed())).certificates
+}

@@ -138,6 +138,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         network_authority: Found::Is(NETWORK.clone()),
         node_authority: Found::Is(NODE.clone()),
         certificates: BTreeMap::new(),
+        made_for: BTreeMap::new(),
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),
         pods: BTreeMap::new(),
@@ -158,6 +159,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
             has_pkcs8_der: wanted.request.pkcs8_der,
             fingerprint: authority.fingerprint.clone(),
             authority: authority.fingerprint.clone(),
+            trusted: [authority.fingerprint.clone()].into(),
         };
         observed.certificates.insert(purpose, Ok(facts));
     }

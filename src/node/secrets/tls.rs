@@ -113,6 +113,8 @@ pub struct LeafFacts {
     pub fingerprint: Fingerprint,
     /// Of the certificate in `ca.crt` whose key verifiably signed it.
     pub authority: Fingerprint,
+    /// Of every certificate in `ca.crt`: whom its holder trusts.
+    pub trusted: BTreeSet<Fingerprint>,
 }
 
 /// What is to be done about a certificate.
@@ -143,6 +145,8 @@ pub enum MintReason {
     FormatDiffers,
     /// Its time is nearly over.
     DueForRenewal,
+    /// Somebody asked for a new one.
+    Asked,
 }
 
 impl fmt::Display for MintReason {
@@ -156,6 +160,7 @@ impl fmt::Display for MintReason {
             Self::AlgorithmDiffers => f.write_str("it is needed with another kind of key"),
             Self::FormatDiffers => f.write_str("its key is needed in other formats"),
             Self::DueForRenewal => f.write_str("it is due for renewal"),
+            Self::Asked => f.write_str("a new one was asked for"),
         }
     }
 }

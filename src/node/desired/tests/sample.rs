@@ -12,14 +12,14 @@ use crate::{
     api::QuorumNode,
     api::status::IdentityStatus,
     node::{
-        desired::{Desired, Issued, Live, desired},
+        desired::{Desired, Issued, Live, certificates::wanted, desired},
         genesis::{Engine, GenesisFacts},
-        names::Component,
+        names::{Component, Purpose},
         observed::{Found, Observed, ObservedManager},
         secrets::{
             keys::{NodeIdentity, TransactionManagerKey},
             mint,
-            tls::{AuthorityFacts, read_authority},
+            tls::{AuthorityFacts, LeafFacts, LeafRequest, read_authority},
         },
         validate::{Validated, validate},
     },
@@ -211,6 +211,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         network_authority: Found::Missing,
         node_authority: Found::Missing,
         certificates: BTreeMap::new(),
+        made_for: BTreeMap::new(),
         peer_address: None,
         workloads: BTreeMap::new(),
         pods: BTreeMap::new(),
@@ -255,7 +256,36 @@ pub(super) fn surroundings() -> Surroundings {
 }
 
 pub(super) fn issued(node: &Validated) -> Issued {
-    Issued { identity: identity(&node.names.node), network_authority: authority() }
+    Issued {
+        identity: identity(&node.names.node),
+        network_authority: authority(),
+        certificates: certificates(node),
+    }
+}
+
+fn certificates(node: &Validated) -> BTreeMap<Purpose, LeafFacts> {
+    let wanted = wanted(node).into_iter();
+    wanted.map(|(purpose, wanted)| (purpose, facts(wanted.request, &authority(), &authority()))).collect()
+}
+
+/// A certificate with the fingerprint of one authority, signed and trusted by the other.
+pub(in crate::node::desired) fn facts(
+    request: LeafRequest,
+    own: &AuthorityFacts,
+    by: &AuthorityFacts,
+) -> LeafFacts {
+    LeafFacts {
+        not_before: by.not_after,
+        not_after: by.not_after,
+        common_name: request.common_name,
+        dns_names: request.dns_names,
+        usage: request.usage,
+        algorithm: request.algorithm,
+        has_pkcs8_der: request.pkcs8_der,
+        fingerprint: own.fingerprint.clone(),
+        authority: by.fingerprint.clone(),
+        trusted: [by.fingerprint.clone()].into(),
+    }
 }
 
 pub(super) fn render(node: &Validated) -> Desired {

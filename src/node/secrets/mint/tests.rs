@@ -149,6 +149,7 @@ fn a_leaf_is_what_was_requested() {
             has_pkcs8_der: true,
             fingerprint: facts.fingerprint.clone(),
             authority: read_authority(&ca).unwrap().fingerprint,
+            trusted: [read_authority(&ca).unwrap().fingerprint].into(),
         }
     );
 }

@@ -81,6 +81,7 @@ pub fn read_leaf(data: &Data) -> Result<LeafFacts, Unusable> {
         has_pkcs8_der: data.contains_key(PRIVATE_KEY_DER),
         fingerprint: fingerprint(&ders[0]),
         authority: signer(data, &certificate)?,
+        trusted: certificates(data, AUTHORITY)?.iter().map(|der| fingerprint(der)).collect(),
     })
 }
 

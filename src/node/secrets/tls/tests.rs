@@ -27,6 +27,7 @@ fn facts() -> LeafFacts {
         has_pkcs8_der: request.pkcs8_der,
         fingerprint: Fingerprint(DIGEST.into()),
         authority: authority().fingerprint,
+        trusted: [authority().fingerprint].into(),
     }
 }
 
@@ -177,6 +178,7 @@ fn reasons_are_told_apart_and_fit_into_a_sentence() {
         MintReason::AlgorithmDiffers,
         MintReason::FormatDiffers,
         MintReason::DueForRenewal,
+        MintReason::Asked,
     ];
     let texts: BTreeSet<_> = reasons.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), reasons.len());

@@ -1,0 +1,122 @@
+//! Certificates over time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::world::{World, client, member, node, object};
+
+const RENEW: &str = "quorum.security/renew-certs-at";
+
+/// What is in each certificate's Secret.
+fn certificates(world: &World) -> BTreeMap<String, Value> {
+    let objects = world.server.objects().into_iter();
+    let secrets = objects
+        .filter(|(target, _)| target.resource == "secrets" && target.name.starts_with("qn-alice-tls-"));
+    secrets.map(|(target, object)| (target.name, object["data"].clone())).collect()
+}
+
+/// The certificates that are others than before.
+fn renewed(before: &BTreeMap<String, Value>, world: &World) -> BTreeSet<String> {
+    let now = certificates(world).into_iter();
+    now.filter(|(name, data)| before[name] != *data).map(|(name, _)| name).collect()
+}
+
+fn pod(world: &World, part: &str) -> String {
+    let pod = world.server.get(&object("v1", "pods", &format!("alice-{part}-0"))).expect("a pod");
+    pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+}
+
+fn ask(world: &World, value: &str) {
+    world.server.edit(&node("alice"), "kubectl-annotate", |alice| {
+        alice["metadata"]["annotations"][RENEW] = json!(value);
+    });
+}
+
+async fn with(alice: &Value) -> World {
+    let mut world = World::new();
+    world.start();
+    world.server.put(alice);
+    world.rest().await;
+    world.assert_ready("alice");
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_are_made_anew_once_for_each_value_that_asks() {
+    let mut world = with(&client("alice")).await;
+    for value in ["today", "tomorrow"] {
+        let before = certificates(&world);
+        ask(&world, value);
+        world.rest().await;
+        assert_eq!(renewed(&before, &world).len(), before.len(), "{value}");
+        let version = world.server.version();
+        world.start();
+        world.rest().await;
+        assert_eq!(world.server.version(), version, "{value} was asked for once: {:#?}", world.recent());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_there_from_the_beginning_asks_for_nothing_more() {
+    let mut alice = client("alice");
+    alice["metadata"]["annotations"] = json!({RENEW: "at birth"});
+    let world = with(&alice).await;
+    let changes = world.server.changes();
+    let written = changes.iter().filter(|change| change.target.name == "qn-alice-tls-metrics").count();
+    assert_eq!(written, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_node_has_its_certificates_made_anew() {
+    let mut alice = client("alice");
+    alice["spec"]["paused"] = json!(true);
+    let mut world = with(&client("alice")).await;
+    world.server.edit(&node("alice"), "kubectl-edit", |node| node["spec"] = alice["spec"].clone());
+    world.rest().await;
+    let before = certificates(&world);
+    ask(&world, "now");
+    world.rest().await;
+    assert_eq!(renewed(&before, &world).len(), before.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_reads_certificates_at_start_is_replaced_by_a_renewal_database_first_and_the_client_is_not() {
+    let mut world = with(&member("alice")).await;
+    let before = ["client", "tm", "tm-db"].map(|part| pod(&world, part));
+    let made = world.server.changes().len();
+    ask(&world, "now");
+    world.rest().await;
+    world.assert_ready("alice");
+    let after = ["client", "tm", "tm-db"].map(|part| pod(&world, part));
+    assert_eq!(before[0], after[0], "geth reads its pair at each handshake");
+    assert!(before[1] != after[1] && before[2] != after[2], "{before:?} {after:?}");
+    let changes = world.server.changes().split_off(made);
+    let ended = changes.iter().filter(|change| change.kind == "DELETED" && change.target.resource == "pods");
+    let ended: Vec<_> = ended.map(|change| change.target.name.as_str()).collect();
+    assert_eq!(ended, ["alice-tm-db-0", "alice-tm-0"], "each once, the database first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_renewed_in_its_time_and_not_earlier() {
+    let mut world = with(&client("alice")).await;
+    let before = certificates(&world);
+    world.start_days_later(55);
+    world.rest().await;
+    assert_eq!(renewed(&before, &world), BTreeSet::new());
+    world.start_days_later(6);
+    world.rest().await;
+    assert_eq!(renewed(&before, &world).len(), before.len());
+    world.assert_ready("alice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificates_that_ended_while_no_operator_ran_are_made_anew_without_a_person() {
+    let mut world = with(&member("alice")).await;
+    let before = certificates(&world);
+    world.stop();
+    world.start_days_later(200);
+    world.rest().await;
+    assert_eq!(renewed(&before, &world).len(), before.len());
+    world.assert_ready("alice");
+}
