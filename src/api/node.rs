@@ -78,7 +78,9 @@ use super::{
     validation = Rule::new("self.profile == 'Development' || !has(self.transactionManager) || !has(self.transactionManager.database.managed) || self.transactionManager.database.managed.image.contains('@sha256:')")
         .message("transactionManager.database.managed.image must be pinned by digest (name@sha256:…) unless profile is Development"),
     validation = Rule::new("self.consensus.operators == 'ThirdParty' || ((!has(self.tls) || !has(self.tls.trust) || size(self.tls.trust) == 0) && (!has(self.transactionManager) || !has(self.transactionManager.peers) || size(self.transactionManager.peers) == 0))")
-        .message("tls.trust and transactionManager.peers name other organisations: set consensus.operators to ThirdParty, or leave them out")
+        .message("tls.trust and transactionManager.peers name other organisations: set consensus.operators to ThirdParty, or leave them out"),
+    validation = Rule::new("!has(self.tls) || !has(self.tls.provided) || has(self.transactionManager) == has(self.tls.provided.tmPeers)")
+        .message("tls.provided.tmPeers goes with a transactionManager: name its Secret where there is one, and only there")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumNodeSpec {
@@ -124,7 +126,8 @@ pub struct QuorumNodeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_manager: Option<TransactionManager>,
 
-    /// Lifetime of the certificates, and which foreign authorities are trusted. Default: 90 days, none.
+    /// Who issues certificates, how long they last, and which foreign authorities are trusted. Default: the
+    /// operator, 90 days, none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tls: Tls,
 

@@ -171,9 +171,23 @@ pub struct Readiness {
 #[x_kube(
     validation = Rule::new("duration(self.renewBefore) + duration(self.renewBefore) <= duration(self.duration)")
         .message("renewBefore must be at most half of duration, or a certificate would be renewed as soon as it is made")
-        .field_path(".renewBefore")
+        .field_path(".renewBefore"),
+    validation = Rule::new("(self.issuer == 'Provided') == has(self.provided)")
+        .message("provided goes with issuer Provided, and with no other: name the Secrets there")
+        .field_path(".provided")
 )]
 pub struct Tls {
+    /// Who issues what others see of the node, that is what is served to scrapers and between transaction
+    /// managers: `BuiltIn` (default), the operator from the network's own authority, or `Provided`, you,
+    /// in Secrets that are read and never written. What the node's own parts show each other is always
+    /// built in. A change takes effect when the pods are next replaced.
+    #[serde(default)]
+    pub issuer: Issuer,
+
+    /// Where the certificates are that you provide; with `issuer: Provided`, and only then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provided: Option<Provided>,
+
     /// Lifetime of a certificate in hours, such as `2160h` (default, 90 days), 24h to 8760h.
     #[serde(default = "default_duration")]
     #[schemars(
@@ -206,8 +220,40 @@ fn default_renew_before() -> String {
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { duration: default_duration(), renew_before: default_renew_before(), trust: Vec::new() }
+        Self {
+            issuer: Issuer::default(),
+            provided: None,
+            duration: default_duration(),
+            renew_before: default_renew_before(),
+            trust: Vec::new(),
+        }
     }
+}
+
+/// Who issues what others see of a node.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Issuer {
+    /// The operator, from the network's own authority.
+    #[default]
+    BuiltIn,
+    /// Somebody else: the Secrets are named.
+    Provided,
+}
+
+/// Certificates from elsewhere. Each Secret holds `tls.crt`, `tls.key` (unencrypted PKCS#8, PEM) and
+/// `ca.crt` with the authority that signed.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Provided {
+    /// Secret with the certificate that scrapers see: a server's and nothing else, EC P-256 or RSA 2048,
+    /// for `NODE-metrics.NAMESPACE.svc` and the same with `.cluster.local`. New contents are served at once.
+    pub metrics: SecretName,
+    /// Secret with the certificate of the transaction manager towards others: server and client, RSA
+    /// 2048, for `NODE-tm.NAMESPACE.svc`, the same with `.cluster.local`, and the name in
+    /// `transactionManager.advertise`. Every manager whose certificate an authority in its `ca.crt` has
+    /// signed is admitted. Needed where there is a transaction manager, and only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tm_peers: Option<SecretName>,
 }
 
 /// A foreign authority.

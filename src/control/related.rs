@@ -42,6 +42,10 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
     let spec = &node.spec;
     let mut named = vec![&spec.genesis.config_map_ref.name];
     named.extend(spec.node_key.iter().map(|key| &key.secret_ref.name));
+    if let Some(provided) = &spec.tls.provided {
+        named.push(&provided.metrics.name);
+        named.extend(provided.tm_peers.iter().map(|secret| &secret.name));
+    }
     named.extend(spec.tls.trust.iter().map(|trust| &trust.config_map_ref.name));
     named.extend(spec.metrics.client_authority.iter().map(|authority| &authority.name));
     if let Some(manager) = &spec.transaction_manager {

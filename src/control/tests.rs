@@ -5,6 +5,7 @@ mod converge;
 mod drift;
 mod faults;
 mod identity;
+mod issuers;
 mod lifecycle;
 mod peers;
 mod permissions;

@@ -100,6 +100,7 @@ fn authority_of<'a>(wanted: &Wanted, observed: &'a Observed) -> Option<&'a Autho
     match wanted.authority {
         Authority::Network => observed.network_authority.usable(),
         Authority::Node => observed.node_authority.usable(),
+        Authority::Provided => None,
     }
 }
 
@@ -116,6 +117,7 @@ async fn renew(
     let name = match wanted.authority {
         Authority::Network => node.names.network_authority(),
         Authority::Node => node.names.node_authority(),
+        Authority::Provided => anyhow::bail!("a certificate that somebody else provides is not made"),
     };
     let meta = find(&applier.caches.secrets, &node.names.namespace, &name)
         .with_context(|| format!("Secret {name} is gone"))?;

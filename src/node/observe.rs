@@ -9,12 +9,17 @@ use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
+    desired::certificates::secret_name,
     identity,
     names::{self, Component, Names, Purpose},
     observed::{Found, Host, Neighbour, Observed, ObservedManager, Pod, Taint, Workload},
 };
 use crate::{
-    api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
+    api::{
+        QuorumNode,
+        parts::{ConfigMapKey, Tls},
+        transaction_manager::TransactionManager,
+    },
     cluster::{
         Caches, Facts,
         caches::find,
@@ -94,7 +99,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         bundles: bundles(sources, &namespace, &node).await?,
         network_authority: facts::authority(network_authority),
         node_authority: facts::authority(node_authority),
-        certificates: certificates(sources, &names).await?,
+        certificates: certificates(sources, &names, &node.spec.tls).await?,
         made_for: made_for(sources.caches, &names),
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
@@ -183,10 +188,11 @@ async fn bundles(
 async fn certificates(
     sources: Sources<'_>,
     names: &Names,
+    tls: &Tls,
 ) -> anyhow::Result<BTreeMap<Purpose, Result<super::secrets::tls::LeafFacts, super::secrets::Unusable>>> {
     let mut certificates = BTreeMap::new();
     for purpose in Purpose::ALL {
-        let name = names.certificate(purpose);
+        let name = secret_name(names, tls, purpose);
         if let Some(Fact::Certificate(facts)) =
             sources.secret(&names.namespace, &name, Question::Certificate).await?
         {

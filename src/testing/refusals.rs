@@ -86,6 +86,18 @@ pub fn creations() -> Vec<Creation> {
         ("renewal too early", base(), "renewBefore must be at most half", |node| {
             node["spec"]["tls"]["renewBefore"] = json!("361h");
         }),
+        ("issued by you, nothing named", base(), "provided goes with issuer Provided", |node| {
+            remove(node, "/spec/tls", "provided");
+        }),
+        ("built in, and Secrets named", base(), "provided goes with issuer Provided", |node| {
+            node["spec"]["tls"]["issuer"] = json!("BuiltIn");
+        }),
+        ("no certificate for the manager", base(), "tls.provided.tmPeers goes with", |node| {
+            remove(node, "/spec/tls/provided", "tmPeers");
+        }),
+        ("a certificate for no manager", base(), "tls.provided.tmPeers goes with", |node| {
+            remove(node, "/spec", "transactionManager");
+        }),
         ("no database", base(), "give either managed or external", |node| {
             node["spec"]["transactionManager"]["database"] = json!({});
         }),

@@ -104,6 +104,7 @@ fn full() -> Value {
         "advertise": "https://bob.example:9000",
     });
     spec["tls"] = json!({
+        "issuer": "Provided", "provided": {"metrics": {"name": "bob-metrics"}, "tmPeers": {"name": "bob-tm-peers"}},
         "duration": "720h", "renewBefore": "240h",
         "trust": [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}],
     });

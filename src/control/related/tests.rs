@@ -8,7 +8,9 @@ fn bob() -> Value {
     let spec = &mut node["spec"];
     spec["genesis"]["configMapRef"]["name"] = json!("at-genesis");
     spec["nodeKey"] = json!({"secretRef": {"name": "at-node-key", "key": "nodekey"}});
-    spec["tls"] = json!({"trust": [
+    spec["tls"] = json!({"issuer": "Provided", "provided": {
+        "metrics": {"name": "at-metrics"}, "tmPeers": {"name": "at-tm-peers"},
+    }, "trust": [
         {"configMapRef": {"name": "at-trust-0", "key": "ca.crt"}}, {"configMapRef": {"name": "at-trust-1", "key": "ca.crt"}},
     ]});
     spec["metrics"]["clientAuthority"] = json!({"name": "at-client-authority", "key": "ca.crt"});

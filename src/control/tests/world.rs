@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) const NAMESPACE: &str = "ledger";
-const START: i64 = 1_800_000_000;
+pub(super) const START: i64 = 1_800_000_000;
 
 pub(super) struct World {
     pub(super) server: Arc<Server>,

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use crate::node::{
-    names::{Component, DATABASE, Purpose},
-    secrets::tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
-    validate::{Database, Validated},
+use crate::{
+    api::parts::{Issuer, Tls},
+    node::{
+        names::{Component, DATABASE, Names, Purpose},
+        secrets::tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+        validate::{Database, Validated},
+    },
 };
 
 /// Who signs.
@@ -18,6 +21,8 @@ pub enum Authority {
     /// The node's own: client to manager and manager to database, since a manager in CA mode accepts
     /// whoever the authority signed.
     Node,
+    /// Somebody else's: it is read and judged, and never made.
+    Provided,
 }
 
 /// A certificate the node is to have.
@@ -50,6 +55,25 @@ pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
     wanted
 }
 
+/// The Secret that holds a certificate: ours, or the one that the spec names.
+#[must_use]
+pub fn secret_name(names: &Names, tls: &Tls, purpose: Purpose) -> String {
+    let named = tls.provided.as_ref().and_then(|provided| match purpose {
+        Purpose::Metrics => Some(&provided.metrics),
+        Purpose::ManagerPeers => provided.tm_peers.as_ref(),
+        _ => None,
+    });
+    named.map_or_else(|| names.certificate(purpose), |secret| secret.name.clone())
+}
+
+/// Who signs what others see.
+fn outward(node: &Validated) -> Authority {
+    match node.spec.tls.issuer {
+        Issuer::BuiltIn => Authority::Network,
+        Issuer::Provided => Authority::Provided,
+    }
+}
+
 fn request(node: &Validated, common_name: &str, usage: Usage) -> LeafRequest {
     LeafRequest {
         common_name: common_name.into(),
@@ -80,7 +104,7 @@ fn service_names(node: &Validated, service: &str) -> Vec<String> {
 fn metrics(node: &Validated) -> Wanted {
     let names = service_names(node, &node.names.metrics_service());
     let request = LeafRequest { dns_names: names, ..request(node, "metrics", Usage::Server) };
-    Wanted { authority: Authority::Network, request }
+    Wanted { authority: outward(node), request }
 }
 
 fn client(node: &Validated) -> Wanted {
@@ -108,7 +132,7 @@ fn manager_peers(node: &Validated) -> Wanted {
         algorithm: KeyAlgorithm::Rsa2048,
         ..request(node, &format!("{}-tm", node.names.node), Usage::Both)
     };
-    Wanted { authority: Authority::Network, request }
+    Wanted { authority: outward(node), request }
 }
 
 fn host_of(url: &str) -> Option<String> {

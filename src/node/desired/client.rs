@@ -198,7 +198,7 @@ fn volumes(node: &Validated) -> Vec<Volume> {
         pods::scratch("run", "1Mi", true),
         pods::secret(
             "tls-metrics",
-            &node.names.certificate(Purpose::Metrics),
+            &certificates::secret_name(&node.names, &node.spec.tls, Purpose::Metrics),
             &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
         ),
         watched(node),
@@ -220,7 +220,7 @@ fn volumes(node: &Validated) -> Vec<Volume> {
 fn watched(node: &Validated) -> Volume {
     let sources = certificates::wanted(node).into_keys().map(|purpose| VolumeProjection {
         secret: Some(SecretProjection {
-            name: node.names.certificate(purpose),
+            name: certificates::secret_name(&node.names, &node.spec.tls, purpose),
             items: Some(vec![KeyToPath {
                 key: "tls.crt".into(),
                 path: format!("{}.crt", purpose.as_str()),

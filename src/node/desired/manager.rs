@@ -7,7 +7,9 @@ use k8s_openapi::api::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    arguments, pods,
+    arguments,
+    certificates::secret_name,
+    pods,
     tessera::{self, path},
 };
 use crate::{
@@ -159,7 +161,7 @@ fn volumes(node: &Validated, manager: &Manager) -> Vec<Volume> {
             &[(&keys.secret_ref.private_key, "private"), (&keys.secret_ref.public_key, "public")],
         ),
         pods::secret("tls", &names.certificate(Purpose::Manager), &all),
-        pods::secret("tls-peers", &names.certificate(Purpose::ManagerPeers), &all),
+        pods::secret("tls-peers", &secret_name(names, &node.spec.tls, Purpose::ManagerPeers), &all),
         pods::secret("tls-probe", &names.certificate(Purpose::Probe), &all),
         pods::scratch("tmp", "64Mi", false),
     ];

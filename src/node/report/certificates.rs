@@ -10,7 +10,7 @@ use crate::{
 
 pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Timestamp) -> Finding {
     for (purpose, wanted) in certificates::wanted(node) {
-        let name = node.names.certificate(purpose);
+        let name = certificates::secret_name(&node.names, &node.spec.tls, purpose);
         match observed.certificates.get(&purpose) {
             Some(Ok(facts)) if facts.not_after <= now => {
                 return finding(
@@ -56,6 +56,8 @@ fn is_signed_by_ours(
     let ours = match authority {
         certificates::Authority::Network => &observed.network_authority,
         certificates::Authority::Node => &observed.node_authority,
+        // judged before anything else, and renewed by whoever provides it
+        certificates::Authority::Provided => return true,
     };
     ours.usable().is_some_and(|ours| ours.fingerprint == facts.authority)
 }
@@ -71,13 +73,14 @@ pub(super) fn certificate_ends(observed: &Observed, node: &Validated) -> Vec<Cer
         .collect()
 }
 
-/// When the next certificate is due.
+/// When the next certificate of ours is due.
 #[must_use]
 pub fn next_renewal(node: &Validated, observed: &Observed) -> Option<Timestamp> {
     let renew_before = certificates::validity(node).renew_before;
     certificates::wanted(node)
-        .keys()
-        .filter_map(|purpose| observed.certificates.get(purpose)?.as_ref().ok())
+        .iter()
+        .filter(|(_, wanted)| wanted.authority != certificates::Authority::Provided)
+        .filter_map(|(purpose, _)| observed.certificates.get(purpose)?.as_ref().ok())
         .map(|facts| tls::renewal_time(facts, renew_before, &node.owner.uid))
         .min()
 }

@@ -216,6 +216,27 @@ pub(super) fn difference(
     }
 }
 
+/// In what a certificate that we did not ask for is of no use. It may be for more names; whose common name
+/// it has is its issuer's affair; and only where RSA is needed does the kind of its key matter.
+#[must_use]
+pub fn lacking(request: &LeafRequest, facts: &LeafFacts) -> Option<String> {
+    let has = names(&facts.dns_names);
+    let missing: Vec<_> = names(&request.dns_names).difference(&has).cloned().collect();
+    if !missing.is_empty() {
+        return Some(format!("is not for the names {}", missing.join(", ")));
+    }
+    if facts.usage != request.usage {
+        let needed = match request.usage {
+            Usage::Server => "serverAuth alone",
+            Usage::Client => "clientAuth alone",
+            Usage::Both => "serverAuth and clientAuth",
+        };
+        return Some(format!("needs the extended key usage {needed}"));
+    }
+    let other = request.algorithm == KeyAlgorithm::Rsa2048 && facts.algorithm != KeyAlgorithm::Rsa2048;
+    other.then(|| "needs a key of RSA 2048".into())
+}
+
 /// Names in the form in which they are compared and written: neither case nor order nor repetition counts.
 pub(super) fn names(listed: &[String]) -> BTreeSet<String> {
     let canonical = |name: &String| match name.parse::<IpAddr>() {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod key;
+mod provided;
 
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
 
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
-    Ok(Validated {
+    let validated = Validated {
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
         node_key: match &spec.node_key {
             Some(adopted) => (adopted.secret_ref.name.clone(), adopted.secret_ref.key.clone()),
@@ -136,7 +137,10 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         validators: validators(observed),
         network_owners: network_owners(observed),
         names,
-    })
+    };
+    // what is asked of them follows from all the rest
+    let faults = provided::check(&validated, observed);
+    if faults.is_empty() { Ok(validated) } else { Err(faults) }
 }
 
 /// Names of the node's objects.

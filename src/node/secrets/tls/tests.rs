@@ -199,3 +199,32 @@ proptest! {
         prop_assert!(ahead < counted + (counted / 10).max(1));
     }
 }
+
+#[test]
+fn a_foreign_certificate_lacks_only_what_its_reader_needs() {
+    let lacks = |change: fn(&mut LeafRequest, &mut LeafFacts)| {
+        let (mut request, mut facts) = (request(), facts());
+        change(&mut request, &mut facts);
+        lacking(&request, &facts)
+    };
+    assert_eq!(lacks(|_, _| {}), None);
+    assert_eq!(lacks(|_, facts| facts.common_name = "another".into()), None);
+    assert_eq!(lacks(|_, facts| facts.dns_names.push("more.example".into())), None);
+    let other = |_: &mut LeafRequest, facts: &mut LeafFacts| facts.dns_names = vec!["more.example".into()];
+    assert!(lacks(other).is_some_and(|why| why.starts_with("is not for the names ")));
+    for (asked, found) in
+        [(Usage::Server, Usage::Both), (Usage::Both, Usage::Client), (Usage::Client, Usage::Both)]
+    {
+        let (mut request, mut facts) = (request(), facts());
+        (request.usage, facts.usage) = (asked, found);
+        assert!(lacking(&request, &facts).is_some_and(|why| why.contains("extended key usage")), "{asked:?}");
+    }
+    use KeyAlgorithm::{EcdsaP256, Rsa2048};
+    for (asked, found, enough) in
+        [(EcdsaP256, Rsa2048, true), (Rsa2048, EcdsaP256, false), (Rsa2048, Rsa2048, true)]
+    {
+        let (mut request, mut facts) = (request(), facts());
+        (request.algorithm, facts.algorithm) = (asked, found);
+        assert_eq!(lacking(&request, &facts).is_none(), enough, "{asked:?} {found:?}");
+    }
+}
