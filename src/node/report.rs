@@ -3,6 +3,7 @@
 mod certificates;
 mod contested;
 mod synced;
+mod tolerance;
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -186,6 +187,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
             findings.insert(1, Finding { kind: "Reconciling", status: "True", ..worst });
         }
     }
+    findings.extend(tolerance::quorum_tolerant(node));
     findings
 }
 

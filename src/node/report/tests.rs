@@ -4,6 +4,7 @@ mod kstatus;
 mod reasons;
 mod situations;
 mod synced;
+mod tolerance;
 
 use super::*;
 use crate::node::observed::{

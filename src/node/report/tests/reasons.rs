@@ -6,18 +6,20 @@ use super::{
     situations::{falls, milestones_on_the_way_up},
     *,
 };
+use crate::api::node::Role;
 
 const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
-    include_str!("../synced.rs")
+    include_str!("../synced.rs"),
+    include_str!("../tolerance.rs")
 );
 const CONTROL: &str = include_str!("../../../control/mod.rs");
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 13] = [
+const CONDITIONS: [&str; 14] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -31,6 +33,7 @@ const CONDITIONS: [&str; 13] = [
     "Paused",
     "Synced",
     "Contested",
+    "QuorumTolerant",
 ];
 
 /// Reasons that only a person can mend.
@@ -113,7 +116,9 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let mut blind = in_order(member());
     blind.unseen = vec!["pods cannot be watched".into()];
     let failed = [true, false].map(|forbidden| failed(&paused.node, forbidden, "no", now()));
-    let statuses = [outdated, paused, blind].map(|observed| report(&observed));
+    let mut alone = in_order(member());
+    std::sync::Arc::make_mut(&mut alone.node).spec.role = Role::Validator;
+    let statuses = [outdated, paused, blind, alone].map(|observed| report(&observed));
     for status in statuses.into_iter().chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
