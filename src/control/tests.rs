@@ -2,6 +2,7 @@
 
 mod certificates;
 mod converge;
+mod disruption;
 mod drift;
 mod faults;
 mod identity;

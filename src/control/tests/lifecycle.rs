@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
+    disruption::validator,
     permissions, safety,
     world::{NAMESPACE, World, client, member, node, object, secret},
 };
@@ -12,12 +13,6 @@ use crate::testing::{
     server::{Target, place},
     specs,
 };
-
-fn validator(name: &str) -> Value {
-    let mut node = client(name);
-    node["spec"]["role"] = json!("Validator");
-    node
-}
 
 fn set_image(world: &World, name: &str) {
     world.server.edit(&node(name), "kubectl-edit", |node| {
@@ -105,7 +100,7 @@ async fn validators_are_replaced_one_at_a_time_and_the_quorum_holds() {
     }
     world.rest().await;
     let budget = world.server.get(&object("policy/v1", "poddisruptionbudgets", "qnet-acme-validators"));
-    assert_eq!(budget.expect("a budget")["spec"]["maxUnavailable"], 1);
+    assert_eq!(budget.expect("a budget")["spec"]["minAvailable"], 3);
     world.server.start_slowly(true);
     let before = world.server.changes().len();
     for name in names {
@@ -133,6 +128,7 @@ async fn validators_are_replaced_one_at_a_time_and_the_quorum_holds() {
         }
     }
     assert_eq!(replaced, 4);
+    safety::assert_safe(&world.server);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,10 +10,12 @@ use crate::testing::server::{Change, Server};
 /// Fails with the first change that breaks a rule.
 pub(super) fn assert_safe(server: &Server) {
     let mut there = BTreeSet::new();
+    let mut quorum = Quorum::default();
     let changes = server.changes();
     for change in &changes {
         let Change { kind, target, object } = change;
         let what = format!("{kind} {} {}", target.resource, target.name);
+        quorum.see(change);
         let name = (target.resource.as_str(), target.name.clone());
         if kind == &"DELETED" {
             there.remove(&name)
@@ -39,6 +41,46 @@ pub(super) fn assert_safe(server: &Server) {
                 .filter(|(kind, name)| *kind == "pods" && name.starts_with(&format!("{node}-")))
                 .collect();
             assert_eq!(running, Vec::<&(&str, String)>::new(), "open: {what}");
+        }
+    }
+}
+
+/// Of four validators or more, those that the chain needs never stop serving once they have served.
+#[derive(Default)]
+struct Quorum {
+    validators: BTreeSet<String>,
+    serving: BTreeSet<String>,
+    /// For how many validators the quorum has been seen.
+    seen_of: usize,
+}
+
+impl Quorum {
+    fn see(&mut self, Change { kind, target, object }: &Change) {
+        let is_there = *kind != "DELETED" && object["metadata"]["deletionTimestamp"].is_null();
+        let (set, listed) = match target.resource.as_str() {
+            "quorumnodes" => (&mut self.validators, is_there && object["spec"]["role"] == "Validator"),
+            "pods" => {
+                let labels = &object["metadata"]["labels"];
+                let is_validator = labels["quorum.security/role"] == "Validator"
+                    && labels["quorum.security/component"] == "client";
+                let ready = json!({"type": "Ready", "status": "True"});
+                let conditions = object["status"]["conditions"].as_array();
+                let serves = conditions.is_some_and(|conditions| conditions.contains(&ready));
+                (&mut self.serving, is_there && is_validator && serves)
+            }
+            _ => return,
+        };
+        if listed {
+            set.insert(target.name.clone())
+        } else {
+            set.remove(&target.name)
+        };
+        let (count, serving) = (self.validators.len(), self.serving.len());
+        let needed = count - count.saturating_sub(1) / 3;
+        if count < 4 || serving >= needed {
+            self.seen_of = count;
+        } else {
+            assert_ne!(self.seen_of, count, "{serving} of {count} validators serve: {:?}", self.serving);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::node::{
 /// One budget per network: every node renders the same bytes from the full list of nodes.
 pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     let count = node.validators?;
+    let here = node.validators_here;
     let labels = [
         (names::NETWORK, node.names.network.as_str()),
         (names::ROLE, "Validator"),
@@ -25,8 +26,9 @@ pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
             ..node.names.unowned(node.names.validators(), node.names.network_labels())
         },
         spec: Some(PodDisruptionBudgetSpec {
-            // with less than four no validator can be spared, and none could ever be replaced
-            max_unavailable: Some(IntOrString::Int(tolerated(count).max(1))),
+            // of those here, not how many may be away: what is away is reckoned from the pods that are there,
+            // and one that cannot be made again would no longer count
+            min_available: Some(IntOrString::Int((here - may_be_away(count)).max(0))),
             selector: Some(LabelSelector {
                 match_labels: Some(
                     labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -39,6 +41,11 @@ pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
         }),
         status: None,
     })
+}
+
+/// With less than four no validator can be spared, and none could ever be replaced.
+fn may_be_away(count: i32) -> i32 {
+    tolerated(count).max(1)
 }
 
 /// How many of `count` validators may fail without stopping the chain: f of 3f + 1, for QBFT and IBFT alike.

@@ -4,8 +4,6 @@ mod fields;
 mod key;
 mod provided;
 
-use std::sync::Arc;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
@@ -50,6 +48,8 @@ pub struct Validated {
     pub peers: Peers,
     /// How many validators the network has, if any is here: those here, or as many as a node says.
     pub validators: Option<i32>,
+    /// How many of them are nodes here.
+    pub validators_here: i32,
     /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
     pub network_owners: Vec<OwnerReference>,
 }
@@ -135,6 +135,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         manager,
         peers: peers(observed),
         validators: validators(observed),
+        validators_here: validators_here(observed),
         network_owners: network_owners(observed),
         names,
     };
@@ -159,12 +160,19 @@ fn owner(node: &QuorumNode) -> OwnerReference {
 
 /// From every node of the network, so that all of them come to the same number.
 fn validators(observed: &Observed) -> Option<i32> {
-    let nodes = || std::iter::once(&observed.node).chain(&observed.siblings);
-    let is_one = |node: &&Arc<QuorumNode>| node.spec.role == Role::Validator && !identity::is_held(node);
-    let here = nodes().filter(is_one).count();
-    let here = i32::try_from(here).ok().filter(|count| *count > 0)?;
-    let said = nodes().filter_map(|node| node.spec.consensus.validators).max();
+    let here = Some(validators_here(observed)).filter(|count| *count > 0)?;
+    let said = network(observed).filter_map(|node| node.spec.consensus.validators).max();
     Some(said.unwrap_or(here).max(here))
+}
+
+fn validators_here(observed: &Observed) -> i32 {
+    let is_one = |node: &&QuorumNode| node.spec.role == Role::Validator && !identity::is_held(node);
+    let here = network(observed).filter(is_one).count();
+    i32::try_from(here).unwrap_or(i32::MAX)
+}
+
+fn network(observed: &Observed) -> impl Iterator<Item = &QuorumNode> {
+    std::iter::once(&observed.node).chain(&observed.siblings).map(|node| &**node)
 }
 
 /// Nobody controls what a network shares; it goes when its last node goes.

@@ -38,7 +38,7 @@ fn workloads(state: &mut State) {
         let pod = core("pods", &target.namespace, &format!("{}-0", target.name));
         let wanted = workload["spec"]["replicas"].as_i64().unwrap_or(1) > 0
             && workload["metadata"]["deletionTimestamp"].is_null();
-        if wanted && state.get(&pod).is_none() {
+        if wanted && !state.no_new_pods && state.get(&pod).is_none() {
             claims(state, &target, &workload);
             let started = !state.slow;
             state.store(&pod, new_pod((&target, &workload), &revision, started));

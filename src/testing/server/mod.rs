@@ -1,6 +1,7 @@
 //! An API server in memory: resource versions, server-side apply, watches, owner references, pods that come
 //! up, and a fault at any request. For faults, not for proof: that is what the suite on a real cluster is for.
 
+mod eviction;
 mod life;
 mod ownership;
 mod refusals;
@@ -148,6 +149,13 @@ impl Server {
         lock(&self.state).slow = slow;
     }
 
+    /// Whether pods that are missing stay so, as where a quota refuses them.
+    pub fn hold_pods(&self, hold: bool) {
+        let mut state = lock(&self.state);
+        state.no_new_pods = hold;
+        life::live(&mut state);
+    }
+
     /// Pods that were starting are ready.
     pub fn all_started(&self) {
         life::all_started(&mut lock(&self.state));
@@ -249,7 +257,7 @@ impl Server {
                     json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": items}),
                 );
             }
-            ("create", "eviction") => state.delete(target, &json!({}))?,
+            ("create", "eviction") => eviction::evict(&mut state, target, &parsed("eviction")?)?,
             ("create", _) => {
                 let object = parsed("object")?;
                 let mut target = target.clone();

@@ -56,6 +56,8 @@ pub struct State {
     uids: u64,
     pub(super) watches: Vec<Watch>,
     history: Vec<(u64, Target, &'static str, Value)>,
+    /// Pods that are missing are not made.
+    pub(super) no_new_pods: bool,
     /// New pods are not ready by themselves.
     pub(super) slow: bool,
     /// Changes up to this version can no longer be watched from.
