@@ -184,7 +184,7 @@ pub struct Tls {
     #[serde(default)]
     pub issuer: Issuer,
 
-    /// Where the certificates are that you provide; with `issuer: Provided`, and only then.
+    /// Where the certificates are that you provide; with `issuer: Provided`, and only then. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provided: Option<Provided>,
 
@@ -251,7 +251,7 @@ pub struct Provided {
     /// Secret with the certificate of the transaction manager towards others: server and client, RSA
     /// 2048, for `NODE-tm.NAMESPACE.svc`, the same with `.cluster.local`, and the name in
     /// `transactionManager.advertise`. Every manager whose certificate an authority in its `ca.crt` has
-    /// signed is admitted. Needed where there is a transaction manager, and only there.
+    /// signed is admitted. Needed where there is a transaction manager, and only there. Default: none, for a node without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tm_peers: Option<SecretName>,
 }

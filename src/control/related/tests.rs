@@ -115,7 +115,7 @@ fn every_secret_and_config_map_that_a_spec_names_wakes_the_node() {
     let mut names = Vec::new();
     named(&bob()["spec"], &mut names);
     names.retain(|name| name.starts_with("at-"));
-    assert_eq!(names.len(), 10, "{names:?}");
+    assert_eq!(names.len(), 12, "{names:?}");
     for name in names {
         assert_eq!(reference("ledger", &name), ["ledger/bob"], "{name}");
         assert!(reference("elsewhere", &name).is_empty(), "{name} of another namespace");

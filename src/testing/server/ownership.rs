@@ -201,6 +201,10 @@ fn merge_list(live: &mut Value, config: &[Value], field: &str) {
                     None => items.push(wanted.clone()),
                 }
             }
+            // what is applied decides the order among its items
+            items.sort_by_key(|item| {
+                config.iter().position(|wanted| key_of(wanted, keys) == key_of(item, keys))
+            });
         }
     }
 }
