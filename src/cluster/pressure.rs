@@ -1,5 +1,5 @@
-//! Requests while the API server refuses them: a few a second in all, whoever sends them, until one succeeds.
-//! A server that comes back must not be met by everything that has waited for it.
+//! Requests while the API server refuses them: ten in any second, whoever sends them, until one succeeds. A
+//! server that comes back must not be met by everything that has waited for it.
 
 use std::{
     pin::Pin,
@@ -8,55 +8,93 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
-/// Between two requests while they are refused: eight a second.
-const GAP: Duration = Duration::from_millis(125);
+/// How many go at once when refusals begin. Most come from a few objects in trouble, while all else succeeds:
+/// those must not slow down the others.
+const BURST: u32 = 5;
+
+/// Between two requests after that. With the burst no second sees more than ten.
+const GAP: Duration = Duration::from_millis(200);
+
+/// The longest pause that the server can ask for. An answer to anything is seen as quickly as that.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long the head of an answer may take, of whatever request: a watch that is opened on a connection that
+/// nobody holds at the other end would wait for ever.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// What one client has heard of its server.
 #[derive(Clone, Debug, Default)]
-pub struct Pressure(Arc<Mutex<State>>);
+pub struct Pressure(Arc<Mutex<Option<Trouble>>>);
 
-#[derive(Debug, Default)]
-struct State {
-    /// Set by a refusal: when the next request may go.
-    next: Option<Instant>,
+/// Nothing but refusals since the last success.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    /// How many may still go at once.
+    burst: u32,
+    /// When the next one may go after those.
+    next: Instant,
+}
+
+/// What an answer says about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// It works.
+    Success,
+    /// It refuses whatever it is asked, for at least so long.
+    Refusal(Duration),
+    /// Nothing.
+    Nothing,
 }
 
 impl Pressure {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Option<Trouble>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: go. Otherwise when to ask again; nothing is reserved, so whoever gives up holds up nobody.
     fn wait(&self, now: Instant) -> Option<Instant> {
         let mut state = self.state();
-        match state.next {
-            Some(next) if now < next => Some(next),
-            Some(_) => {
-                state.next = Some(now + GAP);
-                None
-            }
-            None => None,
+        let trouble = state.as_mut()?;
+        if now < trouble.next && trouble.burst == 0 {
+            return Some(trouble.next);
         }
+        trouble.burst = trouble.burst.saturating_sub(1);
+        trouble.next = now + GAP;
+        None
     }
 
-    fn heard(&self, refused: bool, now: Instant) {
+    fn heard(&self, heard: Heard, now: Instant) {
         let mut state = self.state();
-        match (refused, state.next) {
-            (false, _) => state.next = None,
-            (true, None) => state.next = Some(now + GAP),
-            (true, Some(_)) => {}
+        match heard {
+            Heard::Nothing => {}
+            Heard::Success => *state = None,
+            Heard::Refusal(pause) => {
+                let trouble = state.get_or_insert(Trouble { burst: BURST, next: now });
+                if !pause.is_zero() {
+                    *trouble = Trouble { burst: 0, next: trouble.next.max(now + pause.min(LONGEST)) };
+                }
+            }
         }
     }
 }
 
-/// Refusals that have nothing to do with what was asked.
-fn refuses(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+/// What a status says, and how long it asks to wait. An eviction that a disruption budget does not allow is
+/// refused by the very code that otherwise means that the server has too much to do.
+fn heard(status: StatusCode, headers: &HeaderMap, evicts: bool) -> Heard {
+    if evicts && status == StatusCode::TOO_MANY_REQUESTS {
+        return Heard::Nothing;
+    }
+    let refuses = status.is_server_error()
+        || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+    if !refuses {
+        return Heard::Success;
+    }
+    let seconds = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+    Heard::Refusal(Duration::from_secs(seconds.unwrap_or(0)))
 }
 
 impl<S> Layer<S> for Pressure {
@@ -77,17 +115,19 @@ pub struct Paced<S> {
 impl<S, Q, B> Service<http::Request<Q>> for Paced<S>
 where
     S: Service<http::Request<Q>, Response = http::Response<B>>,
+    S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: http::Request<Q>) -> Self::Future {
+        let evicts = request.uri().path().ends_with("/eviction");
         // a future does nothing before it is polled
         let answer = self.inner.call(request);
         let pressure = self.pressure.clone();
@@ -95,9 +135,15 @@ where
             while let Some(next) = pressure.wait(Instant::now()) {
                 tokio::time::sleep_until(next).await;
             }
-            let answer = answer.await;
-            let refused = answer.as_ref().map_or(true, |answer| refuses(answer.status()));
-            pressure.heard(refused, Instant::now());
+            let answer = match tokio::time::timeout(ANSWER, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(late) => Err(late.into()),
+            };
+            let heard = match &answer {
+                Ok(answer) => heard(answer.status(), answer.headers(), evicts),
+                Err(_) => Heard::Refusal(Duration::ZERO),
+            };
+            pressure.heard(heard, Instant::now());
             answer
         })
     }
@@ -107,15 +153,45 @@ where
 mod tests {
     use super::*;
 
+    const REFUSAL: Heard = Heard::Refusal(Duration::ZERO);
+
     #[test]
-    fn nobody_waits_until_a_request_is_refused_and_everybody_does_then() {
+    fn nobody_waits_until_a_request_is_refused_and_a_few_go_at_once_then() {
         let (pressure, now) = (Pressure::default(), Instant::now());
         assert_eq!(pressure.wait(now), None);
-        pressure.heard(true, now);
+        pressure.heard(REFUSAL, now);
+        for _ in 0..BURST {
+            assert_eq!(pressure.wait(now), None);
+            pressure.heard(REFUSAL, now);
+        }
         assert_eq!(pressure.wait(now), Some(now + GAP));
         assert_eq!(pressure.wait(now + GAP), None, "one goes");
         assert_eq!(pressure.wait(now + GAP), Some(now + GAP * 2), "the next one waits");
-        pressure.heard(false, now + GAP);
+        pressure.heard(Heard::Success, now + GAP);
         assert_eq!(pressure.wait(now + GAP), None, "a success ends it");
+    }
+
+    #[test]
+    fn a_server_that_asks_for_a_pause_is_given_one() {
+        let (pressure, now) = (Pressure::default(), Instant::now());
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
+        pressure.heard(heard(StatusCode::TOO_MANY_REQUESTS, &headers, false), now);
+        assert_eq!(pressure.wait(now), Some(now + Duration::from_secs(7)));
+        pressure.heard(REFUSAL, now);
+        assert_eq!(
+            pressure.wait(now),
+            Some(now + Duration::from_secs(7)),
+            "another refusal does not shorten it"
+        );
+        pressure.heard(Heard::Refusal(Duration::from_secs(86_400)), now);
+        assert_eq!(pressure.wait(now), Some(now + LONGEST), "nor is it without end");
+    }
+
+    #[test]
+    fn a_budget_that_allows_no_eviction_says_nothing_about_the_server() {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("10"))]);
+        assert_eq!(heard(StatusCode::TOO_MANY_REQUESTS, &headers, true), Heard::Nothing);
+        assert_eq!(heard(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new(), true), REFUSAL);
+        assert_eq!(heard(StatusCode::NOT_FOUND, &HeaderMap::new(), false), Heard::Success);
     }
 }
