@@ -2,34 +2,42 @@
 
 use std::{collections::HashMap, hash::Hash, pin::Pin, time::Duration};
 
-use futures::{Stream, StreamExt as _, future, stream};
+use futures::{
+    Stream, StreamExt as _,
+    channel::mpsc::{self, UnboundedSender},
+    future, stream,
+};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Node, Pod, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::ObjectMeta,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
-        reflector::{self, ObjectRef, Store, store::Writer},
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
 use serde::de::DeserializeOwned;
 
-use super::{Forbidden, write::Kind};
+use super::{
+    Forbidden,
+    guard::{self, Guard, Unread},
+    trim,
+    watch::{everything, watch},
+};
 use crate::{
     api::QuorumNode,
     node::{identity, names},
 };
 
-/// A node as it arrives: one that cannot be decoded must not stop the watch for everybody else.
-pub type Guarded = DeserializeGuard<QuorumNode>;
+/// A node as it arrives, readable or not.
+pub type Guarded = Guard<QuorumNode>;
 
 /// Objects of one kind of which only metadata is kept.
 pub type Metadata<K> = Store<PartialObjectMeta<K>>;
@@ -112,6 +120,17 @@ pub enum Woken {
     },
     /// A host.
     Host,
+    /// An object that does not decode, or does again, or is gone.
+    Unreadable {
+        /// Its kind.
+        kind: String,
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Whether it cannot be read from now on.
+        begins: bool,
+    },
 }
 
 /// Events of all watches, as they come.
@@ -121,16 +140,18 @@ impl Caches {
     /// Starts the watches of a scope. The caches fill as `Events` is polled.
     #[must_use]
     pub fn watch(client: &Client, scope: &Scope) -> (Self, Events) {
-        let (nodes, node_events) = nodes(client, scope);
-        let (workloads, on_workloads) = typed(scope.api::<StatefulSet>(client), everything(), trim_workload);
-        let (pods, on_pods) = typed(scope.api::<Pod>(client), everything().labels(names::NODE), trim_pod);
-        let (services, on_services) = typed(scope.api::<Service>(client), everything(), trim_service);
+        let (notices, noticed) = mpsc::unbounded();
+        let (nodes, node_events) = nodes(scope.api(client), &notices);
+        let (workloads, on_workloads) = typed(scope.api(client), everything(), &notices, trim::workload);
+        let ours = everything().labels(names::NODE);
+        let (pods, on_pods) = typed(scope.api(client), ours, &notices, trim::pod);
+        let (services, on_services) = typed(scope.api(client), everything(), &notices, trim::service);
         let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client));
         let (config_maps, on_config_maps) = metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client));
         let (policies, on_policies) = metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client));
         let (budgets, on_budgets) = metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client));
         let (accounts, on_accounts) = metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client));
-        let (hosts, on_hosts) = hosts(client);
+        let (hosts, on_hosts) = hosts(Api::all(client.clone()), &notices);
         let events = stream::select_all([
             node_events,
             on_workloads,
@@ -142,6 +163,7 @@ impl Caches {
             on_budgets,
             on_accounts,
             on_hosts,
+            noticed.map(Ok).boxed(),
         ]);
         let caches = Self {
             nodes,
@@ -187,61 +209,84 @@ where
     store.get(&ObjectRef::new(name).within(namespace)).map(|object| object.meta().clone())
 }
 
-fn everything() -> watcher::Config {
-    watcher::Config::default().streaming_lists().timeout(WATCH.as_secs() as u32)
-}
-
-fn backoff() -> watcher::DefaultBackoff {
-    watcher::DefaultBackoff::default()
-}
-
-/// Our own entry is evidence of drift, and who has written since is named where that is a fight. The others are
-/// most of an object's size.
-fn keep_our_fields(meta: &mut ObjectMeta) {
-    let Some(entries) = &mut meta.managed_fields else { return };
-    let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(names::MANAGER);
-    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
-    let ours = entries.iter().filter(|entry| is_ours(entry)).filter_map(time).max();
-    entries.retain(|entry| is_ours(entry) || entry.subresource.is_none() && time(entry) >= ours);
-}
-
 type Kept<K> = (Store<K>, stream::BoxStream<'static, Result<Woken, watcher::Error>>);
 
-fn typed<K: Kind + Send + Sync>(api: Api<K>, config: watcher::Config, trim: fn(&mut K)) -> Kept<K> {
-    let (reader, writer) = reflector::store();
-    (
-        reader,
-        reflected(api, config, writer, move |object| {
-            keep_our_fields(object.meta_mut());
-            trim(object);
-        }),
-    )
+/// A kind that can be watched.
+trait Watched:
+    Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+/// Events of a kind of which some objects may not decode. Which those are goes into `notices`.
+fn guarded<K: Watched>(
+    api: Api<Guard<K>>,
+    config: watcher::Config,
+    notices: &UnboundedSender<Woken>,
+) -> impl Stream<Item = Result<watcher::Event<Guard<K>>, watcher::Error>> + use<K> {
+    let (mut unread, notices) = (Unread::default(), notices.clone());
+    watch(api, config).inspect(move |event| {
+        for ((namespace, name), begins) in
+            event.as_ref().map_or_else(|_| vec![], |event| unread.changes(event))
+        {
+            let kind = K::kind(&()).into_owned();
+            // a receiver that is gone takes this stream with it
+            let _ = notices.unbounded_send(Woken::Unreadable { kind, namespace, name, begins });
+        }
+    })
+}
+
+/// What is known of a kind of which some objects may not decode, trimmed.
+fn known<K: Watched + Default, F: Fn(&mut K) + Send + 'static>(
+    api: Api<Guard<K>>,
+    config: watcher::Config,
+    notices: &UnboundedSender<Woken>,
+    trim: F,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K, F> {
+    guarded(api, config, notices).map(move |event| {
+        event.map(|event| {
+            guard::map(event, |object| {
+                let mut object = object.known();
+                trim(&mut object);
+                object
+            })
+        })
+    })
+}
+
+fn typed<K: Watched + Default>(
+    api: Api<Guard<K>>,
+    config: watcher::Config,
+    notices: &UnboundedSender<Woken>,
+    trim: fn(&mut K),
+) -> Kept<K> {
+    reflected(known(api, config, notices, move |object| {
+        trim::keep_our_fields(object.meta_mut());
+        trim(object);
+    }))
 }
 
 fn metadata<K>(api: Api<PartialObjectMeta<K>>) -> Kept<PartialObjectMeta<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    let (reader, writer) = reflector::store();
-    (reader, reflected(api, everything(), writer, |object| keep_our_fields(object.meta_mut())))
+    reflected(watch(api, everything()).modify(|object| trim::keep_our_fields(object.meta_mut())))
 }
 
-fn reflected<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    writer: Writer<K>,
-    trim: impl Fn(&mut K) + Send + 'static,
-) -> stream::BoxStream<'static, Result<Woken, watcher::Error>>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    watcher(api, config)
-        .backoff(backoff())
-        .modify(move |object| trim(object))
+fn reflected<K: Watched>(
+    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+) -> Kept<K> {
+    let (reader, writer) = reflector::store();
+    let events = events
         .reflect(writer)
         .touched_objects()
         .map(|touched| touched.map(|object| woken_by(object.meta())))
-        .boxed()
+        .boxed();
+    (reader, events)
 }
 
 /// Whom an object concerns, from its labels, or else from its owners.
@@ -259,11 +304,10 @@ fn woken_by(meta: &ObjectMeta) -> Woken {
     }
 }
 
-fn nodes(client: &Client, scope: &Scope) -> Kept<Guarded> {
+fn nodes(api: Api<Guarded>, notices: &UnboundedSender<Woken>) -> Kept<Guarded> {
     let (reader, writer) = reflector::store();
     let mut seen: HashMap<ObjectRef<Guarded>, (u64, u64)> = HashMap::new();
-    let events = watcher(scope.api::<Guarded>(client), everything())
-        .backoff(backoff())
+    let events = guarded(api, everything(), notices)
         .modify(|node| node.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects()
@@ -282,15 +326,13 @@ fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -
     let reference = ObjectRef::from_obj(node);
     let meta = node.meta();
     let own = hashed(&(meta.generation, &meta.annotations, &meta.finalizers, &meta.uid, node.0.is_ok()));
-    let Ok(valid) = &node.0 else { return vec![Woken::Node(reference)] };
-    let status = valid.status.as_ref();
+    let valid = node.0.as_ref().ok();
+    let status = valid.and_then(|valid| valid.status.as_ref());
     let shown = hashed(&(
         meta.generation,
         &meta.uid,
         meta.deletion_timestamp.is_some(),
-        identity::claimed(valid),
-        identity::stands_back(valid),
-        identity::is_held(valid),
+        valid.map(|valid| (identity::claimed(valid), identity::stands_back(valid), identity::is_held(valid))),
         status.and_then(|status| status.peer_address.as_ref()),
     ));
     let before = seen.insert(reference.clone(), (own, shown));
@@ -300,7 +342,9 @@ fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -
     if before.is_none_or(|(before, _)| before != own) || (unchanged && meta.deletion_timestamp.is_some()) {
         woken.push(Woken::Node(reference));
     }
-    if before.is_none_or(|(_, before)| before != shown) {
+    if let Ok(valid) = &node.0
+        && before.is_none_or(|(_, before)| before != shown)
+    {
         woken.push(Woken::Network {
             namespace: valid.namespace().unwrap_or_default(),
             network: valid.spec.network.clone(),
@@ -310,12 +354,10 @@ fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -
     woken
 }
 
-fn hosts(client: &Client) -> Kept<Node> {
+fn hosts(api: Api<Guard<Node>>, notices: &UnboundedSender<Woken>) -> Kept<Node> {
     let (reader, writer) = reflector::store();
     let mut seen = HashMap::new();
-    let events = watcher(Api::<Node>::all(client.clone()), everything())
-        .backoff(backoff())
-        .modify(trim_host)
+    let events = known(api, everything(), notices, trim::host)
         .reflect(writer)
         .touched_objects()
         // a kubelet reports every few minutes, mostly nothing new
@@ -338,53 +380,6 @@ fn hashed(value: &impl Hash) -> u64 {
     value.hash(&mut hasher);
     hasher.finish()
 }
-
-fn trim_workload(workload: &mut StatefulSet) {
-    workload.spec = workload.spec.take().map(|spec| k8s_openapi::api::apps::v1::StatefulSetSpec {
-        replicas: spec.replicas,
-        ..Default::default()
-    });
-    if let Some(status) = &mut workload.status {
-        status.conditions = None;
-    }
-}
-
-fn trim_service(service: &mut Service) {
-    service.status = None;
-    if let Some(spec) = &mut service.spec {
-        let cluster_ip = spec.cluster_ip.take();
-        *spec = k8s_openapi::api::core::v1::ServiceSpec { cluster_ip, ..Default::default() };
-    }
-}
-
-fn trim_pod(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
-    pod.metadata.annotations = None;
-    if let Some(spec) = &mut pod.spec {
-        let node_name = spec.node_name.take();
-        *spec = k8s_openapi::api::core::v1::PodSpec { node_name, ..Default::default() };
-    }
-}
-
-fn trim_host(host: &mut Node) {
-    host.metadata.managed_fields = None;
-    host.metadata.annotations = None;
-    host.metadata.resource_version = None;
-    if let Some(status) = &mut host.status {
-        let node_info = status.node_info.take();
-        let ready =
-            status.conditions.take().into_iter().flatten().find(|condition| condition.type_ == "Ready");
-        let ready = ready.map(|mut condition| {
-            condition.last_heartbeat_time = None;
-            vec![condition]
-        });
-        *status =
-            k8s_openapi::api::core::v1::NodeStatus { node_info, conditions: ready, ..Default::default() };
-    }
-}
-
-/// How long a watch lasts before it is opened anew. One that the server forgot is noticed a few seconds later.
-const WATCH: Duration = Duration::from_secs(85);
 
 /// How long a burst of events may take to settle before a pass begins.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);

@@ -6,7 +6,10 @@ pub mod facts;
 pub mod fence;
 pub mod fields;
 pub mod forbidden;
+pub mod guard;
 pub mod pressure;
+mod trim;
+mod watch;
 pub mod write;
 
 pub use caches::Caches;

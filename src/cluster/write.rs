@@ -22,9 +22,10 @@ use super::{
     contests::{Contest, Contests, Drift, Object},
     fence::REQUEST,
     fields,
+    guard::Guard,
 };
 use crate::{
-    api::{QuorumNode, QuorumNodeStatus},
+    api::QuorumNode,
     node::{
         fault::{Fault, Reason},
         names,
@@ -242,15 +243,15 @@ impl Writer {
     ///
     /// # Errors
     /// Where the server refuses.
-    pub async fn status(&self, node: &QuorumNode, status: &QuorumNodeStatus) -> anyhow::Result<()> {
-        let name = node.name_any();
+    pub async fn status(&self, of: &ObjectMeta, status: &impl Serialize) -> anyhow::Result<()> {
+        let name = of.name.clone().unwrap_or_default();
         let body = json!({
             "apiVersion": QuorumNode::api_version(&()),
             "kind": QuorumNode::kind(&()),
             "status": status,
         });
-        let namespace = node.namespace().unwrap_or_default();
-        let api = Api::<QuorumNode>::namespaced(self.client.clone(), &namespace);
+        let namespace = of.namespace.clone().unwrap_or_default();
+        let api = Api::<Guard<QuorumNode>>::namespaced(self.client.clone(), &namespace);
         let (parameters, patch) = (PatchParams::apply(names::MANAGER).force(), Patch::Apply(&body));
         let written = self.send(api.patch_status(&name, &parameters, &patch)).await?;
         written.with_context(|| format!("status of QuorumNode {name}"))?;

@@ -31,8 +31,9 @@ use crate::{
         Caches, Facts, Fence, Pressure, Writer,
         caches::{DEBOUNCE, Events, Guarded, Scope, Woken},
         fence::REQUEST,
+        guard::Unreadable,
     },
-    node::{self, Stage, Tools, ending, names, report, teardown},
+    node::{self, Stage, Tools, ending, names, report, teardown, unreadable},
     serve::{self, Health, Metrics},
     settings::{Settings, Surroundings},
 };
@@ -152,6 +153,8 @@ async fn client() -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     config.default_retry = false;
     config.connect_timeout = Some(REQUEST);
+    // a connection that nobody holds at the other end, in the middle of a list; a watch is never so silent
+    config.read_timeout = Some(Duration::from_secs(95));
     let builder = ClientBuilder::try_from(config).context("client of the API server")?;
     Ok(builder.with_layer(&Pressure::default()).build())
 }
@@ -236,6 +239,14 @@ async fn pump(
 ) {
     while let Some(event) = events.next().await {
         match event {
+            Ok(Woken::Unreadable { kind, namespace, name, begins }) => {
+                context.metrics.unreadable(&kind, begins);
+                match begins {
+                    // never what is in it
+                    true => tracing::warn!(kind, namespace, name, "object cannot be read"),
+                    false => tracing::info!(kind, namespace, name, "object can be read again, or is gone"),
+                }
+            }
             // a standby makes no pass, and looks at every node when its turn comes
             Ok(_) if !fence.holds() => {}
             Ok(Woken::Node(node)) => drop(wake.unbounded_send(node)),
@@ -258,11 +269,7 @@ async fn pump(
 async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
     let valid = match &node.0 {
         Ok(valid) => Arc::new(valid.clone()),
-        Err(invalid) => {
-            let note = format!("the object cannot be read: {}", invalid.error);
-            publish(&context, &node.object_ref(&()), EventType::Warning, "Unreadable", &note).await;
-            return Ok(Action::await_change());
-        }
+        Err(unreadable) => return stall(&node, unreadable, &context).await,
     };
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let started = std::time::Instant::now();
@@ -311,10 +318,21 @@ async fn tell(context: &Context, node: &QuorumNode, failure: &Failure, now: Time
     }
     let status = report::failed(node, forbidden, &trouble::words(&failure.0), now);
     if node.status.as_ref() != Some(&status)
-        && let Err(error) = context.writer.status(node, &status).await
+        && let Err(error) = context.writer.status(&node.metadata, &status).await
     {
         tracing::debug!(namespace, name, error = %trouble::words(&error), "status not written");
     }
+}
+
+/// A node that cannot be read says so, until someone changes it.
+async fn stall(node: &Guarded, unreadable: &Unreadable, context: &Context) -> Result<Action, Failure> {
+    if let Some(status) = unreadable::status(unreadable, (context.clock)()) {
+        let note = unreadable::message(unreadable);
+        publish(context, &node.object_ref(&()), EventType::Warning, unreadable::REASON, &note).await;
+        let written = context.writer.status(&unreadable.metadata, &status).await;
+        written.context(Stage::Report).map_err(Failure)?;
+    }
+    Ok(Action::await_change())
 }
 
 /// A step towards the end of a node that is being deleted.

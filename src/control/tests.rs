@@ -12,4 +12,5 @@ mod peers;
 mod permissions;
 mod safety;
 mod trouble;
+mod watches;
 mod world;

@@ -16,6 +16,7 @@ pub mod report;
 pub mod rollout;
 pub mod secrets;
 pub mod teardown;
+pub mod unreadable;
 pub mod validate;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -113,7 +114,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let status = report::status(&observed, &validated, &applied, now);
     let mut writes = held + applied.writes;
     if observed.node.status.as_ref() != Some(&status) {
-        tools.writer.status(&observed.node, &status).await.context(Stage::Report)?;
+        tools.writer.status(&observed.node.metadata, &status).await.context(Stage::Report)?;
         writes += 1;
     }
     let due = validated.as_ref().ok().and_then(|node| {

@@ -65,7 +65,7 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
 async fn say(tools: Tools<'_>, node: &QuorumNode, what: &str, now: Timestamp) -> anyhow::Result<Option<()>> {
     let status = report::ending(node, what, now);
     if node.status.as_ref() != Some(&status) {
-        tools.writer.status(node, &status).await?;
+        tools.writer.status(&node.metadata, &status).await?;
     }
     Ok(Some(()))
 }

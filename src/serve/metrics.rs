@@ -35,6 +35,11 @@ struct AtStage {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfKind {
+    kind: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
 }
@@ -48,6 +53,7 @@ pub struct Metrics {
     pub writes: Counter,
     /// Errors that watches reported.
     pub watch_errors: Counter,
+    unreadable: Family<OfKind, Gauge>,
     passes: Family<Outcome, Counter>,
     failures: Family<AtStage, Counter>,
     duration: Histogram,
@@ -70,6 +76,7 @@ impl Metrics {
             leader: Gauge::default(),
             writes: Counter::default(),
             watch_errors: Counter::default(),
+            unreadable: Family::default(),
             passes: Family::default(),
             failures: Family::default(),
             duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
@@ -109,6 +116,11 @@ impl Metrics {
             metrics.watch_errors.clone(),
         );
         registry.register(
+            "quorum_operator_unreadable_objects",
+            "Watched objects that do not decode, by kind",
+            metrics.unreadable.clone(),
+        );
+        registry.register(
             "quorum_node_ready",
             "1 where a node's Ready condition is True",
             metrics.ready.clone(),
@@ -129,6 +141,16 @@ impl Metrics {
         if let Some(stage) = failed_at {
             self.failures.get_or_create(&AtStage { stage }).inc();
         }
+    }
+
+    /// An object of a kind cannot be read from now on, or no longer counts as such.
+    pub fn unreadable(&self, kind: &str, begins: bool) {
+        let objects = self.unreadable.get_or_create(&OfKind { kind: kind.into() });
+        if begins {
+            objects.inc()
+        } else {
+            objects.dec()
+        };
     }
 
     /// What a node's status says.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     permissions::{CLUSTER, ROLE, allowed},
-    world::{World, client, node, object},
+    world::{World, client, object},
 };
 
 #[tokio::test(start_paused = true)]
@@ -35,50 +35,6 @@ async fn a_server_that_refuses_everything_hears_ten_requests_a_second_at_most() 
     for i in 0..12 {
         world.assert_ready(&format!("node-{i}"));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_or_is_too_old_loses_nothing() {
-    let mut world = World::new();
-    world.start();
-    world.server.put(&client("alice"));
-    world.rest().await;
-    let service = object("v1", "services", "alice-p2p");
-    for compact in [false, true] {
-        world.server.end_watches(compact);
-        world
-            .server
-            .edit(&service, "kubectl-edit", |service| service["spec"]["selector"] = json!({"app": "x"}));
-        world.rest().await;
-        let now = world.server.get(&service).expect("the Service");
-        assert_eq!(now["spec"]["selector"]["quorum.security/node"], "alice", "compacted: {compact}");
-    }
-}
-
-/// One node that cannot be read stops nobody, and is named.
-#[tokio::test(start_paused = true)]
-async fn an_unreadable_node_stops_nobody() {
-    let mut world = World::new();
-    world.start();
-    let mut poison = client("poison");
-    poison["spec"]["client"]["tunables"] = json!({"cacheMib": "many"});
-    world.server.put(&poison);
-    world.server.put(&client("alice"));
-    world.rest().await;
-    world.assert_ready("alice");
-    let events: Vec<_> = world
-        .server
-        .objects()
-        .into_iter()
-        .filter(|(target, event)| target.resource == "events" && event["regarding"]["name"] == "poison")
-        .collect();
-    assert_eq!(events.len(), 1, "{events:#?}");
-    world.server.put(&client("poison"));
-    world.server.edit(&node("poison"), "kubectl", |poison| {
-        poison["spec"]["client"].as_object_mut().expect("a client").remove("tunables");
-    });
-    world.rest().await;
-    world.assert_ready("poison");
 }
 
 /// Everything the operator may do, but for some.

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) server: Arc<Server>,
     /// What the operator watches.
     pub(super) scopes: Vec<Scope>,
+    /// Those of the controller that was started last.
+    pub(super) metrics: Arc<Metrics>,
     began: Instant,
     /// How far the clock has been put forward.
     ahead: SignedDuration,
@@ -88,6 +90,7 @@ impl World {
         Self {
             server,
             scopes,
+            metrics: Arc::new(Metrics::new()),
             began: Instant::now(),
             ahead: SignedDuration::ZERO,
             operator: vec![],
@@ -117,7 +120,7 @@ impl World {
                     client.clone(),
                     Reporter { controller: names::MANAGER.into(), instance: None },
                 ),
-                metrics: Arc::new(Metrics::new()),
+                metrics: Arc::clone(&self.metrics),
                 health: Arc::new(Health::default()),
                 backoff: Backoff::default(),
                 concurrency: 8,

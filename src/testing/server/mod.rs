@@ -7,6 +7,7 @@ mod ownership;
 mod refusals;
 mod request;
 mod state;
+mod watching;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::{Stream, StreamExt as _, channel::mpsc, stream};
+use futures::{Stream, StreamExt as _, stream};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
@@ -27,6 +28,7 @@ use tower::Layer as _;
 use crate::cluster::Pressure;
 pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
+pub use watching::{Silence, Streaming};
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub struct Server {
     used: Mutex<BTreeSet<String>>,
     plan: Mutex<Option<Plan>>,
     refusals: refusals::Refusals,
+    watching: Mutex<watching::Ways>,
     /// Told when the caller is to die.
     pub crashed: Notify,
 }
@@ -179,15 +182,6 @@ impl Server {
         lock(&self.state).version()
     }
 
-    /// Ends every watch; with `compact`, none can go on from where it was.
-    pub fn end_watches(&self, compact: bool) {
-        let mut state = lock(&self.state);
-        state.watches.clear();
-        if compact {
-            state.compacted = state.version();
-        }
-    }
-
     async fn serve(
         &self,
         request: http::Request<Body>,
@@ -201,7 +195,10 @@ impl Server {
             return Ok(answer(refusal.code, refusal.status()));
         }
         if call.verb == "watch" {
-            return Ok(respond(200, self.watch(&call)));
+            return Ok(match self.watch(&call).await {
+                Ok(frames) => respond(200, frames),
+                Err(refusal) => answer(refusal.code, refusal.status()),
+            });
         }
         let mut call = call;
         if call.verb == "create" && call.target.name.is_empty() {
@@ -285,30 +282,6 @@ impl Server {
         life::live(&mut state);
         Ok(state::shown(call, &outcome))
     }
-
-    fn watch(&self, call: &Call) -> Frames {
-        let mut state = lock(&self.state);
-        let initial = call.query.get("sendInitialEvents").is_some_and(|send| send == "true");
-        let from = call.query.get("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0);
-        let first: Vec<String> = if initial {
-            let objects = state.selected(call);
-            let bookmark = json!({"apiVersion": call.target.group_version, "kind": "Bookmark", "metadata": {
-                "resourceVersion": state.version().to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}});
-            let added = objects.iter().map(|object| state::event("ADDED", state::shown(call, object)));
-            added.chain([state::event("BOOKMARK", state::shown(call, &bookmark))]).collect()
-        } else {
-            match state.since(from, call) {
-                Some(events) => events,
-                None => {
-                    let gone = Refusal::new(410, "Expired", "too old resource version").status();
-                    return frames(stream::iter([state::event("ERROR", gone)]));
-                }
-            }
-        };
-        let (events, later) = mpsc::unbounded();
-        state.watches.push(state::Watch { call: call.clone(), events });
-        frames(stream::iter(first).chain(later))
-    }
 }
 
 fn name_in(body: &[u8]) -> String {
@@ -342,9 +315,11 @@ fn answer(
 
 fn reason(code: u16) -> &'static str {
     match code {
+        400 => "BadRequest",
         403 => "Forbidden",
         409 => "Conflict",
         410 => "Gone",
+        422 => "Invalid",
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         _ => "InternalError",

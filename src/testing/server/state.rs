@@ -55,6 +55,8 @@ pub struct State {
     version: u64,
     uids: u64,
     pub(super) watches: Vec<Watch>,
+    /// Neither ended nor told anything.
+    pub(super) forgotten: Vec<Watch>,
     history: Vec<(u64, Target, &'static str, Value)>,
     /// Pods that are missing are not made.
     pub(super) no_new_pods: bool,

@@ -1,0 +1,63 @@
+//! What of an object is kept. Pure.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetSpec},
+        core::v1::{Node, NodeStatus, Pod, PodSpec, Service, ServiceSpec},
+    },
+    apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
+};
+use kube::api::ObjectMeta;
+
+use crate::node::names;
+
+/// Our own entry is evidence of drift, and who has written since is named where that is a fight. The others are
+/// most of an object's size.
+pub(super) fn keep_our_fields(meta: &mut ObjectMeta) {
+    let Some(entries) = &mut meta.managed_fields else { return };
+    let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(names::MANAGER);
+    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
+    let ours = entries.iter().filter(|entry| is_ours(entry)).filter_map(time).max();
+    entries.retain(|entry| is_ours(entry) || entry.subresource.is_none() && time(entry) >= ours);
+}
+
+pub(super) fn workload(workload: &mut StatefulSet) {
+    workload.spec =
+        workload.spec.take().map(|spec| StatefulSetSpec { replicas: spec.replicas, ..Default::default() });
+    if let Some(status) = &mut workload.status {
+        status.conditions = None;
+    }
+}
+
+pub(super) fn service(service: &mut Service) {
+    service.status = None;
+    if let Some(spec) = &mut service.spec {
+        let cluster_ip = spec.cluster_ip.take();
+        *spec = ServiceSpec { cluster_ip, ..Default::default() };
+    }
+}
+
+pub(super) fn pod(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        let node_name = spec.node_name.take();
+        *spec = PodSpec { node_name, ..Default::default() };
+    }
+}
+
+pub(super) fn host(host: &mut Node) {
+    host.metadata.managed_fields = None;
+    host.metadata.annotations = None;
+    host.metadata.resource_version = None;
+    if let Some(status) = &mut host.status {
+        let node_info = status.node_info.take();
+        let ready =
+            status.conditions.take().into_iter().flatten().find(|condition| condition.type_ == "Ready");
+        let ready = ready.map(|mut condition| {
+            condition.last_heartbeat_time = None;
+            vec![condition]
+        });
+        *status = NodeStatus { node_info, conditions: ready, ..Default::default() };
+    }
+}
