@@ -42,6 +42,10 @@ images: static ## Images for the local cluster, without a registry or container 
 	e2e/images/build all
 	e2e/images/build operator $(BUILT)/quorum-operator $(BUILT)/quorum-guard
 
+.PHONY: bench-operator
+bench-operator: ## Speed and size against a raw client on a real API server; N=1000 for other than 200 nodes
+	@benches/operator/run
+
 .PHONY: crds
 crds: ## Write crds/ from the types
 	cargo run --quiet -- crds > crds/quorumnodes.yaml.new && mv crds/quorumnodes.yaml.new crds/quorumnodes.yaml

@@ -36,6 +36,7 @@ omitStages: [RequestReceived]
 rules:
 - level: Metadata
 YAML
+  [ -z "${BED_AUDIT:-}" ] || cp "$BED_AUDIT" "$BED_DIR/conf/audit.yaml"
   local pki=$BED_DIR/pki
   # webhooks are reached at their endpoints (aggregator routing), as no kube-proxy runs here
   in_plane kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --bind-address=0.0.0.0 \
@@ -47,7 +48,7 @@ YAML
     --kubelet-client-certificate="$pki/apiserver-kubelet.crt" --kubelet-client-key="$pki/apiserver-kubelet.key" \
     --kubelet-certificate-authority="$pki/ca.crt" --kubelet-preferred-address-types=InternalIP \
     --default-not-ready-toleration-seconds=30 --default-unreachable-toleration-seconds=30 \
-    --audit-policy-file="$BED_DIR/conf/audit.yaml" --audit-log-path="$BED_DIR/log/audit.log" --audit-log-maxsize=2000
+    --audit-policy-file="$BED_DIR/conf/audit.yaml" --audit-log-path="$BED_DIR/log/audit.log" --audit-log-maxsize=20000
 }
 
 start_kube_scheduler() {
