@@ -34,6 +34,12 @@ unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
 e2e: ## The suite on a real cluster: real kubelets, a real client, a real PostgreSQL
 	@e2e/run
 
+.PHONY: chaos
+chaos: ## The operator twice, before a real API server, through a proxy that fails; the long fault tests in memory
+	@e2e/packages build-essential cmake
+	cargo test --locked --all-features --lib -- --ignored faults
+	@e2e/chaos/run
+
 .PHONY: images static
 static: ## The two programs as static files, for the images of the local cluster
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile bed --target $(TARGET) --bins

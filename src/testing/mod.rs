@@ -4,4 +4,5 @@ pub mod bounds;
 pub mod refusals;
 #[cfg(test)]
 pub mod server;
+pub mod settled;
 pub mod specs;

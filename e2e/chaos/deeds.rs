@@ -1,0 +1,211 @@
+//! What users, and others with rights in the namespace, do. Every deed is done in both namespaces: where the
+//! weather is foul, and where it is calm.
+
+use std::time::Duration;
+
+use http::Method;
+use quorum_operator::testing::specs;
+use serde_json::{Value, json};
+
+use crate::{
+    dice::Dice,
+    plane::{Plane, is_missing, path},
+};
+
+pub(crate) const MEMBER: &str = "mia";
+pub(crate) const NODES: [&str; 5] = ["va", "vb", "vc", "vd", MEMBER];
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    NewImage(&'static str, u64),
+    NewImages(u64),
+    Tune(&'static str, u64),
+    Annotate(&'static str, u64),
+    Recreate(&'static str),
+    LoseCertificate(&'static str),
+    LoseKey(&'static str),
+    OpenPolicy(&'static str),
+    EditConfig(&'static str),
+    DropService(&'static str),
+    EditWorkload(&'static str),
+    EndPod(&'static str),
+}
+
+pub(crate) fn deal(dice: &mut Dice) -> Deed {
+    let node = dice.one_of(&NODES);
+    match dice.below(14) {
+        0 | 1 => Deed::NewImage(node, dice.below(1 << 40)),
+        2 => Deed::Tune(node, 11 + dice.below(80)),
+        3 => Deed::Annotate(node, dice.below(1000)),
+        4 => Deed::Recreate(node),
+        5 => Deed::LoseCertificate(node),
+        6 => Deed::LoseKey(node),
+        7 => Deed::OpenPolicy(node),
+        8 => Deed::EditConfig(node),
+        9 => Deed::DropService(node),
+        10 | 11 => Deed::NewImages(dice.below(1 << 40)),
+        12 => Deed::EditWorkload(node),
+        _ => Deed::EndPod(node),
+    }
+}
+
+/// A node as it is first applied.
+pub(crate) fn node(name: &str, namespace: &str) -> Value {
+    let mut node = specs::smallest(name);
+    node["metadata"]["namespace"] = json!(namespace);
+    node["spec"]["consensus"]["validators"] = json!(4);
+    if name == MEMBER {
+        node["spec"]["transactionManager"] = json!({
+            "image": specs::image("tessera"), "version": "24.4.2",
+            "keys": {"secretRef": {"name": "mia-tm-keys"}},
+            "database": {"managed": {"image": specs::image("postgres"), "version": "15"}},
+        });
+    } else {
+        node["spec"]["role"] = json!("Validator");
+    }
+    node
+}
+
+/// Genesis and the manager's keys.
+pub(crate) fn belongings(namespace: &str) -> [(&'static str, Value); 2] {
+    use base64::Engine as _;
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let key = aws_lc_rs::agreement::PrivateKey::from_private_key(&aws_lc_rs::agreement::X25519, &[7; 32])
+        .expect("32 bytes");
+    let private = json!({"type": "unlocked", "data": {"bytes": base64(&[7; 32])}}).to_string();
+    let public = base64(key.compute_public_key().expect("a point").as_ref());
+    let genesis = json!({
+        "config": {"chainId": 1337, "isQuorum": true,
+            "qbft": {"policy": 0, "epoch": 30000, "blockperiodseconds": 1, "requesttimeoutseconds": 10}},
+        "nonce": "0x0", "timestamp": "0x0", "gasLimit": "0x2fefd800", "difficulty": "0x1",
+        "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
+        "coinbase": "0x0000000000000000000000000000000000000000",
+        "extraData": "0xf83aa00000000000000000000000000000000000000000000000000000000000000000d594f39fd6e51aad88f6f4ce6ab8827279cfffb92266c080c0",
+        "alloc": {},
+    });
+    let metadata = |name: &str| json!({"name": name, "namespace": namespace});
+    [
+        (
+            "configmaps",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("acme-genesis"),
+                "data": {"genesis.json": genesis.to_string()}}),
+        ),
+        (
+            "secrets",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("mia-tm-keys"),
+                "stringData": {"tm.key": private, "tm.pub": public}}),
+        ),
+    ]
+}
+
+/// Asks until the API server is there to do it.
+async fn insist<T, F: Future<Output = anyhow::Result<T>>>(mut ask: impl FnMut() -> F) -> anyhow::Result<T> {
+    let end = tokio::time::Instant::now() + Duration::from_secs(420);
+    loop {
+        match ask().await {
+            Err(error) if !is_missing(&error) && tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Does a deed. One on what is not there just now is left undone, in both namespaces alike as both are at rest
+/// when a round begins.
+pub(crate) async fn do_it(plane: &Plane, namespace: &str, deed: Deed) -> anyhow::Result<()> {
+    let object = |resource: &str, name: String| path(resource, namespace, &name);
+    let own = |name: &str| object("quorumnodes", name.to_owned());
+    let change = async |path: String, change: Value| {
+        let (path, change) = (path.as_str(), &change);
+        match insist(|| async move { plane.patch(path, change).await }).await {
+            Err(error) if !is_missing(&error) => Err(error),
+            _ => Ok(()),
+        }
+    };
+    let find = async |path: String| {
+        let path = path.as_str();
+        insist(|| async move { plane.find(path).await }).await
+    };
+    let remove = async |path: String| {
+        let path = path.as_str();
+        insist(|| async move { plane.delete(path, &Value::Null).await }).await
+    };
+    match deed {
+        Deed::NewImage(node, number) => {
+            let image = format!("registry.example/goquorum@sha256:{number:064x}");
+            change(own(node), json!({"spec": {"client": {"image": image}}})).await
+        }
+        Deed::NewImages(number) => {
+            let image = format!("registry.example/goquorum@sha256:{number:064x}");
+            for node in NODES {
+                change(own(node), json!({"spec": {"client": {"image": image}}})).await?;
+            }
+            Ok(())
+        }
+        Deed::Tune(node, peers) => {
+            change(own(node), json!({"spec": {"client": {"tunables": {"maxPeers": peers}}}})).await
+        }
+        Deed::Annotate(node, number) => {
+            change(own(node), json!({"metadata": {"annotations": {"chaos/number": number.to_string()}}}))
+                .await
+        }
+        Deed::Recreate(name) => {
+            let Some(mut found) = find(own(name)).await? else { return Ok(()) };
+            let uid = found["metadata"]["uid"].clone();
+            remove(own(name)).await?;
+            let end = tokio::time::Instant::now() + Duration::from_secs(300);
+            while find(own(name)).await?.is_some_and(|live| live["metadata"]["uid"] == uid) {
+                anyhow::ensure!(
+                    tokio::time::Instant::now() < end,
+                    "{namespace}/{name} is not gone after 300 s"
+                );
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            found["metadata"] = json!({"name": name, "namespace": namespace});
+            found["status"] = Value::Null;
+            let list = path("quorumnodes", namespace, "");
+            insist(|| async {
+                match plane.find(&own(name)).await? {
+                    Some(_) => Ok(()),
+                    None => plane.create(&list, &found).await,
+                }
+            })
+            .await
+        }
+        Deed::LoseCertificate(node) => remove(object("secrets", format!("qn-{node}-tls-metrics"))).await,
+        Deed::LoseKey(node) => {
+            let key = object("secrets", format!("qn-{node}-nodekey"));
+            let Some(mut found) = find(key.clone()).await? else { return Ok(()) };
+            remove(key.clone()).await?;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            for of_the_server in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+                found["metadata"][of_the_server] = Value::Null;
+            }
+            let list = path("secrets", namespace, "");
+            insist(|| async {
+                match plane.call(Method::GET, &key, &Value::Null).await {
+                    Ok(live) => anyhow::ensure!(live["data"] == found["data"], "another key was made"),
+                    Err(_) => plane.create(&list, &found).await?,
+                }
+                Ok(())
+            })
+            .await
+        }
+        Deed::OpenPolicy(node) => {
+            let open = json!({"spec": {"ingress": [{}], "egress": [{}]}});
+            change(object("networkpolicies", format!("{node}-deny")), open).await
+        }
+        Deed::EditConfig(node) => {
+            let other = json!({"data": {"static-nodes.json": "[]"}});
+            change(object("configmaps", format!("qn-{node}-peers")), other).await
+        }
+        Deed::DropService(node) => remove(object("services", format!("{node}-p2p"))).await,
+        Deed::EditWorkload(node) => {
+            let other = json!({"metadata": {"labels": {"quorum.security/role": "Other"}}, "spec": {"replicas": 1,
+                "template": {"spec": {"automountServiceAccountToken": true}}}});
+            change(object("statefulsets", format!("{node}-client")), other).await
+        }
+        Deed::EndPod(node) => remove(object("pods", format!("{node}-client-0"))).await,
+    }
+}

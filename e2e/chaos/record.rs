@@ -1,0 +1,223 @@
+//! Every request of the operator, numbered, and the safety rules it is held against before it goes on.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Write as _,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::plane::{Plane, path};
+
+/// Where the replicas' lease is.
+pub(crate) const LEASE: (&str, &str) = ("quorum-system", "quorum-operator");
+
+pub(crate) struct Record {
+    began: Instant,
+    state: Mutex<State>,
+    file: Mutex<File>,
+    judges: bool,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    asked: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
+    broken: Vec<String>,
+    writes: Vec<(Duration, String)>,
+}
+
+/// A request as the rules see it.
+pub(crate) struct Asked {
+    pub(crate) number: u64,
+    pub(crate) replica: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+impl Asked {
+    pub(crate) fn is_write(&self) -> bool {
+        self.method != "GET"
+    }
+
+    /// Resource, namespace and name with subresource.
+    fn object(&self) -> (&str, &str, &str) {
+        let Some((_, rest)) = self.path.split_once("/namespaces/") else { return ("", "", "") };
+        let mut parts = rest.splitn(3, '/');
+        let (namespace, resource) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        (resource, namespace, parts.next().unwrap_or_default())
+    }
+
+    /// Leases and events are no writes to the nodes.
+    pub(crate) fn changes_nodes(&self) -> bool {
+        self.is_write() && !["leases", "events"].contains(&self.object().0)
+    }
+}
+
+impl Record {
+    pub(crate) fn new(file: &str) -> anyhow::Result<Self> {
+        let file = Mutex::new(File::create(file)?);
+        Ok(Self { began: Instant::now(), state: Mutex::default(), file, judges: true })
+    }
+
+    /// For the calm side, which is what the other is compared with.
+    pub(crate) fn without_rules(mut self) -> Self {
+        self.judges = false;
+        self
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        let mut state = self.state.lock().expect("no panic under it");
+        state.next += 1;
+        state.next
+    }
+
+    pub(crate) fn fault(&self, kind: &str) {
+        let mut state = self.state.lock().expect("no panic under it");
+        *state.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// A line of the log; what a request's body says is not in it.
+    pub(crate) fn line(&self, asked: &Asked, what: &str) {
+        let at = self.began.elapsed().as_millis();
+        let Asked { number, replica, method, path, .. } = asked;
+        let mut file = self.file.lock().expect("no panic under it");
+        let _ = writeln!(file, "{at:>8} ms {number:>6} {replica} {method} {path} {what}");
+    }
+
+    pub(crate) fn note(&self, what: &str) {
+        println!("{:>5} s  {what}", self.began.elapsed().as_secs());
+        let mut file = self.file.lock().expect("no panic under it");
+        let _ = writeln!(file, "{:>8} ms -------- {what}", self.began.elapsed().as_millis());
+    }
+
+    pub(crate) fn breaks(&self, what: String) {
+        self.note(&format!("BROKEN: {what}"));
+        self.state.lock().expect("no panic under it").broken.push(what);
+    }
+
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.state.lock().expect("no panic under it").broken.clone()
+    }
+
+    /// Rules and how often each was asked; faults and how often each was dealt; requests in all.
+    pub(crate) fn counts(&self) -> (BTreeMap<&'static str, u64>, BTreeMap<String, u64>, u64) {
+        let state = self.state.lock().expect("no panic under it");
+        (state.asked.clone(), state.faults.clone(), state.next)
+    }
+
+    /// What was written to the nodes in the last `time`.
+    pub(crate) fn writes_within(&self, time: Duration) -> Vec<String> {
+        let since = self.began.elapsed().saturating_sub(time);
+        let state = self.state.lock().expect("no panic under it");
+        state.writes.iter().filter(|(at, _)| *at >= since).map(|(_, what)| what.clone()).collect()
+    }
+
+    /// `None` from a question that the API server did not answer leaves it open.
+    fn rule(&self, name: &'static str, asked: &Asked, holds: Option<bool>) {
+        let Some(holds) = holds else { return };
+        *self.state.lock().expect("no panic under it").asked.entry(name).or_default() += 1;
+        if !holds {
+            self.breaks(format!(
+                "{name}: request {} of {}: {} {}",
+                asked.number, asked.replica, asked.method, asked.path
+            ));
+        }
+    }
+
+    /// What must hold at the moment a request is passed on to the API server.
+    pub(crate) async fn judge(&self, plane: &Plane, asked: &Asked) {
+        if !self.judges {
+            return;
+        }
+        if asked.changes_nodes() {
+            let at = self.began.elapsed();
+            let what = format!("{} {}", asked.method, asked.path);
+            self.state.lock().expect("no panic under it").writes.push((at, what));
+            self.rule(WRITER, asked, holds_lease(plane, &asked.replica).await);
+        }
+        let (resource, namespace, name) = asked.object();
+        let method = asked.method.as_str();
+        match (resource, method) {
+            ("secrets", "PUT" | "PATCH" | "POST" | "DELETE") => {
+                let key = name.ends_with("-nodekey") || name.ends_with("-ca");
+                self.rule(KEY, asked, Some(!(key && ["PUT", "PATCH"].contains(&method))));
+                self.rule(LOSS, asked, Some(method != "DELETE"));
+            }
+            ("persistentvolumeclaims", "DELETE" | "PUT" | "PATCH") => self.rule(LOSS, asked, Some(false)),
+            ("statefulsets", "PUT" | "PATCH" | "POST") => {
+                let deny = path("networkpolicies", namespace, &format!("{}-deny", node_of(name)));
+                self.rule(DENY_FIRST, asked, plane.find(&deny).await.ok().map(|found| found.is_some()));
+            }
+            ("networkpolicies", "DELETE" | "PATCH")
+                if name.ends_with("-deny") && (method == "DELETE" || is_release(&asked.body)) =>
+            {
+                let node = name.trim_end_matches("-deny");
+                let pods = path("pods", namespace, "") + "?labelSelector=quorum.security/node%3D" + node;
+                let left = plane.list(&pods).await.ok();
+                self.rule(DENY_LAST, asked, left.map(|left| left.is_empty()));
+            }
+            _ => {}
+        }
+    }
+
+    /// What must hold once the API server has agreed to an eviction.
+    pub(crate) fn evicted(&self, asked: &Asked, before: &[String]) {
+        let (_, _, name) = asked.object();
+        let pod = name.trim_end_matches("/eviction");
+        let left = before.iter().filter(|ready| *ready != pod).count();
+        self.rule(QUORUM, asked, Some(before.is_empty() || left >= 3));
+    }
+}
+
+/// Ready validators of the namespace that a request asks to evict from; `None` where it does not.
+pub(crate) async fn before_eviction(plane: &Plane, asked: &Asked) -> Option<Vec<String>> {
+    let (_, namespace, name) = asked.object();
+    if !name.ends_with("/eviction") {
+        return None;
+    }
+    let pods = path("pods", namespace, "")
+        + "?labelSelector=quorum.security/role%3DValidator,quorum.security/component%3Dclient";
+    let pods = plane.list(&pods).await.ok()?;
+    let names: Vec<String> = pods
+        .iter()
+        .filter(|pod| {
+            let conditions = pod["status"]["conditions"].as_array();
+            conditions
+                .into_iter()
+                .flatten()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        })
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    // the eviction of another node is no validator's
+    let pod = name.trim_end_matches("/eviction");
+    pods.iter().any(|found| found["metadata"]["name"] == pod).then_some(names)
+}
+
+pub(crate) const WRITER: &str = "only the replica that holds the lease writes";
+pub(crate) const KEY: &str = "a key is written once";
+pub(crate) const LOSS: &str = "no claim and no Secret is deleted";
+pub(crate) const DENY_FIRST: &str = "the deny policy is there before a workload";
+pub(crate) const DENY_LAST: &str = "the deny policy goes after the pods";
+pub(crate) const QUORUM: &str = "three of four validators stay Ready through an eviction";
+/// A rule that was never asked has proved nothing.
+pub(crate) const RULES: [&str; 6] = [WRITER, KEY, LOSS, DENY_FIRST, DENY_LAST, QUORUM];
+
+async fn holds_lease(plane: &Plane, replica: &str) -> Option<bool> {
+    let lease = plane.find(&path("leases", LEASE.0, LEASE.1)).await.ok()?;
+    Some(lease.is_some_and(|lease| lease["spec"]["holderIdentity"] == replica))
+}
+
+fn node_of(workload: &str) -> &str {
+    ["-tm-db", "-client", "-tm"].iter().find_map(|end| workload.strip_suffix(end)).unwrap_or(workload)
+}
+
+fn is_release(body: &Value) -> bool {
+    body["kind"].is_null() && body["metadata"]["finalizers"].as_array().is_some_and(Vec::is_empty)
+}

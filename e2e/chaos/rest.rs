@@ -1,0 +1,112 @@
+//! What a namespace came to, without what chance, the order of events and the server decide.
+
+use std::collections::BTreeMap;
+
+use quorum_operator::testing::settled;
+use serde_json::{Value, json};
+
+use crate::{
+    deeds::NODES,
+    hosts::HOSTS,
+    plane::{Plane, path},
+};
+
+const KINDS: [&str; 9] = [
+    "quorumnodes",
+    "statefulsets",
+    "services",
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "networkpolicies",
+    "poddisruptionbudgets",
+    "persistentvolumeclaims",
+];
+
+/// Whether every node is Ready.
+pub(crate) async fn is_ready(plane: &Plane, namespace: &str) -> anyhow::Result<Result<(), String>> {
+    let mut troubles = vec![];
+    for name in NODES {
+        let node = plane.get(&path("quorumnodes", namespace, name)).await?;
+        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let bad: Vec<_> = conditions
+            .iter()
+            .filter(|condition| {
+                ["Ready", "Synced"].iter().any(|kind| condition["type"] == *kind)
+                    && condition["status"] != "True"
+            })
+            .map(|condition| {
+                format!(
+                    "{}={} {}: {}",
+                    condition["type"], condition["status"], condition["reason"], condition["message"]
+                )
+            })
+            .collect();
+        if conditions.is_empty() || !bad.is_empty() {
+            troubles.push(format!("{namespace}/{name}: {}", bad.join("; ")));
+        }
+    }
+    Ok(if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) })
+}
+
+/// Every object of the namespace, as it can be compared with that of another.
+pub(crate) async fn end(plane: &Plane, namespace: &str) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut objects = BTreeMap::new();
+    let mut names = BTreeMap::new();
+    for kind in KINDS {
+        for object in plane.list(&path(kind, namespace, "")).await? {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            names.insert(object["metadata"]["uid"].as_str().unwrap_or_default().to_owned(), name.clone());
+            objects.insert(format!("{kind}/{name}"), object);
+        }
+    }
+    for (name, object) in &mut objects {
+        settled::settle(object, &names);
+        if !name.starts_with("quorumnodes/") {
+            object["status"] = Value::Null;
+        }
+        for by_the_server in ["clusterIP", "clusterIPs", "volumeName"] {
+            object["spec"][by_the_server] = Value::Null;
+        }
+        // the volume controller's notes about who bound the claim, and when
+        if name.starts_with("persistentvolumeclaims/") {
+            object["metadata"]["annotations"] = Value::Null;
+        }
+        // digests of random keys, and ids made from them
+        let notes = &mut object["spec"]["template"]["metadata"]["annotations"];
+        for (_, note) in notes.as_object_mut().into_iter().flatten() {
+            *note = json!("some");
+        }
+        // where the scheduler put what is free to be on any host
+        let mut text = object.to_string().replace(namespace, "here");
+        for host in HOSTS {
+            text = text.replace(host, "a host");
+        }
+        *object = serde_json::from_str(&text)?;
+    }
+    Ok(objects)
+}
+
+/// Where two ends differ, in words; empty where they do not.
+pub(crate) fn difference(calm: &BTreeMap<String, Value>, foul: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut found = vec![];
+    for name in calm.keys().chain(foul.keys()).collect::<std::collections::BTreeSet<_>>() {
+        match (calm.get(name), foul.get(name)) {
+            (Some(calm), Some(foul)) => compare(name, calm, foul, &mut found),
+            (calm, _) => found.push(format!("{name}: only {}", if calm.is_some() { "calm" } else { "foul" })),
+        }
+    }
+    found
+}
+
+fn compare(at: &str, calm: &Value, foul: &Value, found: &mut Vec<String>) {
+    match (calm, foul) {
+        (Value::Object(one), Value::Object(other)) => {
+            for key in one.keys().chain(other.keys()).collect::<std::collections::BTreeSet<_>>() {
+                compare(&format!("{at}.{key}"), &calm[key.as_str()], &foul[key.as_str()], found);
+            }
+        }
+        _ if calm != foul => found.push(format!("{at}: calm {calm}, foul {foul}")),
+        _ => {}
+    }
+}

@@ -1,0 +1,64 @@
+//! An object at rest without what differs from run to run, so that the ends of two runs can be compared.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// Takes out what chance, time and the order of events decide. `names` says which object a uid is.
+pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
+    let metadata = &mut object["metadata"];
+    for changing in ["uid", "resourceVersion", "managedFields", "generation", "creationTimestamp"] {
+        metadata[changing] = Value::Null;
+    }
+    for owner in metadata["ownerReferences"].as_array_mut().into_iter().flatten() {
+        owner["uid"] = json!(owner["uid"].as_str().and_then(|uid| names.get(uid)));
+    }
+    if let Some(owners) = metadata["ownerReferences"].as_array_mut() {
+        owners.sort_by_key(ToString::to_string);
+    }
+    // made of random keys: who a client is, and with it the revision of its pod
+    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+        for random in ["quorum.security/identity", "controller-revision-hash"] {
+            if let Some(label) = object.pointer_mut(labels).and_then(|labels| labels.get_mut(random)) {
+                *label = json!("some");
+            }
+        }
+    }
+    if !object["status"]["updateRevision"].is_null() {
+        object["status"]["updateRevision"] = json!("some");
+    }
+    let template = "/spec/template/metadata/annotations/quorum.security~1certificates";
+    if let Some(held) = object.pointer_mut(template) {
+        *held = json!("some");
+    }
+    let metadata = &mut object["metadata"];
+    // rendered from random keys and from addresses
+    for random in ["quorum.security/digest", "quorum.security/permitted"] {
+        metadata["annotations"][random] = Value::Null;
+    }
+    for data in ["data", "stringData"] {
+        for content in object[data].as_object_mut().into_iter().flatten() {
+            *content.1 = json!("some");
+        }
+    }
+    if object["kind"] == "Service" {
+        object["spec"]["clusterIP"] = json!("some");
+    }
+    let status = &mut object["status"];
+    for random in ["identity", "enode", "peerAddress", "certificates", "certificateExpiry"] {
+        if !status[random].is_null() {
+            status[random] = json!("some");
+        }
+    }
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        condition["lastTransitionTime"] = Value::Null;
+        condition["observedGeneration"] = Value::Null;
+        if condition["type"] == "IdentityReady" {
+            condition["message"] = Value::Null;
+        }
+    }
+    // an observed generation depends on how often others wrote
+    if !status["observedGeneration"].is_null() {
+        status["observedGeneration"] = json!("some");
+    }
+}
