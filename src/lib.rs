@@ -11,6 +11,8 @@
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
 //! | [`serve`] | the operator's probes and metrics; i/o |
 //! | [`settings`] | flags and environment, read once |
+//! | [`logs`] | the operator's log; i/o |
+//! | [`dumps`] | no core dumps; i/o |
 //! | [`guard`] | the programs beside the client: `init`, `metrics`, `probe`; i/o |
 
 #[cfg(feature = "operator")]
@@ -19,10 +21,13 @@ pub mod api;
 pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod control;
+pub mod dumps;
 #[cfg(feature = "guard")]
 pub mod guard;
 #[cfg(test)]
 mod house;
+#[cfg(feature = "operator")]
+pub mod logs;
 #[cfg(feature = "operator")]
 pub mod node;
 #[cfg(feature = "operator")]

@@ -4,8 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use quorum_operator::{api, control, settings::Settings};
-use tracing_subscriber::EnvFilter;
+use quorum_operator::{api, control, dumps, logs, settings::Settings};
 
 /// Runs GoQuorum nodes on Kubernetes so that their security checklist holds.
 #[derive(Parser)]
@@ -25,28 +24,15 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    dumps::refuse()?;
     match Command::parse().verb {
         Verb::Run(settings) => {
-            log(&settings.log)?;
+            let lines = logs::lines(&settings.log, std::io::stderr)?;
+            tracing::subscriber::set_global_default(lines).context("the log")?;
             control::run(*settings).await
         }
         Verb::Crds => print_definitions(),
     }
-}
-
-/// An answer that does not decode is logged whole by the client library, and may be a Secret: never shown.
-fn log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("--log {filter:?}: write it as info or quorum_operator=debug,info"))?
-        .add_directive("kube_client::client=error".parse().context("a fixed filter")?);
-    tracing_subscriber::fmt()
-        .json()
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
 }
 
 fn print_definitions() -> anyhow::Result<()> {

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use quorum_operator::guard::{init, logs, metrics, probe, stop};
+use quorum_operator::{
+    dumps,
+    guard::{init, logs, metrics, probe, stop},
+};
 use tracing::level_filters::LevelFilter;
 
 /// Runs beside a GoQuorum client and its transaction manager: prepares their directories, exposes metrics over
@@ -36,9 +39,14 @@ enum Init {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let undumped = dumps::refuse();
     let cli = Cli::parse();
     logs::start(cli.log_level);
-    match run(cli.command).await {
+    let outcome = match undumped {
+        Ok(()) => run(cli.command).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

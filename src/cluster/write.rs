@@ -259,13 +259,25 @@ impl Writer {
     }
 }
 
-/// A request that ends in time, or is given up.
+/// A request that ends in time, or is given up. Its error quotes nothing of an answer, which may be a Secret.
 ///
 /// # Errors
 /// Where there is no answer in time.
-pub async fn timely<T>(request: impl Future<Output = T>) -> anyhow::Result<T> {
+pub async fn timely<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<kube::Result<T>> {
     let answered = tokio::time::timeout(REQUEST, request).await;
-    answered.with_context(|| format!("the API server did not answer for {} s", REQUEST.as_secs()))
+    let answered =
+        answered.with_context(|| format!("the API server did not answer for {} s", REQUEST.as_secs()))?;
+    Ok(answered.map_err(unquoted))
+}
+
+/// What does not decode is named by its place; the decoder would quote it.
+fn unquoted(error: kube::Error) -> kube::Error {
+    use serde::de::Error as _;
+    let kube::Error::SerdeError(error) = error else { return error };
+    let (line, column) = (error.line(), error.column());
+    kube::Error::SerdeError(serde_json::Error::custom(format!(
+        "the answer does not decode at line {line}, column {column}"
+    )))
 }
 
 /// The object as it is sent, with the digest of what was rendered.

@@ -11,6 +11,7 @@ mod lifecycle;
 mod peers;
 mod permissions;
 mod safety;
+mod secrecy;
 mod trouble;
 mod watches;
 mod world;

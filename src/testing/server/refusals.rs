@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
+use serde_json::{Value, json};
+
 use super::{Call, Refusal, Server, lock, reason};
 
 #[derive(Default)]
@@ -10,6 +12,7 @@ pub(super) struct Refusals {
     allowed: Mutex<Option<BTreeSet<String>>>,
     broken: Mutex<Option<(String, u16)>>,
     closed: Mutex<Option<String>>,
+    garbled: Mutex<Option<(String, Value)>>,
 }
 
 impl Refusals {
@@ -18,6 +21,12 @@ impl Refusals {
             .or_else(|| self.forbidden(call))
             .or_else(|| self.closed(call))
             .or_else(|| self.broken(call))
+    }
+
+    pub(super) fn garbled(&self, call: &Call) -> Option<Value> {
+        let garbled = lock(&self.garbled);
+        let (_, data) = garbled.as_ref().filter(|(requests, _)| call.to_string().starts_with(requests))?;
+        Some(json!({"kind": "Secret", "apiVersion": "v1", "metadata": {}, "data": data}))
     }
 
     fn everything(&self) -> Option<Refusal> {
@@ -59,6 +68,11 @@ impl Server {
     /// Forbids everything in a namespace.
     pub fn close(&self, namespace: Option<&str>) {
         *lock(&self.refusals.closed) = namespace.map(str::to_owned);
+    }
+
+    /// Answers requests that begin like this with a Secret whose `data` is of a wrong type, until told otherwise.
+    pub fn garble(&self, requests: &str, data: Option<Value>) {
+        *lock(&self.refusals.garbled) = data.map(|data| (requests.to_owned(), data));
     }
 
     /// Answers requests that begin like this, such as `apply services`, with a code until told otherwise.

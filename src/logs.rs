@@ -1,0 +1,29 @@
+//! The operator's log: JSON lines.
+
+use anyhow::Context as _;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _};
+
+/// What turns events into lines, for those that `filter` lets through.
+///
+/// # Errors
+/// Where the filter cannot be read.
+pub fn lines<W>(filter: &str, to: W) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("--log {filter:?}: write it as info or quorum_operator=debug,info"))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_writer(to);
+    // a filter of its own, which no directive of the other can outdo
+    Ok(tracing_subscriber::registry().with(filter).with(filter_fn(quotes_no_answer)).with(lines))
+}
+
+/// An answer that does not decode is logged whole by the client library, and may be a Secret.
+fn quotes_no_answer(event: &Metadata<'_>) -> bool {
+    *event.level() == Level::ERROR || !event.target().starts_with("kube_client::client")
+}
