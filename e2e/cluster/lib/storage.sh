@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Volumes: static local ones, as nothing provisions here. A directory per volume, on the node's disk.
 
-VOLUMES=30
-FOR_ONE_POD=6   # of these, the last ones, for ReadWriteOncePod: a volume cannot offer it beside another mode
+VOLUMES=40
+FOR_ONE_POD=34  # of these, the last ones, for ReadWriteOncePod, which our claims ask for: a volume cannot offer it beside another mode
 
 node_volumes() { # number: makes the directories, and the objects if they are not there
   local i=$1 name dir n mode; name=$(node_name "$1") dir=$(node_dir "$1")/volumes
