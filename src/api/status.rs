@@ -42,6 +42,11 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Hosts>,
 
+    /// What the node's running parts hold of the network's authorities, while one follows another. The
+    /// other nodes of the network go by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_authorities: Option<AuthoritiesInUse>,
+
     /// When the first of the node's certificates ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiry: Option<Time>,
@@ -87,6 +92,18 @@ pub struct Hosts {
     /// Host of the managed database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+}
+
+/// Authorities by the SHA-256 of their certificate's DER, lower-case hexadecimal, in order.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthoritiesInUse {
+    /// Those that every running part trusts.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+    /// Those that signed what running parts present.
+    #[serde(default)]
+    pub presented: Vec<String>,
 }
 
 /// When a certificate ends.

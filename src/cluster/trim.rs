@@ -39,7 +39,9 @@ pub(super) fn service(service: &mut Service) {
 
 pub(super) fn pod(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
-    pod.metadata.annotations = None;
+    if let Some(annotations) = &mut pod.metadata.annotations {
+        annotations.retain(|key, _| key == names::CERTIFICATES);
+    }
     if let Some(spec) = &mut pod.spec {
         let node_name = spec.node_name.take();
         *spec = PodSpec { node_name, ..Default::default() };

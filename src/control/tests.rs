@@ -10,6 +10,7 @@ mod issuers;
 mod lifecycle;
 mod peers;
 mod permissions;
+mod rotation;
 mod safety;
 mod secrecy;
 mod trouble;

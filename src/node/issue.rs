@@ -11,13 +11,14 @@ use super::{
     apply::Applier,
     desired::{
         Issued,
-        certificates::{self, Authority, Wanted},
+        certificates::{self, Authority},
     },
-    names::{self, Purpose},
-    observed::{Found, Observed},
+    names::{self, Names, Purpose},
+    observed::Observed,
+    rotation,
     secrets::{
         Data, mint,
-        tls::{self, AuthorityFacts, Decision, LeafFacts, MintReason},
+        tls::{self, Decision, LeafFacts, MintReason, Signing},
     },
     validate::Validated,
 };
@@ -45,30 +46,30 @@ pub async fn issue(
     if node.manager.is_some() {
         authorities.push((names.node_authority(), &observed.node_authority, names.labels()));
     }
-    for (name, found, labels) in authorities {
-        if let Found::Missing = found {
+    for (name, lineage, labels) in authorities {
+        if let Some(number) = rotation::due(lineage, now) {
             let common_name = format!("{} {name}", names.namespace);
             let data = mint::authority(&common_name, now)?;
-            applier.create_once(&secret(names.unowned(name, labels), data, true)).await?;
+            let meta = names.unowned(Names::generation(&name, number), labels);
+            applier.create_once(&secret(meta, data, true)).await?;
             created = true;
         }
     }
-    let (Some(identity), Found::Is(network), false) = (&node.identity, &observed.network_authority, created)
-    else {
-        return Ok(None);
-    };
+    let (Some(identity), false) = (&node.identity, created) else { return Ok(None) };
     let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
     let mut certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
     let asked = asked(observed);
-    for (purpose, reason) in due(node, observed, now) {
+    for (purpose, signing, reason) in due(node, observed, now) {
         let place = names.meta(names.certificate(purpose), names.labels(), &node.owner);
         if !applier.may_remake(&Secret { metadata: place, ..Secret::default() }) {
             continue;
         }
         tracing::info!(node = names.node, namespace = names.namespace, purpose = purpose.as_str(), %reason, "certificate is made");
-        certificates.insert(purpose, renew(applier, node, (purpose, asked), now).await?);
+        let order = Order { purpose, signing, asked };
+        certificates.insert(purpose, renew(applier, node, order, now).await?);
     }
-    Ok(Some(Issued { identity: identity.clone(), network_authority: network.clone(), certificates }))
+    let network_authorities = tls::bundle(rotation::made_known(&observed.network_authority, now));
+    Ok(Some(Issued { identity: identity.clone(), network_authorities, certificates }))
 }
 
 /// What whoever asks for new certificates has written. The value says nothing: another one asks again.
@@ -76,32 +77,38 @@ fn asked(observed: &Observed) -> Option<&String> {
     observed.node.annotations().get(names::RENEW)
 }
 
-/// Certificates that must be made, and why. Pure.
+/// Certificates that must be made, by whom, and why. Pure.
 #[must_use]
-pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpose, MintReason)> {
+pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpose, Signing, MintReason)> {
     let wanted = certificates::wanted(node);
+    let by = |authority| rotation::of(node, observed, authority, now);
+    let (network, own) = (by(Authority::Network), by(Authority::Node));
     wanted
         .into_iter()
         .filter_map(|(purpose, wanted)| {
-            let authority = authority_of(&wanted, observed)?;
+            let signing = match wanted.authority {
+                Authority::Network => network.as_ref()?,
+                Authority::Node => own.as_ref()?,
+                Authority::Provided => return None,
+            };
             let existing = observed.certificates.get(&purpose);
             let made_for = observed.made_for.get(&purpose);
-            match tls::decide(&wanted.request, authority, existing, now, &node.owner.uid) {
+            let reason = match tls::decide(&wanted.request, signing, existing, now, &node.owner.uid) {
                 Decision::Keep => asked(observed)
                     .is_some_and(|asked| made_for != Some(asked))
-                    .then_some((purpose, MintReason::Asked)),
-                Decision::Mint(reason) => Some((purpose, reason)),
-            }
+                    .then_some(MintReason::Asked)?,
+                Decision::Mint(reason) => reason,
+            };
+            Some((purpose, signing.clone(), reason))
         })
         .collect()
 }
 
-fn authority_of<'a>(wanted: &Wanted, observed: &'a Observed) -> Option<&'a AuthorityFacts> {
-    match wanted.authority {
-        Authority::Network => observed.network_authority.usable(),
-        Authority::Node => observed.node_authority.usable(),
-        Authority::Provided => None,
-    }
+/// What is to be signed, by whom, and who asked for it.
+struct Order<'a> {
+    purpose: Purpose,
+    signing: Signing,
+    asked: Option<&'a String>,
 }
 
 /// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it. The
@@ -109,7 +116,7 @@ fn authority_of<'a>(wanted: &Wanted, observed: &'a Observed) -> Option<&'a Autho
 async fn renew(
     applier: &mut Applier<'_>,
     node: &Validated,
-    (purpose, asked): (Purpose, Option<&String>),
+    Order { purpose, signing, asked }: Order<'_>,
     now: Timestamp,
 ) -> anyhow::Result<LeafFacts> {
     let mut wanted = certificates::wanted(node);
@@ -119,11 +126,12 @@ async fn renew(
         Authority::Node => node.names.node_authority(),
         Authority::Provided => anyhow::bail!("a certificate that somebody else provides is not made"),
     };
+    let name = Names::generation(&name, signing.generation);
     let meta = find(&applier.caches.secrets, &node.names.namespace, &name)
         .with_context(|| format!("Secret {name} is gone"))?;
     let authority =
         read_secret(applier.client, &meta).await?.with_context(|| format!("Secret {name} is gone"))?;
-    let data = mint::leaf(&authority, &wanted.request, now)?;
+    let data = mint::trusting(mint::leaf(&authority, &wanted.request, now)?, &signing.trusted);
     let facts = tls::read_leaf(&data).context("the certificate just made")?;
     let mut meta = node.names.meta(node.names.certificate(purpose), node.names.labels(), &node.owner);
     meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));

@@ -14,6 +14,7 @@ pub mod observed;
 pub mod placement;
 pub mod report;
 pub mod rollout;
+pub mod rotation;
 pub mod secrets;
 pub mod teardown;
 pub mod unreadable;
@@ -37,7 +38,7 @@ use observed::Observed;
 /// How often a pod that waits for its turn to be replaced, or to run at all, is looked at.
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
 
-/// How often a node is looked at of which something may not be watched.
+/// How often a node is looked at of which something may not be watched, or whose authority another one follows.
 const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a pass is, for errors and their metric.
@@ -126,7 +127,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     // at the earliest a second later: what is due is looked at in whole seconds
     let contests = applied.contested.iter().map(|contest| contest.again + Duration::from_secs(1));
     let contest = contests.min().and_then(|wait| now.checked_add(wait).ok());
-    let unseen = (!observed.unseen.is_empty()).then(|| now + UNSEEN);
+    let rotates = validated.as_ref().is_ok_and(|node| rotation::goes_on(node, &observed, now));
+    let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let next = due.into_iter().chain(unseen).chain(contest).min();
     Ok(Passed { status, next, writes })
 }

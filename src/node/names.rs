@@ -32,6 +32,8 @@ pub const PERMITTED: &str = "quorum.security/permitted";
 pub const RENEW: &str = "quorum.security/renew-certs-at";
 /// Annotation of a certificate's Secret: the value of [`RENEW`] when it was made.
 pub const MADE_FOR: &str = "quorum.security/made-for";
+/// Annotation that people set on an authority's Secret: another authority is to follow it.
+pub const ROTATE: &str = "quorum.security/rotate";
 /// Annotation of a pod template: which certificates its pods read at start.
 pub const CERTIFICATES: &str = "quorum.security/certificates";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
@@ -223,6 +225,12 @@ impl Names {
     #[must_use]
     pub fn network_authority(&self) -> String {
         format!("qnet-{}-ca", self.network)
+    }
+
+    /// The Secret with a later generation of an authority; the first has the authority's name.
+    #[must_use]
+    pub fn generation(authority: &str, number: u32) -> String {
+        if number <= 1 { authority.to_owned() } else { format!("{authority}-{number}") }
     }
 
     /// The disruption budget of the network's validators.

@@ -12,7 +12,9 @@ use super::{
     desired::certificates::secret_name,
     identity,
     names::{self, Component, Names, Purpose},
-    observed::{Found, Host, Neighbour, Observed, ObservedManager, Pod, Taint, Workload},
+    observed::{
+        Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Pod, Taint, Workload,
+    },
 };
 use crate::{
     api::{
@@ -79,9 +81,6 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         None => (names.node_key(), "nodekey".into()),
     };
     let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
-    let network_authority =
-        sources.secret(&namespace, &names.network_authority(), Question::Authority).await?;
-    let node_authority = sources.secret(&namespace, &names.node_authority(), Question::Authority).await?;
     let siblings = siblings(sources.caches, &node);
     Ok(Observed {
         chain_data_exists: match node_key {
@@ -97,8 +96,8 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
             None => None,
         },
         bundles: bundles(sources, &namespace, &node).await?,
-        network_authority: facts::authority(network_authority),
-        node_authority: facts::authority(node_authority),
+        network_authority: lineage(sources, &namespace, &names.network_authority()).await?,
+        node_authority: lineage(sources, &namespace, &names.node_authority()).await?,
         certificates: certificates(sources, &names, &node.spec.tls).await?,
         made_for: made_for(sources.caches, &names),
         neighbours: neighbours(sources.caches, &siblings, &names),
@@ -111,6 +110,22 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         unseen: sources.caches.forbidden.now(tokio::time::Instant::now()),
         node,
     })
+}
+
+/// The first of an authority's generations may be gone: it has ended.
+async fn lineage(sources: Sources<'_>, namespace: &str, authority: &str) -> anyhow::Result<Lineage> {
+    let mut generations = Vec::new();
+    for number in 1.. {
+        let Some(meta) = find(&sources.caches.secrets, namespace, &Names::generation(authority, number))
+        else {
+            if number == 1 { continue } else { break }
+        };
+        let fact = sources.facts.secret(sources.client, &meta, Question::Authority).await?;
+        let rotate = meta.annotations.is_some_and(|annotations| annotations.contains_key(names::ROTATE));
+        generations.push(Generation { number, authority: facts::authority(fact), rotate });
+    }
+    generations.retain(|generation| generation.authority != Found::Missing);
+    Ok(Lineage(generations))
 }
 
 /// Read live, and only where a key would have to be made.
@@ -286,6 +301,7 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         revision: pod.labels().get("controller-revision-hash").cloned(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        certificates: pod.annotations().get(names::CERTIFICATES).cloned(),
         unschedulable,
         trouble: status.and_then(trouble),
     }

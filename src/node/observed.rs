@@ -47,6 +47,37 @@ impl<T> From<Result<T, Unusable>> for Found<T> {
     }
 }
 
+/// An authority and those that followed it, eldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lineage(pub Vec<Generation>);
+
+/// One authority of several that follow each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generation {
+    /// 1 for the first.
+    pub number: u32,
+    /// What is in its Secret.
+    pub authority: Found<AuthorityFacts>,
+    /// Whether somebody asked for another one to follow it.
+    pub rotate: bool,
+}
+
+impl Lineage {
+    /// The generations that can be used, with their numbers, eldest first.
+    pub fn usable(&self) -> impl DoubleEndedIterator<Item = (u32, &AuthorityFacts)> {
+        self.0.iter().filter_map(|one| Some((one.number, one.authority.usable()?)))
+    }
+}
+
+impl From<Found<AuthorityFacts>> for Lineage {
+    fn from(first: Found<AuthorityFacts>) -> Self {
+        match first {
+            Found::Missing => Self::default(),
+            authority => Self(vec![Generation { number: 1, authority, rotate: false }]),
+        }
+    }
+}
+
 /// Everything a pass decides from.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -65,9 +96,9 @@ pub struct Observed {
     /// ConfigMaps with certificates of foreign authorities, by the field that names them.
     pub bundles: BTreeMap<String, Found<()>>,
     /// The network's authority.
-    pub network_authority: Found<AuthorityFacts>,
+    pub network_authority: Lineage,
     /// The node's own authority.
-    pub node_authority: Found<AuthorityFacts>,
+    pub node_authority: Lineage,
     /// The node's certificates.
     pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
     /// Which request for renewal each of them was made for, where there was one.
@@ -138,6 +169,8 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Which certificates it has read at start.
+    pub certificates: Option<String>,
     /// What the scheduler says where it found no host.
     pub unschedulable: Option<String>,
     /// The first container that is in trouble, and why.

@@ -18,6 +18,7 @@ use super::{
     names::{self, Component},
     observed::Observed,
     placement::{self, Isolation},
+    rotation,
     validate::{self, Validated},
 };
 pub use certificates::next_renewal;
@@ -78,6 +79,7 @@ pub fn status(
             .and_then(|manager| manager.keys.usable())
             .map(|keys| keys.public_key.clone()),
         hosts: hosts(observed),
+        network_authorities: validated.as_ref().ok().and_then(|node| rotation::told(node, observed, now)),
         certificate_expiry: certificates.iter().map(|certificate| certificate.not_after.clone()).min(),
         certificates,
     }

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     api::QuorumNode,
-    cluster::write::{Kind, timely},
+    cluster::{
+        caches::find,
+        write::{Kind, timely},
+    },
 };
 
 /// When to look again, should no event tell that something has ended.
@@ -109,6 +112,14 @@ async fn delete_kept(tools: Tools<'_>, names: &Names, kept: &Kept) -> anyhow::Re
     }
     for name in &kept.secrets {
         delete::<Secret>(tools, names, name).await?;
+    }
+    if kept.secrets.contains(&names.node_authority()) {
+        let generation = |number| Names::generation(&names.node_authority(), number);
+        let is_there =
+            |number: &u32| find(&tools.caches.secrets, &names.namespace, &generation(*number)).is_some();
+        for number in (2..).take_while(is_there) {
+            delete::<Secret>(tools, names, &generation(number)).await?;
+        }
     }
     Ok(())
 }

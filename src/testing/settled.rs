@@ -27,9 +27,11 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     if !object["status"]["updateRevision"].is_null() {
         object["status"]["updateRevision"] = json!("some");
     }
-    let template = "/spec/template/metadata/annotations/quorum.security~1certificates";
-    if let Some(held) = object.pointer_mut(template) {
-        *held = json!("some");
+    for annotations in ["/metadata/annotations", "/spec/template/metadata/annotations"] {
+        let held = format!("{annotations}/quorum.security~1certificates");
+        if let Some(held) = object.pointer_mut(&held) {
+            *held = json!("some");
+        }
     }
     let metadata = &mut object["metadata"];
     // rendered from random keys and from addresses
@@ -45,7 +47,9 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
         object["spec"]["clusterIP"] = json!("some");
     }
     let status = &mut object["status"];
-    for random in ["identity", "enode", "peerAddress", "certificates", "certificateExpiry"] {
+    for random in
+        ["identity", "enode", "peerAddress", "certificates", "certificateExpiry", "networkAuthorities"]
+    {
         if !status[random].is_null() {
             status[random] = json!("some");
         }

@@ -111,6 +111,16 @@ async fn a_manager_is_made_whatever_fails_in_every_way() {
     survives_every_fault(Scenario { first: |_| {}, deed: |server| server.put(&member("alice")) }).await;
 }
 
+/// Each authority is made once, and in the end signs alone.
+#[tokio::test(start_paused = true)]
+#[ignore = "takes minutes: make chaos runs it"]
+async fn an_authority_is_followed_by_the_next_whatever_fails() {
+    let first = |server: &Server| server.put(&member("alice"));
+    let scenario = Scenario { first, deed: super::rotation::ask };
+    survives(scenario, &[Fault::AnswerLost, Fault::Refused(500), Fault::CrashBefore, Fault::CrashAfter])
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_image_is_taken_whatever_fails() {
     survives_every_fault(Scenario {

@@ -20,7 +20,7 @@ const PASSWORD_VERSION: &str = "quorum.security/password-version";
 /// The network's authority, for callers and scrapers to trust. All nodes of the network write the same
 /// bytes, and it goes when the last of them goes.
 pub(super) fn network_authority(node: &Validated, issued: &Issued) -> ConfigMap {
-    let certificate = issued.network_authority.certificate_pem.clone();
+    let certificate = issued.network_authorities.clone();
     ConfigMap {
         metadata: ObjectMeta {
             owner_references: Some(node.network_owners.clone()),

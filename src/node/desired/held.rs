@@ -33,7 +33,7 @@ fn read_once(component: Component) -> &'static [(Purpose, Part)] {
 }
 
 /// As it stands in a template: `PURPOSE=DIGEST`, in order.
-pub(super) fn held(component: Component, certificates: &BTreeMap<Purpose, LeafFacts>) -> String {
+pub(in crate::node) fn held(component: Component, certificates: &BTreeMap<Purpose, LeafFacts>) -> String {
     let entry = |(purpose, part): &(Purpose, Part)| {
         let facts = certificates.get(purpose)?;
         let own = Some(&facts.fingerprint).filter(|_| *part == Part::All);

@@ -7,7 +7,7 @@ pub mod certificates;
 mod client;
 mod config;
 mod database;
-mod held;
+pub(in crate::node) mod held;
 mod manager;
 mod pods;
 mod policies;
@@ -28,10 +28,7 @@ use k8s_openapi::api::{
 
 use super::{
     names::{Component, Purpose},
-    secrets::{
-        keys::NodeIdentity,
-        tls::{AuthorityFacts, LeafFacts},
-    },
+    secrets::{keys::NodeIdentity, tls::LeafFacts},
     validate::{Database, Validated},
 };
 use crate::{api::parts::SecretKey, settings::Surroundings};
@@ -41,8 +38,8 @@ use crate::{api::parts::SecretKey, settings::Surroundings};
 pub struct Issued {
     /// Who the node is.
     pub identity: NodeIdentity,
-    /// The network's authority.
-    pub network_authority: AuthorityFacts,
+    /// The network's authorities, for callers and scrapers to trust: PEM.
+    pub network_authorities: String,
     /// The node's certificates, those just made included.
     pub certificates: BTreeMap<Purpose, LeafFacts>,
 }

@@ -135,8 +135,8 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
             }
         }),
         bundles: BTreeMap::new(),
-        network_authority: Found::Is(NETWORK.clone()),
-        node_authority: Found::Is(NODE.clone()),
+        network_authority: Found::Is(NETWORK.clone()).into(),
+        node_authority: Found::Is(NODE.clone()).into(),
         certificates: BTreeMap::new(),
         made_for: BTreeMap::new(),
         peer_address: Some("10.96.7.7".into()),

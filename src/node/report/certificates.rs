@@ -5,7 +5,10 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{Finding, finding};
 use crate::{
     api::status::CertificateStatus,
-    node::{desired::certificates, names::Purpose, observed::Observed, secrets::tls, validate::Validated},
+    node::{
+        desired::certificates, names::Purpose, observed::Observed, rotation, secrets::tls,
+        validate::Validated,
+    },
 };
 
 pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Timestamp) -> Finding {
@@ -45,7 +48,9 @@ pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Tim
             }
         }
     }
-    finding("CertificatesReady", "True", "Issued", "every certificate is there and valid")
+    let follows = if rotation::goes_on(node, observed, now) { "; one authority follows another" } else { "" };
+    let message = format!("every certificate is there and valid{follows}");
+    finding("CertificatesReady", "True", "Issued", message)
 }
 
 fn is_signed_by_ours(
@@ -59,7 +64,7 @@ fn is_signed_by_ours(
         // judged before anything else, and renewed by whoever provides it
         certificates::Authority::Provided => return true,
     };
-    ours.usable().is_some_and(|ours| ours.fingerprint == facts.authority)
+    ours.usable().any(|(_, ours)| ours.fingerprint == facts.authority)
 }
 
 pub(super) fn certificate_ends(observed: &Observed, node: &Validated) -> Vec<CertificateStatus> {

@@ -14,13 +14,16 @@ use rcgen::{
 
 use super::{
     Data, hex,
-    tls::{self, AUTHORITY, CERTIFICATE, KeyAlgorithm, LeafRequest, PRIVATE_KEY, PRIVATE_KEY_DER, Usage},
+    tls::{
+        self, AUTHORITY, AuthorityFacts, CERTIFICATE, KeyAlgorithm, LeafRequest, PRIVATE_KEY,
+        PRIVATE_KEY_DER, Usage,
+    },
 };
 
 /// Key of a Secret: the node key.
 const NODE_KEY: &str = "nodekey";
-/// For clocks that are behind ours.
-const EARLIER: SignedDuration = SignedDuration::from_mins(5);
+/// For clocks that are behind ours: what is made now begins this much earlier.
+pub(in crate::node) const EARLIER: SignedDuration = SignedDuration::from_mins(5);
 /// Lifetime of an authority: ten years.
 const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 3650);
 /// The longest common name that RFC 5280 allows.
@@ -47,6 +50,13 @@ pub fn authority(common_name: &str, now: Timestamp) -> anyhow::Result<Data> {
     ]);
     tls::read_authority(&data).context("the authority just made")?;
     Ok(data)
+}
+
+/// The same, whose holder trusts these authorities.
+#[must_use]
+pub fn trusting(mut data: Data, trusted: &[AuthorityFacts]) -> Data {
+    data.extend([entry(AUTHORITY, tls::bundle(trusted))]);
+    data
 }
 
 /// A new certificate with a new key, signed by an authority. It ends when the authority does, if not before.

@@ -88,8 +88,35 @@ pub struct AuthorityFacts {
     pub fingerprint: Fingerprint,
     /// Its name.
     pub subject: String,
+    /// When it begins.
+    pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
+}
+
+/// Who signs, and whom the holder of what is signed is to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// Which generation signs.
+    pub generation: u32,
+    /// Whoever signs.
+    pub by: AuthorityFacts,
+    /// Whoever is trusted, eldest first.
+    pub trusted: Vec<AuthorityFacts>,
+}
+
+impl Signing {
+    /// One authority, which signs and is trusted.
+    #[must_use]
+    pub fn alone(generation: u32, by: &AuthorityFacts) -> Self {
+        Self { generation, by: by.clone(), trusted: vec![by.clone()] }
+    }
+}
+
+/// The certificates of authorities in one file.
+#[must_use]
+pub fn bundle<'a>(authorities: impl IntoIterator<Item = &'a AuthorityFacts>) -> String {
+    authorities.into_iter().map(|authority| authority.certificate_pem.as_str()).collect()
 }
 
 /// What is known of a certificate. No private material.
@@ -135,6 +162,8 @@ pub enum MintReason {
     Unusable(String),
     /// Somebody else signed it.
     WrongAuthority,
+    /// Its holder is to trust others.
+    TrustDiffers,
     /// Common name or names are not those requested.
     NamesDiffer,
     /// It may be used for something else, or for more.
@@ -155,6 +184,7 @@ impl fmt::Display for MintReason {
             Self::Missing => f.write_str("there is none yet"),
             Self::Unusable(why) => write!(f, "the one at hand cannot be used: {why}"),
             Self::WrongAuthority => f.write_str("another authority signed the one at hand"),
+            Self::TrustDiffers => f.write_str("other authorities are to be trusted beside it"),
             Self::NamesDiffer => f.write_str("it is needed for other names"),
             Self::UsageDiffers => f.write_str("it is needed for another usage"),
             Self::AlgorithmDiffers => f.write_str("it is needed with another kind of key"),
@@ -170,7 +200,7 @@ impl fmt::Display for MintReason {
 #[must_use]
 pub fn decide(
     request: &LeafRequest,
-    authority: &AuthorityFacts,
+    signing: &Signing,
     existing: Option<&Result<LeafFacts, Unusable>>,
     now: Timestamp,
     seed: &str,
@@ -184,13 +214,16 @@ pub fn decide(
         let why = Unusable::new(CERTIFICATE, &format!("is not valid before {}", facts.not_before));
         return Decision::Mint(MintReason::Unusable(why.to_string()));
     }
-    if let Some(reason) = difference(request, authority, facts) {
+    if let Some(reason) = difference(request, &signing.by, facts) {
         return Decision::Mint(reason);
+    }
+    if !facts.trusted.iter().eq(signing.trusted.iter().map(|one| &one.fingerprint).collect::<BTreeSet<_>>()) {
+        return Decision::Mint(MintReason::TrustDiffers);
     }
     let due = now >= renewal_time(facts, request.validity.renew_before, seed);
     // No certificate outlives its authority: one that reaches that end gains nothing by a renewal, and
     // would be renewed in every pass.
-    let gains = facts.not_after < authority.not_after || now >= facts.not_after;
+    let gains = facts.not_after < signing.by.not_after || now >= facts.not_after;
     if due && gains { Decision::Mint(MintReason::DueForRenewal) } else { Decision::Keep }
 }
 

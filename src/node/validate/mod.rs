@@ -108,7 +108,10 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     if spec.transaction_manager.is_some() {
         authorities.push((&observed.node_authority, names_of(observed).node_authority()));
     }
-    for (authority, name) in authorities {
+    let generations = authorities.into_iter().flat_map(|(lineage, name)| {
+        lineage.0.iter().map(move |one| (&one.authority, Names::generation(&name, one.number)))
+    });
+    for (authority, name) in generations {
         if let Found::Unusable(why) = authority {
             faults.push(Fault::new(
                 Reason::AuthorityUnusable,

@@ -145,13 +145,13 @@ fn the_recorded_key_is_taken_again() {
 #[test]
 fn an_authority_that_the_node_does_not_use_stalls_it_not() {
     let mut observed = in_order(smallest());
-    observed.node_authority = Found::Unusable("tls.crt is empty: fill it".into());
+    observed.node_authority = Found::Unusable("tls.crt is empty: fill it".into()).into();
     valid(&observed);
 }
 
 #[test]
 fn an_authority_that_is_not_there_yet_is_no_fault() {
     let mut observed = in_order(member());
-    (observed.network_authority, observed.node_authority) = (Found::Missing, Found::Missing);
+    (observed.network_authority, observed.node_authority) = (Found::Missing.into(), Found::Missing.into());
     valid(&observed);
 }

@@ -88,7 +88,7 @@ fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool)
     let mut spec = workload["spec"]["template"]["spec"].clone();
     spec["nodeName"] = json!(host);
     json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": labels, "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"labels": labels, "annotations": workload["spec"]["template"]["metadata"]["annotations"], "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
             "name": target.name, "uid": workload["metadata"]["uid"], "controller": true}]},
         "spec": spec,
         "status": {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if started { "True" } else { "False" }}],

@@ -208,8 +208,8 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         chain_data_exists: None,
         manager,
         bundles: BTreeMap::new(),
-        network_authority: Found::Missing,
-        node_authority: Found::Missing,
+        network_authority: Found::Missing.into(),
+        node_authority: Found::Missing.into(),
         certificates: BTreeMap::new(),
         made_for: BTreeMap::new(),
         peer_address: None,
@@ -258,7 +258,7 @@ pub(super) fn surroundings() -> Surroundings {
 pub(super) fn issued(node: &Validated) -> Issued {
     Issued {
         identity: identity(&node.names.node),
-        network_authority: authority(),
+        network_authorities: authority().certificate_pem,
         certificates: certificates(node),
     }
 }

@@ -10,7 +10,7 @@ fn told(before: Option<&QuorumNodeStatus>, after: &QuorumNodeStatus) -> Vec<Stri
 
 fn shared() -> Observed {
     let mut observed = in_order(smallest());
-    observed.network_authority = Found::Unusable("tls.crt is empty".into());
+    observed.network_authority = Found::Unusable("tls.crt is empty".into()).into();
     observed
 }
 

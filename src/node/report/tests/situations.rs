@@ -137,7 +137,7 @@ pub(super) fn falls() -> Vec<Situation> {
             drop(seen.certificates.insert(Purpose::Database, tls::read_leaf(&Default::default())));
         }, "Unusable", "qn-bob-tls-tm-db: tls.crt is missing"),
         up(|seen, _| {
-            let other = seen.node_authority.usable().expect("an authority").fingerprint.clone();
+            let other = seen.node_authority.usable().next().expect("an authority").1.fingerprint.clone();
             facts(seen, Purpose::ManagerPeers).authority = other;
         }, "BeingIssued", "qn-bob-tls-tm-peers is signed by another authority and is made anew"),
         stalls(|seen, _| {
@@ -154,7 +154,7 @@ pub(super) fn falls() -> Vec<Situation> {
         stalls(|_, done| done.refused = vec![foreign()], "NameConflict", "rename it or this node"),
         stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
-        stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()),
+        stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()).into(),
             "AuthorityUnusable", "restore the Secret from a backup"),
     ]
 }

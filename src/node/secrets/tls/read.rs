@@ -51,6 +51,7 @@ pub fn read_authority(data: &Data) -> Result<AuthorityFacts, Unusable> {
         certificate_pem: pem(der),
         fingerprint: fingerprint(der),
         subject: certificate.subject().to_string(),
+        not_before: time(certificate.validity().not_before)?,
         not_after: time(certificate.validity().not_after)?,
     })
 }

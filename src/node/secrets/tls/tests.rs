@@ -10,6 +10,7 @@ fn authority() -> AuthorityFacts {
         certificate_pem: String::new(),
         fingerprint: Fingerprint("a1".into()),
         subject: "CN=chains 7".into(),
+        not_before: now() - hours(10_000),
         not_after: now() + hours(50_000),
     }
 }
@@ -32,7 +33,7 @@ fn facts() -> LeafFacts {
 }
 
 fn decided(request: &LeafRequest, facts: LeafFacts) -> Decision {
-    decide(request, &authority(), Some(&Ok(facts)), now(), "uid-7")
+    decide(request, &Signing::alone(1, &authority()), Some(&Ok(facts)), now(), "uid-7")
 }
 
 fn changed(change: impl FnOnce(&mut LeafFacts)) -> Decision {
@@ -52,14 +53,16 @@ fn a_certificate_that_is_as_requested_is_kept() {
 
 #[test]
 fn a_missing_certificate_is_made() {
-    let decision = decide(&request(), &authority(), None, now(), "uid-7");
+    let decision = decide(&request(), &Signing::alone(1, &authority()), None, now(), "uid-7");
     assert_eq!(decision, Decision::Mint(MintReason::Missing));
 }
 
 #[test]
 fn an_unusable_certificate_is_made_anew_and_the_reason_says_why() {
     let broken = Err(Unusable::new("tls.key", "is upside down"));
-    let Decision::Mint(reason) = decide(&request(), &authority(), Some(&broken), now(), "uid-7") else {
+    let Decision::Mint(reason) =
+        decide(&request(), &Signing::alone(1, &authority()), Some(&broken), now(), "uid-7")
+    else {
         panic!("kept");
     };
     assert_eq!(reason, MintReason::Unusable("tls.key is upside down".into()));
@@ -110,7 +113,7 @@ fn a_key_in_one_form_too_few_or_too_many_differs() {
 
 #[test]
 fn a_certificate_is_due_at_its_renewal_time_and_not_a_second_before() {
-    let at = |now| decide(&request(), &authority(), Some(&Ok(facts())), now, "uid-7");
+    let at = |now| decide(&request(), &Signing::alone(1, &authority()), Some(&Ok(facts())), now, "uid-7");
     let due = renewal(&facts());
     assert_eq!(at(due - SignedDuration::from_secs(1)), Decision::Keep);
     assert_eq!(at(due), Decision::Mint(MintReason::DueForRenewal));
@@ -129,7 +132,7 @@ fn a_certificate_from_the_future_is_unusable_beyond_an_hour() {
 #[test]
 fn a_certificate_that_ends_with_its_authority_is_renewed_only_when_it_has_ended() {
     let ending = AuthorityFacts { not_after: facts().not_after, ..authority() };
-    let at = |now| decide(&request(), &ending, Some(&Ok(facts())), now, "uid-7");
+    let at = |now| decide(&request(), &Signing::alone(1, &ending), Some(&Ok(facts())), now, "uid-7");
     assert_eq!(at(facts().not_after - SignedDuration::from_secs(1)), Decision::Keep);
     assert_eq!(at(facts().not_after), Decision::Mint(MintReason::DueForRenewal));
 }

@@ -188,10 +188,10 @@ fn references_and_authorities() -> Vec<Case> {
             "the private key is locked: name the Secret with its password"),
         case(with_peers, |seen| locked(seen, false), Reason::ReferenceUnusable, at[1], "Secret bob-tm-keys",
             "the private key is not locked: leave the password out"),
-        case(smallest, |seen| seen.network_authority = Found::Unusable("tls.key is missing".into()),
+        case(smallest, |seen| seen.network_authority = Found::Unusable("tls.key is missing".into()).into(),
             Reason::AuthorityUnusable, "metadata.namespace", "Secret qnet-acme-ca",
             "tls.key is missing; restore the Secret from a backup, or delete it to have a new authority made"),
-        case(member, |seen| seen.node_authority = Found::Unusable("tls.key is missing".into()),
+        case(member, |seen| seen.node_authority = Found::Unusable("tls.key is missing".into()).into(),
             Reason::AuthorityUnusable, "metadata.namespace", "Secret qn-bob-ca",
             "restore the Secret from a backup, or delete it to have a new authority made"),
     ]

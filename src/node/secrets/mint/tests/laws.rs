@@ -35,7 +35,7 @@ fn round_trip(request: &LeafRequest, seed: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(facts.has_pkcs8_der, request.pkcs8_der);
     prop_assert_eq!(facts.not_after, now() + request.validity.duration);
     prop_assert_eq!(&facts.authority, &authority.fingerprint);
-    let decision = decide(request, &authority, Some(&Ok(facts)), now(), seed);
+    let decision = decide(request, &tls::Signing::alone(1, &authority), Some(&Ok(facts)), now(), seed);
     prop_assert_eq!(decision, Decision::Keep);
     Ok(())
 }

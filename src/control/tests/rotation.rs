@@ -1,0 +1,155 @@
+//! One authority after another, from its Secret to the last pod that trusts it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+
+use super::world::{World, client, member, secret};
+use crate::{
+    node::secrets::{
+        Data,
+        tls::{self, LeafFacts},
+    },
+    testing::server::Server,
+};
+
+const NETWORK: &str = "qnet-acme-ca";
+
+pub(super) fn ask(server: &Server) {
+    for authority in [NETWORK, "qn-alice-ca"] {
+        server.edit(&secret(authority), "kubectl-annotate", |secret| {
+            secret["metadata"]["annotations"]["quorum.security/rotate"] = json!("2031");
+        });
+    }
+}
+
+/// As long as it takes: every step waits for kubelets and for readers.
+pub(super) async fn rotated(world: &mut World) {
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        world.rest().await;
+    }
+}
+
+fn data(secret: &Value) -> Data {
+    let decoded = |text: &Value| serde_json::from_value::<ByteString>(text.clone()).expect("base64");
+    secret["data"].as_object().into_iter().flatten().map(|(key, text)| (key.clone(), decoded(text))).collect()
+}
+
+fn leaves(server: &Server) -> Vec<(String, LeafFacts)> {
+    let secrets = server.objects().into_iter().filter(|(target, _)| target.name.contains("-tls-"));
+    secrets
+        .map(|(target, secret)| (target.name, tls::read_leaf(&data(&secret)).expect("a certificate")))
+        .collect()
+}
+
+fn authority(server: &Server, name: &str) -> tls::AuthorityFacts {
+    tls::read_authority(&data(&server.get(&secret(name)).expect("an authority"))).expect("readable")
+}
+
+async fn two_nodes() -> World {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&member("alice"));
+    world.server.put(&client("bob"));
+    world.rest().await;
+    world.assert_ready("alice");
+    world
+}
+
+/// Fails where a certificate of a Secret is signed by someone whom another Secret of its kind does not trust.
+fn assert_none_refused(server: &Server) {
+    let mut now: std::collections::BTreeMap<String, LeafFacts> = [].into();
+    for change in server.changes() {
+        let name = &change.target.name;
+        if change.target.resource != "secrets" || !name.contains("-tls-") {
+            continue;
+        }
+        now.insert(name.clone(), tls::read_leaf(&data(&change.object)).expect("a certificate"));
+        let outward = |name: &str| name.ends_with("-metrics") || name.ends_with("-tm-peers");
+        for (one, trusts) in &now {
+            for (other, shows) in now.iter().filter(|(other, _)| outward(other) == outward(one)) {
+                assert!(trusts.trusted.contains(&shows.authority), "{one} refuses {other}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
+    let mut world = two_nodes().await;
+    ask(&world.server);
+    rotated(&mut world).await;
+    world.assert_ready("alice");
+    world.assert_ready("bob");
+    assert_none_refused(&world.server);
+    let own = authority(&world.server, "qn-alice-ca-2");
+    let network = authority(&world.server, "qnet-acme-ca-2");
+    let next = BTreeSet::from([own.fingerprint, network.fingerprint]);
+    for (name, leaf) in leaves(&world.server) {
+        assert!(next.contains(&leaf.authority) && leaf.trusted == [leaf.authority.clone()].into(), "{name}");
+    }
+    // what was made once is still there, and nothing more is done
+    assert!(world.server.get(&secret(NETWORK)).is_some());
+    let version = world.server.version();
+    world.start();
+    rotated(&mut world).await;
+    assert_eq!(world.server.version(), version, "{:#?}", world.recent());
+    assert!(world.server.get(&secret("qnet-acme-ca-3")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn scrapers_are_told_of_the_next_authority_before_it_signs() {
+    let mut world = two_nodes().await;
+    ask(&world.server);
+    rotated(&mut world).await;
+    let mut known = String::new();
+    for change in world.server.changes() {
+        if change.target.resource == "configmaps" && change.target.name == NETWORK {
+            known = change.object["data"]["ca.crt"].as_str().unwrap_or_default().to_owned();
+        }
+        if change.target.resource == "secrets" && change.target.name == "qn-bob-tls-metrics" {
+            let leaf = tls::read_leaf(&data(&change.object)).expect("a certificate");
+            let by = [NETWORK, "qnet-acme-ca-2"].map(|name| authority(&world.server, name));
+            let by = by.into_iter().find(|one| one.fingerprint == leaf.authority).expect("one of the two");
+            assert!(known.is_empty() || known.contains(&by.certificate_pem));
+        }
+    }
+    assert_eq!(known.matches("BEGIN").count(), 2, "both, until the first has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_ended_while_no_operator_ran_is_replaced_without_a_person() {
+    let mut world = two_nodes().await;
+    world.stop();
+    world.start_days_later(3660);
+    rotated(&mut world).await;
+    world.assert_ready("alice");
+    world.assert_ready("bob");
+    let next = authority(&world.server, "qnet-acme-ca-2");
+    for (name, leaf) in leaves(&world.server).into_iter().filter(|(name, _)| name.ends_with("-metrics")) {
+        assert_eq!(leaf.authority, next.fingerprint, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_year_before_its_end_an_authority_is_followed_without_anyone_asking() {
+    let mut world = two_nodes().await;
+    world.start_days_later(3286);
+    rotated(&mut world).await;
+    let (first, next) = (authority(&world.server, NETWORK), authority(&world.server, "qnet-acme-ca-2"));
+    let signer = |world: &World| {
+        let leaves = leaves(&world.server).into_iter();
+        leaves
+            .filter(|(name, _)| name.ends_with("-metrics"))
+            .map(|(_, leaf)| leaf.authority)
+            .collect::<Vec<_>>()
+    };
+    assert!(signer(&world).iter().all(|by| *by == first.fingerprint), "made known, and no more");
+    world.start_days_later(31);
+    rotated(&mut world).await;
+    assert!(signer(&world).iter().all(|by| *by == next.fingerprint));
+    world.assert_ready("alice");
+    assert_none_refused(&world.server);
+}

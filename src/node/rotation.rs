@@ -1,0 +1,177 @@
+//! One authority follows another and no handshake fails: the next is trusted everywhere before it signs, and
+//! the last is trusted until nothing that it signed is presented.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::{
+    desired::{
+        certificates::{self, Authority},
+        held,
+    },
+    names::{Component, Purpose},
+    observed::{Lineage, Observed},
+    secrets::{
+        mint::EARLIER,
+        tls::{AuthorityFacts, LeafFacts, Signing},
+    },
+    validate::Validated,
+};
+use crate::api::{QuorumNode, status::AuthoritiesInUse};
+
+/// How long before its end an authority is followed by another one.
+const LEAD: SignedDuration = SignedDuration::from_hours(24 * 365);
+/// How long the next one is made known to scrapers before it signs what they are shown. Somebody who asks for
+/// a rotation does not wait for it.
+const MADE_KNOWN: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long before its end an authority signs no more, even if some node does not trust the next one yet.
+const PRESSED: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long it takes a kubelet to bring a changed Secret into a pod, and a process to read it again.
+const SETTLE: SignedDuration = SignedDuration::from_mins(3);
+
+/// The generation to make now, if one is due.
+#[must_use]
+pub fn due(lineage: &Lineage, now: Timestamp) -> Option<u32> {
+    let Some(newest) = lineage.0.last() else { return Some(1) };
+    let ends = newest.authority.usable()?.not_after;
+    (newest.rotate || ends.duration_since(now) <= LEAD).then_some(newest.number + 1)
+}
+
+/// Who signs a node's certificates, and whom it trusts. `leaves` are its certificates, `holders` says what
+/// each node that matters holds, itself included; `None` where that is not known.
+#[must_use]
+pub fn signing(
+    lineage: &Lineage,
+    leaves: &[&LeafFacts],
+    holders: &[Option<AuthoritiesInUse>],
+    now: Timestamp,
+) -> Option<Signing> {
+    let alive = alive(lineage, now);
+    let &(newest, by) = alive.last()?;
+    let [.., last, _] = alive.as_slice() else { return Some(Signing::alone(newest, by)) };
+    let has_signed = |one: &AuthorityFacts| leaves.iter().any(|leaf| leaf.authority == one.fingerprint);
+    let &(elder, before) = alive.iter().find(|(_, one)| has_signed(one)).unwrap_or(last);
+    let everyone = |holds: &dyn Fn(&AuthoritiesInUse) -> bool| {
+        holders.iter().all(|holder| holder.as_ref().is_some_and(holds))
+    };
+    let fingerprint = by.fingerprint.to_string();
+    let asked = lineage.0.iter().any(|one| one.rotate && one.number < newest);
+    let made_known = asked || now.duration_since(by.not_before) >= MADE_KNOWN;
+    let pressed = before.not_after.duration_since(now) <= PRESSED;
+    let signs =
+        has_signed(by) || pressed || made_known && everyone(&|holder| holder.trusted.contains(&fingerprint));
+    let all: Vec<AuthorityFacts> = alive.iter().map(|(_, one)| (*one).clone()).collect();
+    if !signs {
+        return Some(Signing { generation: elder, by: before.clone(), trusted: all });
+    }
+    // once the earlier ones are no longer trusted they never are again
+    let concluded =
+        !leaves.is_empty() && leaves.iter().all(|leaf| leaf.trusted == [by.fingerprint.clone()].into());
+    let over = concluded || everyone(&|holder| holder.presented == [fingerprint.clone()]);
+    if over {
+        Some(Signing::alone(newest, by))
+    } else {
+        Some(Signing { generation: newest, by: by.clone(), trusted: all })
+    }
+}
+
+/// Generations that have not ended, eldest first.
+fn alive(lineage: &Lineage, now: Timestamp) -> Vec<(u32, &AuthorityFacts)> {
+    lineage.usable().filter(|(_, one)| now < one.not_after).collect()
+}
+
+/// Every authority of the network that has not ended: what callers and scrapers are to trust.
+#[must_use]
+pub fn made_known(lineage: &Lineage, now: Timestamp) -> Vec<&AuthorityFacts> {
+    alive(lineage, now).into_iter().map(|(_, one)| one).collect()
+}
+
+/// Who signs what the node's authority, or the network's, signs for it.
+#[must_use]
+pub fn of(node: &Validated, observed: &Observed, authority: Authority, now: Timestamp) -> Option<Signing> {
+    let leaves: Vec<_> = leaves(node, observed, authority).into_values().collect();
+    let own = (!leaves.is_empty()).then(|| in_use(node, observed, authority, now));
+    let lineage = lineage(observed, authority)?;
+    match authority {
+        Authority::Network => {
+            let others = observed.siblings.iter().filter(|other| !is_new(other));
+            let others = others.map(|other| other.status.as_ref()?.network_authorities.clone());
+            signing(lineage, &leaves, &own.into_iter().chain(others).collect::<Vec<_>>(), now)
+        }
+        _ => signing(lineage, &leaves, &Vec::from_iter(own), now),
+    }
+}
+
+/// What the status says to the other nodes; nothing while there is one authority.
+#[must_use]
+pub fn told(node: &Validated, observed: &Observed, now: Timestamp) -> Option<AuthoritiesInUse> {
+    (alive(&observed.network_authority, now).len() > 1)
+        .then(|| in_use(node, observed, Authority::Network, now))?
+}
+
+/// Whether one authority is following another.
+#[must_use]
+pub fn goes_on(node: &Validated, observed: &Observed, now: Timestamp) -> bool {
+    [Authority::Network, Authority::Node].into_iter().any(|authority| {
+        let several = lineage(observed, authority).is_some_and(|lineage| alive(lineage, now).len() > 1);
+        several && leaves(node, observed, authority).values().any(|leaf| leaf.trusted.len() > 1)
+    })
+}
+
+fn lineage(observed: &Observed, authority: Authority) -> Option<&Lineage> {
+    match authority {
+        Authority::Network => Some(&observed.network_authority),
+        Authority::Node => Some(&observed.node_authority),
+        Authority::Provided => None,
+    }
+}
+
+/// A node that has no certificate yet holds nothing that could be refused.
+fn is_new(node: &QuorumNode) -> bool {
+    node.status.as_ref().is_none_or(|status| status.certificates.is_empty())
+}
+
+fn leaves<'a>(
+    node: &Validated,
+    observed: &'a Observed,
+    authority: Authority,
+) -> BTreeMap<Purpose, &'a LeafFacts> {
+    let wanted = certificates::wanted(node).into_iter().filter(|(_, wanted)| wanted.authority == authority);
+    wanted
+        .filter_map(|(purpose, _)| Some((purpose, observed.certificates.get(&purpose)?.as_ref().ok()?)))
+        .collect()
+}
+
+/// What the node's running parts hold. `None`: some hold what is in no Secret any more, or may not have read
+/// what is.
+fn in_use(
+    node: &Validated,
+    observed: &Observed,
+    authority: Authority,
+    now: Timestamp,
+) -> Option<AuthoritiesInUse> {
+    let leaves = leaves(node, observed, authority);
+    let settled = |leaf: &LeafFacts| now.duration_since(leaf.not_before) >= EARLIER + SETTLE;
+    let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
+    let certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
+    let loaded = |part: &Component| {
+        let holds = held::held(*part, &certificates);
+        let pod = observed.pods.get(part);
+        holds.is_empty()
+            || pod.is_none_or(|pod| !pod.terminating && pod.certificates.as_ref() == Some(&holds))
+    };
+    if !leaves.values().all(|leaf| settled(leaf)) || !Component::ALL.iter().all(loaded) {
+        return None;
+    }
+    let trusted = leaves.values().map(|leaf| leaf.trusted.clone());
+    let trusted = trusted.reduce(|one, other| &one & &other).unwrap_or_default();
+    let presented: BTreeSet<_> = leaves.values().map(|leaf| &leaf.authority).collect();
+    Some(AuthoritiesInUse {
+        trusted: trusted.iter().map(ToString::to_string).collect(),
+        presented: presented.into_iter().map(ToString::to_string).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

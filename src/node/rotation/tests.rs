@@ -1,0 +1,179 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::node::{
+    observed::{Found, Generation, samples},
+    secrets::{mint, tls},
+};
+use samples::{hours, now};
+
+static MADE: LazyLock<[AuthorityFacts; 2]> = LazyLock::new(|| {
+    ["first", "second"].map(|name| {
+        tls::read_authority(&mint::authority(name, now()).expect("an authority")).expect("readable")
+    })
+});
+
+/// Two generations; the first ends in so many hours.
+fn two(ends: i64, rotate: bool) -> Lineage {
+    let [mut first, mut second] = MADE.clone();
+    first.not_after = now() + hours(ends);
+    second.not_before = now();
+    second.not_after = now() + hours(24 * 3650);
+    Lineage(vec![
+        Generation { number: 1, authority: Found::Is(first), rotate },
+        Generation { number: 2, authority: Found::Is(second), rotate: false },
+    ])
+}
+
+fn one(ends: i64, rotate: bool) -> Lineage {
+    let mut lineage = two(ends, rotate);
+    lineage.0.truncate(1);
+    lineage
+}
+
+/// A certificate of one generation, whose holder trusts some.
+fn leaf(signer: usize, trusted: &[usize]) -> LeafFacts {
+    let observed = samples::in_order(samples::smallest());
+    let sample = observed.certificates[&Purpose::Metrics].as_ref().expect("a certificate").clone();
+    LeafFacts {
+        authority: MADE[signer].fingerprint.clone(),
+        trusted: trusted.iter().map(|one| MADE[*one].fingerprint.clone()).collect(),
+        ..sample
+    }
+}
+
+fn holds(presented: &[usize], trusted: &[usize]) -> Option<AuthoritiesInUse> {
+    let listed = |of: &[usize]| {
+        of.iter().map(|one| MADE[*one].fingerprint.to_string()).collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    Some(AuthoritiesInUse { presented: listed(presented), trusted: listed(trusted) })
+}
+
+/// Which generation signs, and how many are trusted.
+fn signs(lineage: &Lineage, leaves: &[LeafFacts], holders: &[Option<AuthoritiesInUse>]) -> (u32, usize) {
+    let leaves: Vec<_> = leaves.iter().collect();
+    let signing = signing(lineage, &leaves, holders, now()).expect("somebody signs");
+    (signing.generation, signing.trusted.len())
+}
+
+#[test]
+fn the_first_authority_is_due_where_there_is_none_and_the_next_a_year_before_its_end_or_when_asked_for() {
+    assert_eq!(due(&Lineage::default(), now()), Some(1));
+    assert_eq!(due(&one(24 * 365 + 1, false), now()), None);
+    assert_eq!(due(&one(24 * 365, false), now()), Some(2));
+    assert_eq!(due(&one(24 * 3000, true), now()), Some(2));
+    assert_eq!(due(&two(24 * 365, true), now()), None, "it is there");
+    assert_eq!(due(&one(-1, false), now()), Some(2), "it has ended");
+}
+
+#[test]
+fn the_next_authority_signs_when_everyone_trusts_it() {
+    let (lineage, old) = (two(24 * 200, true), [leaf(0, &[0, 1])]);
+    assert_eq!(signs(&lineage, &old, &[holds(&[0], &[0, 1]), holds(&[0], &[0])]), (1, 2));
+    assert_eq!(signs(&lineage, &old, &[holds(&[0], &[0, 1]), None]), (1, 2), "not known is no");
+    assert_eq!(signs(&lineage, &old, &[holds(&[0], &[0, 1]), holds(&[0], &[0, 1])]), (2, 2));
+}
+
+#[test]
+fn nobody_asked_so_scrapers_have_a_month_to_learn_of_it() {
+    let (mut lineage, ready) = (two(24 * 300, false), [holds(&[0], &[0, 1])]);
+    assert_eq!(signs(&lineage, &[leaf(0, &[0, 1])], &ready), (1, 2));
+    if let Found::Is(second) = &mut lineage.0[1].authority {
+        second.not_before = now() - hours(24 * 30);
+    }
+    assert_eq!(signs(&lineage, &[leaf(0, &[0, 1])], &ready), (2, 2));
+}
+
+#[test]
+fn what_has_begun_goes_on_and_what_is_concluded_stays_so() {
+    let lineage = two(24 * 200, true);
+    assert_eq!(signs(&lineage, &[leaf(0, &[0, 1]), leaf(1, &[0, 1])], &[None]), (2, 2), "half signed");
+    let all = [holds(&[1], &[0, 1]), holds(&[0], &[0, 1])];
+    assert_eq!(signs(&lineage, &[leaf(1, &[0, 1])], &all), (2, 2), "another still presents the first");
+    assert_eq!(signs(&lineage, &[leaf(1, &[0, 1])], &[holds(&[1], &[0, 1])]), (2, 1));
+    assert_eq!(signs(&lineage, &[leaf(1, &[1])], &[None]), (2, 1), "concluded, whatever is known");
+}
+
+#[test]
+fn a_new_node_of_a_network_that_has_concluded_begins_with_the_next_one_alone() {
+    assert_eq!(signs(&two(24 * 200, false), &[], &[holds(&[1], &[1])]), (1, 2), "a month has not passed");
+    assert_eq!(signs(&two(24 * 200, true), &[], &[holds(&[1], &[1])]), (2, 1));
+}
+
+#[test]
+fn an_authority_near_its_end_or_past_it_signs_no_more_whoever_is_not_ready() {
+    assert_eq!(signs(&two(24 * 30, false), &[leaf(0, &[0])], &[None]), (2, 2));
+    assert_eq!(signs(&two(0, false), &[leaf(0, &[0])], &[None]), (2, 1));
+    assert_eq!(signing(&one(0, false), &[], &[], now()), None, "nobody signs with what has ended");
+}
+
+/// A node of the model: what is in its Secret, what its parts have read, and what it last said.
+#[derive(Clone)]
+struct Node {
+    secret: LeafFacts,
+    read: LeafFacts,
+    /// Minutes until its parts have read what is in the Secret.
+    until_read: u32,
+    since_made: u32,
+    said: Option<AuthoritiesInUse>,
+}
+
+impl Node {
+    fn new(leaf: LeafFacts) -> Self {
+        Self { read: leaf.clone(), secret: leaf, until_read: 0, since_made: 1000, said: None }
+    }
+
+    fn look(&mut self, lineage: &Lineage, others: &[Option<AuthoritiesInUse>], delay: u32) {
+        let known = self.until_read == 0 && self.since_made >= 3;
+        self.said = known.then(|| AuthoritiesInUse {
+            trusted: self.secret.trusted.iter().map(ToString::to_string).collect(),
+            presented: vec![self.secret.authority.to_string()],
+        });
+        let holders: Vec<_> = [self.said.clone()].into_iter().chain(others.iter().cloned()).collect();
+        let signing = signing(lineage, &[&self.secret], &holders, now()).expect("somebody signs");
+        let trusted = signing.trusted.iter().map(|one| one.fingerprint.clone()).collect();
+        if (&self.secret.authority, &self.secret.trusted) != (&signing.by.fingerprint, &trusted) {
+            self.secret = LeafFacts { authority: signing.by.fingerprint, trusted, ..self.secret.clone() };
+            (self.until_read, self.since_made) = (delay, 0);
+        }
+    }
+
+    /// Up to the third minute a part may have read either.
+    fn wait(&mut self) {
+        self.since_made += 1;
+        self.until_read = self.until_read.saturating_sub(1);
+        if self.until_read == 0 {
+            self.read = self.secret.clone();
+        }
+    }
+}
+
+proptest! {
+    /// Nodes look in any order, with old news of each other, and take any time to read what is new.
+    #[test]
+    fn at_no_time_is_refused_what_anyone_presents_and_in_the_end_the_first_is_gone(
+        steps in prop::collection::vec((0..3_usize, 0..40_u32, any::<bool>()), 100..300),
+    ) {
+        let lineage = two(24 * 200, true);
+        let mut nodes = vec![Node::new(leaf(0, &[0])); 3];
+        let mut heard: Vec<Option<AuthoritiesInUse>> = vec![None; 3];
+        let calm = (0..600).map(|step| (step % 3, 1, true));
+        for (who, delay, news) in steps.into_iter().chain(calm) {
+            if news {
+                heard = nodes.iter().map(|node| node.said.clone()).collect();
+            }
+            let others: Vec<_> = (0..3).filter(|i| *i != who).map(|i| heard[i].clone()).collect();
+            nodes[who].look(&lineage, &others, delay);
+            nodes.iter_mut().for_each(Node::wait);
+            for (one, other) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+                prop_assert!(nodes[one].read.trusted.contains(&nodes[other].read.authority), "{one} refuses {other}");
+            }
+        }
+        let second = &MADE[1].fingerprint;
+        for node in &nodes {
+            prop_assert!(node.read.authority == *second && node.read.trusted == [second.clone()].into());
+        }
+    }
+}
