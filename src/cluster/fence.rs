@@ -1,8 +1,8 @@
 //! May this process write? Only while its lease is sure to hold until a request sent now has ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How long one request may take, reads included. Watches are not requests of this kind.
 pub const REQUEST: Duration = Duration::from_secs(5);

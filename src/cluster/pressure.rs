@@ -1,5 +1,6 @@
 //! Requests while the API server refuses them: ten in any second, whoever sends them, until one succeeds. A
-//! server that comes back must not be met by everything that has waited for it.
+//! server that comes back must not be met by everything that has waited for it. One of the ten is the lease's,
+//! which has a client of its own: waiting its turn among the others could cost it.
 
 use std::{
     pin::Pin,
@@ -14,9 +15,9 @@ use tower::{BoxError, Layer, Service};
 
 /// How many go at once when refusals begin. Most come from a few objects in trouble, while all else succeeds:
 /// those must not slow down the others.
-const BURST: u32 = 5;
+const BURST: u32 = 4;
 
-/// Between two requests after that. With the burst no second sees more than ten.
+/// Between two requests after that. With the burst no second sees more than nine.
 const GAP: Duration = Duration::from_millis(200);
 
 /// The longest pause that the server can ask for. An answer to anything is seen as quickly as that.

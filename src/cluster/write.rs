@@ -5,12 +5,13 @@ use std::{fmt::Debug, sync::Arc};
 use anyhow::Context as _;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Pod, Secret},
+    api::core::v1::{ObjectReference, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, EvictParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    runtime::events::{Event, Recorder, Reporter},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -66,13 +67,16 @@ pub struct Writer {
     client: Client,
     fence: Fence,
     contests: Arc<Contests>,
+    recorder: Recorder,
 }
 
 impl Writer {
-    /// A writer through `client`, for as long as `fence` allows.
+    /// A writer through `client`, for as long as `fence` allows, by the name that events have of it.
     #[must_use]
-    pub fn new(client: Client, fence: Fence) -> Self {
-        Self { client, fence, contests: Arc::default() }
+    pub fn new(client: Client, fence: Fence, identity: &str) -> Self {
+        let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(identity.to_owned()) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, fence, contests: Arc::default(), recorder }
     }
 
     /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
@@ -257,6 +261,14 @@ impl Writer {
         written.with_context(|| format!("status of QuorumNode {name}"))?;
         Ok(())
     }
+
+    /// Tells people of an event.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn publish(&self, event: &Event, about: &ObjectReference) -> anyhow::Result<()> {
+        Ok(self.send(self.recorder.publish(event, about)).await??)
+    }
 }
 
 /// A request that ends in time, or is given up. Its error quotes nothing of an answer, which may be a Secret.
@@ -264,10 +276,14 @@ impl Writer {
 /// # Errors
 /// Where there is no answer in time.
 pub async fn timely<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<kube::Result<T>> {
-    let answered = tokio::time::timeout(REQUEST, request).await;
-    let answered =
-        answered.with_context(|| format!("the API server did not answer for {} s", REQUEST.as_secs()))?;
-    Ok(answered.map_err(unquoted))
+    tokio::select! {
+        // the time is looked at first: a process that was stopped for longer sends nothing when it goes on
+        biased;
+        () = tokio::time::sleep(REQUEST) => {
+            anyhow::bail!("the API server did not answer for {} s", REQUEST.as_secs())
+        }
+        answered = request => Ok(answered.map_err(unquoted)),
+    }
 }
 
 /// What does not decode is named by its place; the decoder would quote it.

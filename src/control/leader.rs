@@ -1,43 +1,48 @@
 //! One replica leads. Losing the lease ends the process: leadership is no lock, and a fresh start is the
 //! one state that is known to be right.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
-    jiff::Timestamp,
 };
 use kube::{
-    Api, Client,
+    Api,
     api::{ObjectMeta, PostParams},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::lease::{DURATION, Move, RETRY, Record, Watched};
-use crate::{cluster::fence::REQUEST, serve::Metrics, settings::Settings};
+use super::{
+    Clock,
+    lease::{DURATION, Move, RETRY, Record, Watched},
+    replica::Replica,
+};
+use crate::{cluster::fence::REQUEST, serve::Metrics};
 
-const NAME: &str = "quorum-operator";
+pub(super) const NAME: &str = "quorum-operator";
 
 /// This replica's stand for the lead.
 pub(super) struct Stand {
     api: Api<Lease>,
     identity: String,
     metrics: Arc<Metrics>,
+    /// For people who read the lease; nobody decides from it.
+    clock: Clock,
     /// The end of our lease, counted from before it was last asked for.
     end: watch::Sender<Option<Instant>>,
 }
 
 impl Stand {
-    pub(super) fn new(
-        client: &Client,
-        settings: &Settings,
-        metrics: Arc<Metrics>,
-        end: watch::Sender<Option<Instant>>,
-    ) -> Self {
-        let api = Api::namespaced(client.clone(), &settings.namespace);
-        Self { api, identity: settings.identity.clone(), metrics, end }
+    pub(super) fn new(replica: &Replica, end: watch::Sender<Option<Instant>>) -> Self {
+        Self {
+            api: Api::namespaced(replica.lease.clone(), &replica.namespace),
+            identity: replica.identity.clone(),
+            metrics: Arc::clone(&replica.metrics),
+            clock: Arc::clone(&replica.clock),
+            end,
+        }
     }
 
     /// Stands for the lead, and holds it, until it is lost.
@@ -105,7 +110,7 @@ impl Stand {
     fn lease(&self, over: Option<&Lease>, holder: &str) -> Lease {
         let before = over.and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let changes_hands = before.holder_identity.as_deref() != Some(holder);
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime((self.clock)());
         Lease {
             metadata: ObjectMeta {
                 name: Some(NAME.into()),

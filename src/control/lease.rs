@@ -2,7 +2,9 @@
 //! different machines are never compared: another's lease has ended when it was not renewed for its whole
 //! duration *while we watched*.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long a lease holds without renewal.
 pub(super) const DURATION: Duration = Duration::from_secs(15);

@@ -5,6 +5,7 @@ mod everywhere;
 mod leader;
 mod lease;
 mod related;
+mod replica;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -16,11 +17,10 @@ use futures::{FutureExt as _, StreamExt as _, channel::mpsc};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, Resource as _, ResourceExt as _,
-    client::ClientBuilder,
     runtime::{
         Config as ControllerConfig,
         controller::{self, Action},
-        events::{Event, EventType, Recorder, Reporter},
+        events::{Event, EventType},
         reflector::ObjectRef,
     },
 };
@@ -28,18 +28,17 @@ use kube::{
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts, Fence, Pressure, Writer,
-        caches::{DEBOUNCE, Events, Guarded, Scope, Woken},
-        fence::REQUEST,
+        Caches, Facts, Fence, Writer,
+        caches::{DEBOUNCE, Events, Guarded, Woken},
         guard::Unreadable,
     },
-    node::{self, Stage, Tools, ending, names, report, teardown, unreadable},
-    serve::{self, Health, Metrics},
-    settings::{Settings, Surroundings},
+    node::{self, Stage, Tools, ending, report, teardown, unreadable},
+    serve::{Health, Metrics},
+    settings::Surroundings,
 };
 use backoff::Backoff;
 use everywhere::Everywhere;
-use leader::Stand;
+pub use replica::run;
 
 /// A pass that takes longer is given up and tried again.
 const PASS_LIMIT: Duration = Duration::from_secs(90);
@@ -85,7 +84,6 @@ struct Context {
     facts: Facts,
     writer: Writer,
     surroundings: Surroundings,
-    recorder: Recorder,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     backoff: Backoff,
@@ -96,101 +94,21 @@ struct Context {
 /// What time it is.
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Runs until told to stop, or until the lease is lost.
-///
-/// # Errors
-/// Where the cluster cannot be reached at start, a setting is wrong, or the lease is lost.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
-    let surroundings = settings.surroundings()?;
-    let client = client().await?;
-    let metrics = Arc::new(Metrics::new());
-    let health = Arc::new(Health::default());
-    let server = tokio::spawn(serve::serve(settings.listen, Arc::clone(&metrics), Arc::clone(&health)));
-    let stop = serve::stopped().shared();
-
-    wait_for_definition(&client, &health, stop.clone()).await;
-    let (end, fence) = Fence::new();
-    let stand = Stand::new(&client, &settings, Arc::clone(&metrics), end);
-    let scopes: Vec<Scope> = match settings.watch_namespaces.as_slice() {
-        [] => vec![Scope::All],
-        named => named.iter().cloned().map(Scope::Namespace).collect(),
-    };
-    let watched: Vec<_> = scopes.iter().map(|scope| Caches::watch(&client, scope)).collect();
-    let everywhere = Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
-    let loops = watched.into_iter().map(|(caches, events)| {
-        let context = Arc::new(Context {
-            client: client.clone(),
-            caches,
-            everywhere: Arc::clone(&everywhere),
-            facts: Facts::default(),
-            writer: Writer::new(client.clone(), fence.clone()),
-            surroundings: surroundings.clone(),
-            recorder: Recorder::new(
-                client.clone(),
-                Reporter { controller: names::MANAGER.into(), instance: Some(settings.identity.clone()) },
-            ),
-            metrics: Arc::clone(&metrics),
-            health: Arc::clone(&health),
-            backoff: Backoff::default(),
-            concurrency: settings.concurrency,
-            clock: Arc::new(Timestamp::now),
-        });
-        work(context, events, fence.clone(), stop.clone())
-    });
-    let loops = futures::future::join_all(loops);
-    let outcome = tokio::select! {
-        _ = loops => Ok(()),
-        lost = stand.keep() => lost,
-        ended = server => ended.context("server task")?.context("server of metrics and probes"),
-    };
-    stand.release().await;
-    outcome
-}
-
-/// A client that gives up in time and repeats nothing by itself: back-off is per node, and a refusal must be
-/// seen to be reported.
-async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
-    config.default_retry = false;
-    config.connect_timeout = Some(REQUEST);
-    // a connection that nobody holds at the other end, in the middle of a list; a watch is never so silent
-    config.read_timeout = Some(Duration::from_secs(95));
-    let builder = ClientBuilder::try_from(config).context("client of the API server")?;
-    Ok(builder.with_layer(&Pressure::default()).build())
-}
-
-/// Not an error: the definitions may be installed after the operator.
-async fn wait_for_definition(client: &Client, health: &Health, stop: impl Future<Output = ()> + Unpin) {
-    let mut stop = stop;
-    loop {
-        match client.list_api_group_resources(&QuorumNode::api_version(&())).await {
-            Ok(list) if list.resources.iter().any(|resource| resource.kind == "QuorumNode") => return,
-            Ok(_) => health.missing("the QuorumNode definition is not installed"),
-            Err(error) => {
-                tracing::info!(%error, "waiting for the QuorumNode definition");
-                health
-                    .missing("the QuorumNode definition is not installed, or the API server does not answer");
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(2)) => {}
-            () = &mut stop => return,
-        }
-    }
-}
-
 /// Caches stay warm whether leading or not; passes are made while leading.
 async fn work(
     context: Arc<Context>,
     events: Events,
     mut fence: Fence,
-    stop: impl Future<Output = ()> + Clone + Send + 'static,
+    stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     let (wake, woken) = mpsc::unbounded();
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
     let passes = async {
         context.health.missing("the watch caches are still filling");
-        context.everywhere.filled(&context.caches).await;
+        tokio::select! {
+            () = context.everywhere.filled(&context.caches) => {}
+            () = stop.clone() => return,
+        }
         context.health.ready();
         tokio::select! {
             held = fence.held() => if !held { return },
@@ -370,8 +288,8 @@ async fn publish(
         note: Some(note.chars().take(1000).collect()),
         secondary: None,
     };
-    if let Err(error) = context.recorder.publish(&event, about).await {
-        tracing::warn!(%error, reason, "event not published");
+    if let Err(error) = context.writer.publish(&event, about).await {
+        tracing::warn!(error = format!("{error:#}"), reason, "event not published");
     }
 }
 

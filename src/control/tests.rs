@@ -7,6 +7,7 @@ mod drift;
 mod faults;
 mod identity;
 mod issuers;
+mod leadership;
 mod lifecycle;
 mod peers;
 mod permissions;

@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::runtime::events::{Recorder, Reporter};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
-    cluster::{Caches, Facts, Fence, Writer, caches::Scope},
-    control::{Backoff, Context, Everywhere, work},
-    node::names,
+    cluster::{Fence, caches::Scope},
+    control::{Clock, replica::Replica},
     serve::{Health, Metrics},
     settings::{Dns, Surroundings},
     testing::{
@@ -33,7 +31,7 @@ pub(super) struct World {
     ahead: SignedDuration,
     /// One task for each scope.
     operator: Vec<JoinHandle<()>>,
-    lease: watch::Sender<Option<std::time::Instant>>,
+    lease: watch::Sender<Option<Instant>>,
 }
 
 pub(super) fn object(group_version: &str, resource: &str, name: &str) -> Target {
@@ -101,37 +99,30 @@ impl World {
     /// Starts the controller from nothing, as after a crash.
     pub(super) fn start(&mut self) {
         self.stop();
-        let client = self.server.client();
         let (lease, fence) = Fence::new();
-        lease.send_replace(Some(std::time::Instant::now() + Duration::from_secs(86_400)));
-        let watched: Vec<_> = self.scopes.iter().map(|scope| Caches::watch(&client, scope)).collect();
-        let everywhere =
-            Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
+        lease.send_replace(Some(Instant::now() + Duration::from_secs(365 * 86_400)));
         let (began, start) = (self.began, Timestamp::from_second(START).unwrap_or_default() + self.ahead);
-        for (caches, events) in watched {
-            let context = Arc::new(Context {
-                client: client.clone(),
-                caches,
-                everywhere: Arc::clone(&everywhere),
-                facts: Facts::default(),
-                writer: Writer::new(client.clone(), fence.clone()),
-                surroundings: surroundings(),
-                recorder: Recorder::new(
-                    client.clone(),
-                    Reporter { controller: names::MANAGER.into(), instance: None },
-                ),
-                metrics: Arc::clone(&self.metrics),
-                health: Arc::new(Health::default()),
-                backoff: Backoff::default(),
-                concurrency: 8,
-                clock: Arc::new(move || {
-                    let passed = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
-                    start + passed
-                }),
-            });
-            self.operator.push(tokio::spawn(work(context, events, fence.clone(), std::future::pending())));
-        }
+        let clock: Clock =
+            Arc::new(move || start + SignedDuration::try_from(began.elapsed()).unwrap_or_default());
+        let replica = self.replica("operator", clock);
+        let loops = replica.loops(&self.scopes, &fence, std::future::pending());
+        self.operator.extend(loops.into_iter().map(tokio::spawn));
         self.lease = lease;
+    }
+
+    /// A replica of the operator by this name, not started.
+    pub(super) fn replica(&self, identity: &str, clock: Clock) -> Replica {
+        Replica {
+            client: self.server.client_of(identity),
+            lease: self.server.client_of(identity),
+            identity: identity.into(),
+            namespace: "quorum-system".into(),
+            surroundings: surroundings(),
+            metrics: Arc::clone(&self.metrics),
+            health: Arc::new(Health::default()),
+            concurrency: 8,
+            clock,
+        }
     }
 
     /// Starts the controller again after so many days without one.

@@ -22,10 +22,11 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tower::Layer as _;
 
 use crate::cluster::Pressure;
+pub use refusals::Delayed;
 pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
 pub use watching::{Silence, Streaming};
@@ -92,10 +93,25 @@ impl Server {
     /// A client of it.
     #[must_use]
     pub fn client(self: &Arc<Self>) -> Client {
-        let server = Arc::clone(self);
+        self.client_of("someone")
+    }
+
+    /// A client of it by this name.
+    #[must_use]
+    pub fn client_of(self: &Arc<Self>, caller: &str) -> Client {
+        let (server, caller) = (Arc::clone(self), caller.to_owned());
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            let server = Arc::clone(&server);
-            async move { server.serve(request).await }
+            let (server, caller) = (Arc::clone(&server), caller.clone());
+            let call = Call { caller, ..Call::read(request.method(), request.uri(), request.headers()) };
+            async move {
+                let Some(by) = server.refusals.delay(&call) else { return server.serve(request, call).await };
+                // carried out whether or not the caller still waits
+                let late = tokio::spawn(async move {
+                    tokio::time::sleep(by).await;
+                    server.serve(request, call).await
+                });
+                late.await.map_err(std::io::Error::other)?
+            }
         });
         Client::new(Pressure::default().layer(service), "default")
     }
@@ -185,11 +201,11 @@ impl Server {
     async fn serve(
         &self,
         request: http::Request<Body>,
+        call: Call,
     ) -> Result<Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>, std::io::Error> {
-        let (head, body) = request.into_parts();
-        let call = Call::read(&head.method, &head.uri, &head.headers);
+        let call = Call { at: Instant::now(), ..call };
         lock(&self.used).extend(call.permissions());
-        let body = body.collect_bytes().await.map_err(std::io::Error::other)?;
+        let body = request.into_body().collect_bytes().await.map_err(std::io::Error::other)?;
         if let Some(refusal) = self.refusals.of(&call) {
             lock(&self.calls).push(call);
             return Ok(answer(refusal.code, refusal.status()));

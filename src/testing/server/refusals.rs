@@ -1,6 +1,6 @@
 //! What the server refuses, until it is told otherwise.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,27 @@ pub(super) struct Refusals {
     broken: Mutex<Option<(String, u16)>>,
     closed: Mutex<Option<String>>,
     garbled: Mutex<Option<(String, Value)>>,
+    delayed: Mutex<Option<Delayed>>,
+}
+
+/// Requests that take their time.
+#[derive(Clone, Debug)]
+pub struct Delayed {
+    /// Whose.
+    pub caller: String,
+    /// How they begin, such as `update leases`.
+    pub requests: String,
+    /// How long.
+    pub by: Duration,
+}
+
+impl Delayed {
+    /// Requests of a caller, by so many milliseconds.
+    #[must_use]
+    pub fn of(caller: &str, requests: &str, milliseconds: u64) -> Self {
+        let by = Duration::from_millis(milliseconds);
+        Self { caller: caller.into(), requests: requests.into(), by }
+    }
 }
 
 impl Refusals {
@@ -27,6 +48,14 @@ impl Refusals {
         let garbled = lock(&self.garbled);
         let (_, data) = garbled.as_ref().filter(|(requests, _)| call.to_string().starts_with(requests))?;
         Some(json!({"kind": "Secret", "apiVersion": "v1", "metadata": {}, "data": data}))
+    }
+
+    pub(super) fn delay(&self, call: &Call) -> Option<Duration> {
+        let delayed = lock(&self.delayed);
+        let concerns = |delayed: &&Delayed| {
+            delayed.caller == call.caller && call.to_string().starts_with(&delayed.requests)
+        };
+        delayed.as_ref().filter(concerns).map(|delayed| delayed.by)
     }
 
     fn everything(&self) -> Option<Refusal> {
@@ -48,7 +77,11 @@ impl Refusals {
 
     fn broken(&self, call: &Call) -> Option<Refusal> {
         let broken = lock(&self.broken);
-        let (_, code) = broken.as_ref().filter(|(requests, _)| call.to_string().starts_with(requests))?;
+        let concerns = |broken: &&(String, u16)| {
+            let whole = call.to_string();
+            whole.starts_with(&broken.0) || format!("{} {whole}", call.caller).starts_with(&broken.0)
+        };
+        let (_, code) = broken.as_ref().filter(concerns)?;
         Some(Refusal::new(*code, reason(*code), "broken on purpose"))
     }
 }
@@ -75,7 +108,13 @@ impl Server {
         *lock(&self.refusals.garbled) = data.map(|data| (requests.to_owned(), data));
     }
 
-    /// Answers requests that begin like this, such as `apply services`, with a code until told otherwise.
+    /// Carries out some requests later than they come.
+    pub fn delay(&self, delayed: Option<Delayed>) {
+        *lock(&self.refusals.delayed) = delayed;
+    }
+
+    /// Answers requests that begin like this, such as `apply services`, or `CALLER apply services`, with a code
+    /// until told otherwise.
     pub fn break_for(&self, requests: &str, code: Option<u16>) {
         *lock(&self.refusals.broken) = code.map(|code| (requests.to_owned(), code));
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use http::{Method, Uri};
+use tokio::time::Instant;
 
 /// An object, or all of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +21,10 @@ pub struct Target {
 /// A request as the log keeps it.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// Whose it is.
+    pub caller: String,
+    /// When it was carried out.
+    pub at: Instant,
     /// `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
     pub verb: &'static str,
     /// What it is about.
@@ -56,7 +61,7 @@ impl Call {
             _ => "patch",
         };
         let metadata_only = header("accept").contains("as=PartialObjectMetadata");
-        Self { verb, target, subresource, query, metadata_only }
+        Self { caller: String::new(), at: Instant::now(), verb, target, subresource, query, metadata_only }
     }
 
     /// What must be allowed for it, as `VERB RESOURCE.GROUP`.

@@ -229,6 +229,10 @@ impl State {
     pub(super) fn update(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
         let live = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
         let mut object = object;
+        let seen = &object["metadata"]["resourceVersion"];
+        if !seen.is_null() && *seen != live["metadata"]["resourceVersion"] {
+            return Err(Refusal::new(409, "Conflict", "the object has been modified"));
+        }
         let changed: std::collections::BTreeSet<_> = ownership::fields(&object)
             .into_iter()
             .filter(|path| {
