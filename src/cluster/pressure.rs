@@ -27,9 +27,30 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// nobody holds at the other end would wait for ever.
 const ANSWER: Duration = Duration::from_secs(30);
 
+tokio::task_local! {
+    /// Set where requests are made for an object whose last pass failed: all others go first.
+    pub static PATIENT: ();
+}
+
 /// What one client has heard of its server.
 #[derive(Clone, Debug, Default)]
-pub struct Pressure(Arc<Mutex<Option<Trouble>>>);
+pub struct Pressure(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    trouble: Option<Trouble>,
+    /// How many wait that are not patient.
+    urgent: usize,
+}
+
+/// One that waits and is not patient; until it is dropped.
+struct Urgent<'a>(&'a Pressure);
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.state().urgent -= 1;
+    }
+}
 
 /// Nothing but refusals since the last success.
 #[derive(Clone, Copy, Debug)]
@@ -52,29 +73,48 @@ enum Heard {
 }
 
 impl Pressure {
-    fn state(&self) -> MutexGuard<'_, Option<Trouble>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: go. Otherwise when to ask again; nothing is reserved, so whoever gives up holds up nobody.
-    fn wait(&self, now: Instant) -> Option<Instant> {
+    fn wait(&self, now: Instant, patient: bool) -> Option<Instant> {
         let mut state = self.state();
-        let trouble = state.as_mut()?;
-        if now < trouble.next && trouble.burst == 0 {
-            return Some(trouble.next);
+        let others = state.urgent > 0;
+        let trouble = state.trouble.as_mut()?;
+        let waits = now < trouble.next && (patient || trouble.burst == 0);
+        if waits || (patient && others) {
+            return Some(trouble.next.max(now) + if patient && others { GAP } else { Duration::ZERO });
         }
         trouble.burst = trouble.burst.saturating_sub(1);
         trouble.next = now + GAP;
         None
     }
 
+    /// Waits until a request may go.
+    async fn admitted(&self) {
+        let patient = PATIENT.try_with(|()| ()).is_ok();
+        let Some(mut next) = self.wait(Instant::now(), patient) else { return };
+        let _urgent = (!patient).then(|| {
+            self.state().urgent += 1;
+            Urgent(self)
+        });
+        loop {
+            tokio::time::sleep_until(next).await;
+            match self.wait(Instant::now(), patient) {
+                Some(later) => next = later,
+                None => return,
+            }
+        }
+    }
+
     fn heard(&self, heard: Heard, now: Instant) {
         let mut state = self.state();
         match heard {
             Heard::Nothing => {}
-            Heard::Success => *state = None,
+            Heard::Success => state.trouble = None,
             Heard::Refusal(pause) => {
-                let trouble = state.get_or_insert(Trouble { burst: BURST, next: now });
+                let trouble = state.trouble.get_or_insert(Trouble { burst: BURST, next: now });
                 if !pause.is_zero() {
                     *trouble = Trouble { burst: 0, next: trouble.next.max(now + pause.min(LONGEST)) };
                 }
@@ -133,9 +173,7 @@ where
         let answer = self.inner.call(request);
         let pressure = self.pressure.clone();
         Box::pin(async move {
-            while let Some(next) = pressure.wait(Instant::now()) {
-                tokio::time::sleep_until(next).await;
-            }
+            pressure.admitted().await;
             let answer = match tokio::time::timeout(ANSWER, answer).await {
                 Ok(answer) => answer.map_err(Into::into),
                 Err(late) => Err(late.into()),
@@ -159,17 +197,17 @@ mod tests {
     #[test]
     fn nobody_waits_until_a_request_is_refused_and_a_few_go_at_once_then() {
         let (pressure, now) = (Pressure::default(), Instant::now());
-        assert_eq!(pressure.wait(now), None);
+        assert_eq!(pressure.wait(now, false), None);
         pressure.heard(REFUSAL, now);
         for _ in 0..BURST {
-            assert_eq!(pressure.wait(now), None);
+            assert_eq!(pressure.wait(now, false), None);
             pressure.heard(REFUSAL, now);
         }
-        assert_eq!(pressure.wait(now), Some(now + GAP));
-        assert_eq!(pressure.wait(now + GAP), None, "one goes");
-        assert_eq!(pressure.wait(now + GAP), Some(now + GAP * 2), "the next one waits");
+        assert_eq!(pressure.wait(now, false), Some(now + GAP));
+        assert_eq!(pressure.wait(now + GAP, false), None, "one goes");
+        assert_eq!(pressure.wait(now + GAP, false), Some(now + GAP * 2), "the next one waits");
         pressure.heard(Heard::Success, now + GAP);
-        assert_eq!(pressure.wait(now + GAP), None, "a success ends it");
+        assert_eq!(pressure.wait(now + GAP, false), None, "a success ends it");
     }
 
     #[test]
@@ -177,15 +215,15 @@ mod tests {
         let (pressure, now) = (Pressure::default(), Instant::now());
         let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
         pressure.heard(heard(StatusCode::TOO_MANY_REQUESTS, &headers, false), now);
-        assert_eq!(pressure.wait(now), Some(now + Duration::from_secs(7)));
+        assert_eq!(pressure.wait(now, false), Some(now + Duration::from_secs(7)));
         pressure.heard(REFUSAL, now);
         assert_eq!(
-            pressure.wait(now),
+            pressure.wait(now, false),
             Some(now + Duration::from_secs(7)),
             "another refusal does not shorten it"
         );
         pressure.heard(Heard::Refusal(Duration::from_secs(86_400)), now);
-        assert_eq!(pressure.wait(now), Some(now + LONGEST), "nor is it without end");
+        assert_eq!(pressure.wait(now, false), Some(now + LONGEST), "nor is it without end");
     }
 
     #[test]

@@ -9,21 +9,21 @@ mod replica;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod turns;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::{FutureExt as _, StreamExt as _, channel::mpsc};
+use futures::{FutureExt as _, StreamExt as _, channel::mpsc, stream::FuturesUnordered};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, Resource as _, ResourceExt as _,
     runtime::{
-        Config as ControllerConfig,
-        controller::{self, Action},
         events::{Event, EventType},
         reflector::ObjectRef,
     },
 };
+use tokio::time::Instant;
 
 use crate::{
     api::QuorumNode,
@@ -31,6 +31,7 @@ use crate::{
         Caches, Facts, Fence, Writer,
         caches::{DEBOUNCE, Events, Guarded, Woken},
         guard::Unreadable,
+        pressure::PATIENT,
     },
     node::{self, Stage, Tools, ending, report, teardown, unreadable},
     serve::{Health, Metrics},
@@ -39,6 +40,7 @@ use crate::{
 use backoff::Backoff;
 use everywhere::Everywhere;
 pub use replica::run;
+use turns::{Turns, Which};
 
 /// A pass that takes longer is given up and tried again.
 const PASS_LIMIT: Duration = Duration::from_secs(90);
@@ -52,9 +54,9 @@ const TOLD_AFTER: u32 = 4;
 /// A permission that is back must be noticed soon.
 const FORBIDDEN_AT_MOST: Duration = Duration::from_secs(60);
 
-/// The runtime asks for `std::error::Error`, which `anyhow::Error` is not.
+/// A pass that failed.
 #[derive(Debug)]
-pub struct Failure(anyhow::Error);
+struct Failure(anyhow::Error);
 
 impl Failure {
     fn stage(&self) -> &'static str {
@@ -73,8 +75,6 @@ impl fmt::Display for Failure {
         write!(f, "{:#}", self.0)
     }
 }
-
-impl std::error::Error for Failure {}
 
 /// What every pass of one scope shares.
 struct Context {
@@ -115,31 +115,77 @@ async fn work(
             () = stop.clone() => return,
         }
         wake_all(&context, &wake);
-        let config = ControllerConfig::default().concurrency(context.concurrency).debounce(DEBOUNCE);
-        let queue = woken.map(Ok::<_, std::convert::Infallible>).take_until(stop.clone());
-        controller::applier(
-            |node, context| reconcile(node, context).boxed(),
-            error_policy,
-            Arc::clone(&context),
-            context.caches.nodes.clone(),
-            queue,
-            config,
-        )
-        .for_each(|outcome| {
-            if let Err(controller::Error::ObjectNotFound(node)) = outcome {
-                let namespace = node.namespace.unwrap_or_default();
-                context.metrics.forget(&namespace, &node.name);
-                context.backoff.forget(&namespace, &node.name);
-                tracing::debug!(namespace, name = node.name, "node is gone");
-            }
-            futures::future::ready(())
-        })
-        .await;
+        pass_by_pass(&context, woken, stop.clone()).await;
     };
     tokio::select! {
         () = pump => tracing::error!("a watch ended"),
         () = passes => {}
     }
+}
+
+/// Passes over whoever is woken or due, until told to stop; those that have begun end first.
+async fn pass_by_pass(
+    context: &Arc<Context>,
+    mut woken: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut turns = Turns::new(context.concurrency);
+    let mut running = FuturesUnordered::new();
+    let mut stop = pin!(stop);
+    loop {
+        while let Some(which) = turns.next(Instant::now(), |which| failures(context, which)) {
+            running.push(turn(Arc::clone(context), which));
+        }
+        let due = turns.until();
+        tokio::select! {
+            Some((which, again)) = running.next() => {
+                turns.ended(which, again.map(|after| Instant::now() + after));
+            }
+            woken = woken.next() => {
+                let Some(node) = woken else { break };
+                let which = (node.namespace.unwrap_or_default(), node.name);
+                turns.wake(which, Instant::now(), DEBOUNCE);
+            }
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            () = &mut stop => break,
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+/// How often a node has failed in a row, as far as this replica, or the node's status, knows.
+fn failures(context: &Context, (namespace, name): &Which) -> u32 {
+    let counted = context.backoff.failures(namespace, name);
+    let node = || context.caches.nodes.get(&ObjectRef::new(name).within(namespace));
+    if counted > 0 {
+        counted
+    } else {
+        u32::from(node().is_some_and(|node| node.0.as_ref().is_ok_and(report::is_told_to_fail)))
+    }
+}
+
+/// A pass over a node, and after how long another one is due.
+async fn turn(context: Arc<Context>, which: Which) -> (Which, Option<Duration>) {
+    let (namespace, name) = &which;
+    let Some(node) = context.caches.nodes.get(&ObjectRef::new(name).within(namespace)) else {
+        context.metrics.forget(namespace, name);
+        context.backoff.forget(namespace, name);
+        tracing::debug!(namespace, name, "node is gone");
+        return (which, None);
+    };
+    let pass = reconcile(node, Arc::clone(&context)).boxed();
+    let passed = match failures(&context, &which) {
+        0 => pass.await,
+        _ => PATIENT.scope((), pass).await,
+    };
+    let again = match passed {
+        Ok(again) => {
+            context.backoff.forget(namespace, name);
+            again
+        }
+        Err(failure) => Some(retry(&context, &which, &failure)),
+    };
+    (which, again)
 }
 
 fn wake_all(context: &Context, wake: &mpsc::UnboundedSender<ObjectRef<Guarded>>) {
@@ -176,7 +222,7 @@ async fn pump(
             Err(error) => {
                 context.metrics.watch_errors.inc();
                 tracing::warn!(%error, "watch trouble");
-                if context.caches.forbidden.hear(&error, tokio::time::Instant::now()) && fence.holds() {
+                if context.caches.forbidden.hear(&error, Instant::now()) && fence.holds() {
                     wake_all(&context, &wake);
                 }
             }
@@ -184,13 +230,13 @@ async fn pump(
     }
 }
 
-async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Failure> {
+async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<Duration>, Failure> {
     let valid = match &node.0 {
         Ok(valid) => Arc::new(valid.clone()),
         Err(unreadable) => return stall(&node, unreadable, &context).await,
     };
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let tools = Tools {
         client: &context.client,
         caches: &context.caches,
@@ -212,7 +258,6 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
         tell(&context, &valid, failure, now).await;
     }
     let passed = passed?;
-    context.backoff.forget(&namespace, &name);
     context.metrics.node(&namespace, &name, &passed.status);
     context.metrics.writes.inc_by(passed.writes as u64);
     for condition in report::milestones(valid.status.as_ref(), &passed.status) {
@@ -224,7 +269,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Action, 
         publish(&context, &node.object_ref(&()), kind, &condition.reason, &condition.message).await;
     }
     tracing::debug!(namespace, name, writes = passed.writes, "pass");
-    Ok(Action::requeue(next_pass(passed.next, now)))
+    Ok(Some(next_pass(passed.next, now)))
 }
 
 /// Says in the node's status that its passes fail; a failure that has passed already is no news.
@@ -243,27 +288,28 @@ async fn tell(context: &Context, node: &QuorumNode, failure: &Failure, now: Time
 }
 
 /// A node that cannot be read says so, until someone changes it.
-async fn stall(node: &Guarded, unreadable: &Unreadable, context: &Context) -> Result<Action, Failure> {
+async fn stall(
+    node: &Guarded,
+    unreadable: &Unreadable,
+    context: &Context,
+) -> Result<Option<Duration>, Failure> {
     if let Some(status) = unreadable::status(unreadable, (context.clock)()) {
         let note = unreadable::message(unreadable);
         publish(context, &node.object_ref(&()), EventType::Warning, unreadable::REASON, &note).await;
         let written = context.writer.status(&unreadable.metadata, &status).await;
         written.context(Stage::Report).map_err(Failure)?;
     }
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 /// A step towards the end of a node that is being deleted.
-async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result<Action, Failure> {
+async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result<Option<Duration>, Failure> {
     if !ending::waits(&node.metadata) {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;
     let waits = step.map_err(anyhow::Error::from).flatten().context(Stage::Apply).map_err(Failure)?;
-    Ok(match waits {
-        Some(()) => Action::requeue(teardown::LOOK_AGAIN),
-        None => Action::await_change(),
-    })
+    Ok(waits.map(|()| teardown::LOOK_AGAIN))
 }
 
 /// At the next renewal, or at the next sweep. A renewal whose time has passed was decided about already.
@@ -293,10 +339,10 @@ async fn publish(
     }
 }
 
-fn error_policy(node: Arc<Guarded>, failure: &Failure, context: Arc<Context>) -> Action {
-    let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let delay = context.backoff.next(&namespace, &name);
+/// After how long a pass that failed is tried again.
+fn retry(context: &Context, (namespace, name): &Which, failure: &Failure) -> Duration {
+    let delay = context.backoff.next(namespace, name);
     let delay = if trouble::is_forbidden(&failure.0) { delay.min(FORBIDDEN_AT_MOST) } else { delay };
     tracing::warn!(namespace, name, stage = failure.stage(), %failure, ?delay, "pass failed");
-    Action::requeue(delay)
+    delay
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod converge;
 mod disruption;
 mod drift;
+mod fairness;
 mod faults;
 mod identity;
 mod issuers;

@@ -23,7 +23,7 @@ use super::{
 };
 pub use certificates::next_renewal;
 pub use contested::is_established;
-pub use synced::failed;
+pub use synced::{failed, is_told_to_fail};
 
 use crate::api::{
     QuorumNode,

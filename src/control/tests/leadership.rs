@@ -242,8 +242,10 @@ async fn a_leader_that_was_stopped_for_a_minute_writes_nothing_when_it_goes_on()
         first.freeze(true);
         let stopped = Instant::now();
         seconds(60).await;
+        // it does not hear of the lease at once
+        world.server.delay(Some(Delayed::of("first", "get leases", 4_000)));
         first.freeze(false);
-        seconds(5).await;
+        seconds(6).await;
         let late = writes(&world, "first");
         // what was under way at the server when it was stopped
         let late: Vec<_> = late.iter().filter(|call| call.at > stopped + Duration::from_millis(20)).collect();

@@ -17,6 +17,13 @@ pub(super) fn unseen(observed: &Observed) -> Option<Finding> {
     (!refused.is_empty()).then(|| finding("Synced", "Unknown", "Forbidden", format!("{refused}; {ALLOW}")))
 }
 
+/// Whether a node's status says that its passes fail.
+#[must_use]
+pub fn is_told_to_fail(node: &QuorumNode) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Synced" && condition.status == "False")
+}
+
 /// The status of a node whose passes fail, in words free of secrets: as it was, but nobody can vouch for it.
 #[must_use]
 pub fn failed(node: &QuorumNode, forbidden: bool, why: &str, now: Timestamp) -> QuorumNodeStatus {

@@ -1,0 +1,78 @@
+//! A new node is not kept waiting by a thousand sick ones.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::world::{World, client};
+use crate::testing::server::Delayed;
+
+const SICK: usize = 1000;
+
+/// A thousand nodes whose first write fails in some way.
+async fn world_of_sick(begins: impl FnOnce(&World)) -> World {
+    let mut world = World::new();
+    for i in 0..SICK {
+        world.server.put(&client(&format!("sick-{i}")));
+    }
+    begins(&world);
+    world.start();
+    world
+}
+
+/// How long it takes until a new node of another network is ready.
+async fn a_new_one(world: &World, name: &str) -> Duration {
+    let mut node = client(name);
+    node["spec"]["network"] = json!("other");
+    world.server.put(&node);
+    let began = Instant::now();
+    while world.condition(name, "Ready").is_none_or(|(status, ..)| status != "True") {
+        assert!(began.elapsed() < Duration::from_secs(60), "{:#?}", world.recent());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_hang() {
+    let hang = Delayed::of("operator", "patch quorumnodes/sick", 3_600_000);
+    let world = world_of_sick(|world| world.server.delay(Some(hang))).await;
+    // until each has failed at least once: eight at a time, five seconds each
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    for name in ["new", "newer"] {
+        let took = a_new_one(&world, name).await;
+        assert!(took <= Duration::from_secs(10), "{name}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_are_refused() {
+    let world = world_of_sick(|world| world.server.break_for("patch quorumnodes/sick", Some(503))).await;
+    // until each has failed at least once
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    for name in ["new", "newer"] {
+        let before = world.server.calls().len();
+        let took = a_new_one(&world, name).await;
+        assert!(took <= Duration::from_secs(10), "{name}: {took:?}");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let sick = world.server.calls().split_off(before);
+        let sick = sick.iter().filter(|call| call.target.name.starts_with("sick")).count();
+        assert!(sick > 0, "{name}: the others are tried meanwhile");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_are_refused_everything_press_no_harder_than_one() {
+    let world = world_of_sick(|_| {}).await;
+    world.server.refuse(Some(503));
+    world.server.end_watches(false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut before = world.server.calls().len();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = world.server.calls().len();
+        assert!(now - before <= 10, "{} requests in a second", now - before);
+        before = now;
+    }
+}
