@@ -81,9 +81,20 @@ fn the_node_key_is_in_no_log_event_status_or_object_but_its_secret() {
         let log = kubectl::text(&["-n", NAMESPACE, "logs", pod]);
         assert!(!log.is_empty(), "{pod} has a log");
     }
-    let log = kubectl::text(&["-n", "quorum-system", "logs", "deployment/quorum-operator"]);
-    assert!(log.contains("applied"), "the operator has a log");
-    search("the operator", &log);
+    // of every replica: the one that led wrote, and any may have led
+    let replicas =
+        kubectl::get(&["-n", "quorum-system", "pods", "-l", "app.kubernetes.io/name=quorum-operator"]);
+    let logs: Vec<_> = replicas["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|pod| pod["metadata"]["name"].as_str())
+        .map(|pod| kubectl::text(&["-n", "quorum-system", "logs", pod]))
+        .collect();
+    assert!(logs.iter().any(|log| log.contains("applied")), "the operator has a log");
+    for log in &logs {
+        search("the operator", log);
+    }
     let secrets = kubectl::get(&["-n", NAMESPACE, "secrets"]);
     for secret in secrets["items"].as_array().into_iter().flatten() {
         if secret["metadata"]["name"] != "qn-alice-nodekey" {

@@ -44,7 +44,7 @@ install_operator() { # namespaces to watch, separated by commas
     kubectl apply -n "$namespace" -f "$root/config/rbac/binding.yaml" >/dev/null
   done
   kubectl -n quorum-system rollout status deployment/quorum-operator --timeout=120s >/dev/null || {
-    kubectl -n quorum-system get pods -o wide; kubectl -n quorum-system logs deployment/quorum-operator --tail=20; return 1; }
+    kubectl -n quorum-system get pods -o wide; kubectl -n quorum-system logs -l app.kubernetes.io/name=quorum-operator --prefix --tail=20; return 1; }
 }
 
 manager_keys() { # name of the Secret: a key pair in Tessera's formats, made here and kept nowhere else
