@@ -8,6 +8,7 @@ mod audit;
 mod bed;
 mod deletion;
 mod flows;
+mod grow;
 mod join;
 mod keys;
 mod kubectl;

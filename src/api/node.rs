@@ -65,8 +65,10 @@ use super::{
         .field_path(".consensus"),
     validation = Rule::new("has(self.nodeKey) == has(oldSelf.nodeKey) && (!has(self.nodeKey) || self.nodeKey == oldSelf.nodeKey)")
         .message("nodeKey is the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
-    validation = Rule::new("self.client.storage == oldSelf.client.storage")
-        .message("client.storage cannot be changed: a volume claim keeps the size and class it was made with"),
+    validation = Rule::new("has(self.client.storage.className) == has(oldSelf.client.storage.className) && (!has(self.client.storage.className) || self.client.storage.className == oldSelf.client.storage.className)")
+        .message("client.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+    validation = Rule::new("quantity(self.client.storage.size).compareTo(quantity(oldSelf.client.storage.size)) >= 0")
+        .message("client.storage.size may grow and never shrink: a volume cannot be made smaller"),
     validation = Rule::new("!(oldSelf.profile == 'Production' && self.profile == 'Development')")
         .message("profile cannot be lowered from Production to Development: make a new QuorumNode for development")
         .field_path(".profile"),
@@ -224,7 +226,7 @@ pub struct Client {
     #[schemars(length(max = 32), regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
     pub version: String,
 
-    /// Volume for the chain data. Default: 20Gi of the cluster's default storage class. Immutable.
+    /// Volume for the chain data. Default: 20Gi of the cluster's default storage class. It may grow.
     #[serde(default = "client_storage")]
     pub storage: Storage,
 

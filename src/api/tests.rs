@@ -244,6 +244,8 @@ fn what_may_change_is_not_refused() {
         ("/spec/role", "Member"),
         ("/spec/client/version", "24.4.2"),
         ("/spec/tls/renewBefore", "100h"),
+        ("/spec/client/storage/size", "20481Mi"),
+        ("/spec/transactionManager/database/managed/storage/size", "1Ti"),
     ] {
         *after.pointer_mut(pointer).expect("set") = Value::String(value.into());
     }

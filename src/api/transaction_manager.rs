@@ -104,8 +104,10 @@ pub struct ManagerPeer {
         .message("give either managed or external"),
     validation = Rule::new("has(self.managed) == has(oldSelf.managed)")
         .message("a database cannot be changed between managed and external: the private state would be lost"),
-    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || self.managed.storage == oldSelf.managed.storage")
-        .message("managed.storage cannot be changed: a volume claim keeps the size and class it was made with")
+    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || has(self.managed.storage.className) == has(oldSelf.managed.storage.className) && (!has(self.managed.storage.className) || self.managed.storage.className == oldSelf.managed.storage.className)")
+        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || quantity(self.managed.storage.size).compareTo(quantity(oldSelf.managed.storage.size)) >= 0")
+        .message("managed.storage.size may grow and never shrink: a volume cannot be made smaller")
 )]
 pub struct Database {
     /// A PostgreSQL run by the operator.
@@ -129,7 +131,7 @@ pub struct ManagedDatabase {
     #[schemars(length(max = 16), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
     pub version: String,
 
-    /// Volume for the data. Default: 10Gi of the cluster's default storage class. Immutable.
+    /// Volume for the data. Default: 10Gi of the cluster's default storage class. It may grow.
     #[serde(default = "database_storage")]
     pub storage: Storage,
 

@@ -1,6 +1,6 @@
 //! Watch caches of one scope (a namespace, or all), and what their events wake.
 
-use std::{collections::HashMap, hash::Hash, pin::Pin, time::Duration};
+use std::{collections::HashMap, pin::Pin, time::Duration};
 
 use futures::{
     Stream, StreamExt as _,
@@ -9,7 +9,7 @@ use futures::{
 };
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{ConfigMap, Node, Pod, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
@@ -29,12 +29,10 @@ use super::{
     Forbidden,
     guard::{self, Guard, Unread},
     trim,
+    wakes::{changes, hashed, woken_by, woken_by_claim},
     watch::{everything, watch},
 };
-use crate::{
-    api::QuorumNode,
-    node::{identity, names},
-};
+use crate::{api::QuorumNode, node::names};
 
 /// A node as it arrives, readable or not.
 pub type Guarded = Guard<QuorumNode>;
@@ -72,6 +70,8 @@ pub struct Caches {
     pub workloads: Store<StatefulSet>,
     /// Pods of nodes, trimmed.
     pub pods: Store<Pod>,
+    /// Volume claims of nodes, trimmed.
+    pub claims: Store<PersistentVolumeClaim>,
     /// Services, trimmed.
     pub services: Store<Service>,
     /// Metadata of Secrets.
@@ -145,6 +145,8 @@ impl Caches {
         let (workloads, on_workloads) = typed(scope.api(client), everything(), &notices, trim::workload);
         let ours = everything().labels(names::NODE);
         let (pods, on_pods) = typed(scope.api(client), ours, &notices, trim::pod);
+        let claims = known(scope.api(client), everything().labels(names::NODE), &notices, trim::claim);
+        let (claims, on_claims) = reflected(claims, woken_by_claim);
         let (services, on_services) = typed(scope.api(client), everything(), &notices, trim::service);
         let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client));
         let (config_maps, on_config_maps) = metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client));
@@ -156,6 +158,7 @@ impl Caches {
             node_events,
             on_workloads,
             on_pods,
+            on_claims,
             on_services,
             on_secrets,
             on_config_maps,
@@ -169,6 +172,7 @@ impl Caches {
             nodes,
             workloads,
             pods,
+            claims,
             services,
             secrets,
             config_maps,
@@ -188,6 +192,7 @@ impl Caches {
             Box::pin(self.nodes.wait_until_ready()) as Pin<Box<dyn Future<Output = _> + Send>>,
             Box::pin(self.workloads.wait_until_ready()),
             Box::pin(self.pods.wait_until_ready()),
+            Box::pin(self.claims.wait_until_ready()),
             Box::pin(self.services.wait_until_ready()),
             Box::pin(self.secrets.wait_until_ready()),
             Box::pin(self.config_maps.wait_until_ready()),
@@ -264,44 +269,31 @@ fn typed<K: Watched + Default>(
     notices: &UnboundedSender<Woken>,
     trim: fn(&mut K),
 ) -> Kept<K> {
-    reflected(known(api, config, notices, move |object| {
+    let known = known(api, config, notices, move |object| {
         trim::keep_our_fields(object.meta_mut());
         trim(object);
-    }))
+    });
+    reflected(known, woken_by)
 }
 
 fn metadata<K>(api: Api<PartialObjectMeta<K>>) -> Kept<PartialObjectMeta<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    reflected(watch(api, everything()).modify(|object| trim::keep_our_fields(object.meta_mut())))
+    reflected(watch(api, everything()).modify(|object| trim::keep_our_fields(object.meta_mut())), woken_by)
 }
 
 fn reflected<K: Watched>(
     events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send + 'static,
+    woken: fn(&ObjectMeta) -> Woken,
 ) -> Kept<K> {
     let (reader, writer) = reflector::store();
     let events = events
         .reflect(writer)
         .touched_objects()
-        .map(|touched| touched.map(|object| woken_by(object.meta())))
+        .map(move |touched| touched.map(|object| woken(object.meta())))
         .boxed();
     (reader, events)
-}
-
-/// Whom an object concerns, from its labels, or else from its owners.
-fn woken_by(meta: &ObjectMeta) -> Woken {
-    let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
-    let namespace = meta.namespace.clone().unwrap_or_default();
-    let mut owners = meta.owner_references.iter().flatten();
-    let owner = owners.find(|owner| owner.kind == QuorumNode::kind(&())).map(|owner| owner.name.clone());
-    match (label(names::NODE), label(names::NETWORK), label(names::MANAGED_BY).as_deref()) {
-        (Some(node), _, Some(names::MANAGER)) => Woken::Child { namespace, node },
-        (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network, identity: None },
-        // labels can be lost
-        _ if owner.is_some() => Woken::Child { namespace, node: owner.unwrap_or_default() },
-        _ => Woken::Reference { namespace, name: meta.name.clone().unwrap_or_default() },
-    }
 }
 
 fn nodes(api: Api<Guarded>, notices: &UnboundedSender<Woken>) -> Kept<Guarded> {
@@ -318,40 +310,6 @@ fn nodes(api: Api<Guarded>, notices: &UnboundedSender<Woken>) -> Kept<Guarded> {
         .flatten()
         .boxed();
     (reader, events)
-}
-
-/// A node wakes itself when what people write changes, and its siblings when what they read of it does.
-/// Its own status writes wake nobody else, and not itself.
-fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -> Vec<Woken> {
-    let reference = ObjectRef::from_obj(node);
-    let meta = node.meta();
-    let own = hashed(&(meta.generation, &meta.annotations, &meta.finalizers, &meta.uid, node.0.is_ok()));
-    let valid = node.0.as_ref().ok();
-    let status = valid.and_then(|valid| valid.status.as_ref());
-    let shown = hashed(&(
-        meta.generation,
-        &meta.uid,
-        meta.deletion_timestamp.is_some(),
-        valid.map(|valid| (identity::claimed(valid), identity::stands_back(valid), identity::is_held(valid))),
-        status.and_then(|status| status.peer_address.as_ref()),
-    ));
-    let before = seen.insert(reference.clone(), (own, shown));
-    let mut woken = Vec::new();
-    // an event that changes neither is our own status write, or a deletion: the latter must be heard
-    let unchanged = before == Some((own, shown));
-    if before.is_none_or(|(before, _)| before != own) || (unchanged && meta.deletion_timestamp.is_some()) {
-        woken.push(Woken::Node(reference));
-    }
-    if let Ok(valid) = &node.0
-        && before.is_none_or(|(_, before)| before != shown)
-    {
-        woken.push(Woken::Network {
-            namespace: valid.namespace().unwrap_or_default(),
-            network: valid.spec.network.clone(),
-            identity: identity::claimed(valid).map(str::to_owned),
-        });
-    }
-    woken
 }
 
 fn hosts(api: Api<Guard<Node>>, notices: &UnboundedSender<Woken>) -> Kept<Node> {
@@ -372,13 +330,6 @@ fn hosts(api: Api<Guard<Node>>, notices: &UnboundedSender<Woken>) -> Kept<Node> 
         })
         .boxed();
     (reader, events)
-}
-
-fn hashed(value: &impl Hash) -> u64 {
-    use std::hash::{DefaultHasher, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// How long a burst of events may take to settle before a pass begins.

@@ -9,6 +9,8 @@ pub mod forbidden;
 pub mod guard;
 pub mod pressure;
 mod trim;
+mod volumes;
+mod wakes;
 mod watch;
 pub mod write;
 
@@ -17,4 +19,5 @@ pub use facts::Facts;
 pub use fence::Fence;
 pub use forbidden::Forbidden;
 pub use pressure::Pressure;
+pub use volumes::Growth;
 pub use write::Writer;

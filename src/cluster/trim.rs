@@ -3,7 +3,10 @@
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec},
-        core::v1::{Node, NodeStatus, Pod, PodSpec, Service, ServiceSpec},
+        core::v1::{
+            Node, NodeStatus, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus,
+            Pod, PodSpec, Service, ServiceSpec,
+        },
     },
     apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
 };
@@ -22,8 +25,17 @@ pub(super) fn keep_our_fields(meta: &mut ObjectMeta) {
 }
 
 pub(super) fn workload(workload: &mut StatefulSet) {
-    workload.spec =
-        workload.spec.take().map(|spec| StatefulSetSpec { replicas: spec.replicas, ..Default::default() });
+    workload.spec = workload.spec.take().map(|spec| StatefulSetSpec {
+        replicas: spec.replicas,
+        volume_claim_templates: spec.volume_claim_templates.map(|templates| {
+            let sizes = templates.into_iter().map(|template| PersistentVolumeClaim {
+                spec: template.spec.map(request),
+                ..Default::default()
+            });
+            sizes.collect()
+        }),
+        ..Default::default()
+    });
     if let Some(status) = &mut workload.status {
         status.conditions = None;
     }
@@ -34,6 +46,26 @@ pub(super) fn service(service: &mut Service) {
     if let Some(spec) = &mut service.spec {
         let cluster_ip = spec.cluster_ip.take();
         *spec = ServiceSpec { cluster_ip, ..Default::default() };
+    }
+}
+
+pub(super) fn claim(claim: &mut PersistentVolumeClaim) {
+    claim.metadata.managed_fields = None;
+    claim.metadata.annotations = None;
+    claim.spec = claim.spec.take().map(request);
+    claim.status = claim
+        .status
+        .take()
+        .map(|status| PersistentVolumeClaimStatus { phase: status.phase, ..Default::default() });
+}
+
+/// What a claim asks for, of which class, and which volume it got.
+fn request(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec {
+    PersistentVolumeClaimSpec {
+        resources: spec.resources,
+        storage_class_name: spec.storage_class_name,
+        volume_name: spec.volume_name,
+        ..Default::default()
     }
 }
 

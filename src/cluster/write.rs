@@ -64,7 +64,7 @@ pub enum Outcome {
 /// Writes to one cluster.
 #[derive(Clone)]
 pub struct Writer {
-    client: Client,
+    pub(super) client: Client,
     fence: Fence,
     contests: Arc<Contests>,
     recorder: Recorder,
@@ -80,7 +80,10 @@ impl Writer {
     }
 
     /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
-    async fn send<T>(&self, write: impl Future<Output = kube::Result<T>>) -> anyhow::Result<kube::Result<T>> {
+    pub(super) async fn send<T>(
+        &self,
+        write: impl Future<Output = kube::Result<T>>,
+    ) -> anyhow::Result<kube::Result<T>> {
         self.fence.check()?;
         timely(write).await
     }

@@ -16,5 +16,6 @@ mod rotation;
 mod safety;
 mod secrecy;
 mod trouble;
+mod volumes;
 mod watches;
 mod world;

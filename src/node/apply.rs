@@ -56,6 +56,8 @@ pub struct Applied {
     pub policies: bool,
     /// Objects that someone else changes again and again.
     pub contested: Vec<Contest>,
+    /// Volumes that may not grow.
+    pub ungrown: Vec<Fault>,
     /// Objects that differ and were left as they are, since the node is paused.
     pub left: Vec<String>,
 }

@@ -14,6 +14,9 @@ pub struct Remains {
     pub workloads: Vec<ObjectMeta>,
     /// Names of its pods.
     pub pods: BTreeSet<String>,
+    /// Those of its pods that nothing manages any more, and that are not ending: what managed them was taken
+    /// away to be made anew.
+    pub unmanaged: Vec<ObjectMeta>,
     /// Its policies that wait for us.
     pub policies: Vec<ObjectMeta>,
     /// Whether the whole namespace is being deleted, and with it what allows us to write there.
@@ -25,6 +28,8 @@ pub struct Remains {
 pub enum Step {
     /// Ends what runs.
     EndWorkloads(Vec<ObjectMeta>),
+    /// Ends pods that nothing else would end.
+    EndPods(Vec<ObjectMeta>),
     /// Waits until these pods are gone.
     AwaitPods(BTreeSet<String>),
     /// Deletes what the spec does not retain, lets the policies go, then the node.
@@ -49,11 +54,14 @@ pub fn waits(meta: &ObjectMeta) -> bool {
 /// What comes next for a node that is being deleted.
 #[must_use]
 pub fn next(node: &QuorumNode, names: &Names, remains: Remains) -> Step {
-    if is_orphaning(&node.metadata, &remains.workloads) {
+    if is_orphaning(&node.metadata, remains.workloads.iter().chain(&remains.policies)) {
         return Step::LetGo(Kept::default(), remains.policies);
     }
     if !remains.workloads.is_empty() && !remains.namespace_ends {
         return Step::EndWorkloads(remains.workloads);
+    }
+    if !remains.unmanaged.is_empty() && !remains.namespace_ends {
+        return Step::EndPods(remains.unmanaged);
     }
     if !remains.pods.is_empty() {
         return Step::AwaitPods(remains.pods);
@@ -65,12 +73,12 @@ pub fn next(node: &QuorumNode, names: &Names, remains: Remains) -> Step {
 
 /// `--cascade=orphan`: the children stay as they are, without an operator. The garbage collector may have cut
 /// them loose, and taken its mark off the node, before we look.
-fn is_orphaning(node: &ObjectMeta, workloads: &[ObjectMeta]) -> bool {
+fn is_orphaning<'a>(node: &ObjectMeta, mut children: impl Iterator<Item = &'a ObjectMeta>) -> bool {
     let owned = |child: &ObjectMeta| {
         child.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == node.uid.as_ref())
     };
     node.finalizers.iter().flatten().any(|finalizer| finalizer == "orphan")
-        || workloads.iter().any(|workload| !owned(workload))
+        || children.any(|child| !owned(child))
 }
 
 fn not_retained(node: &QuorumNode, names: &Names) -> Kept {
@@ -111,7 +119,8 @@ mod tests {
         Remains {
             workloads: vec![owned_by("u1")],
             pods: ["alice-client-0".to_owned()].into(),
-            policies: vec![ObjectMeta::default()],
+            unmanaged: vec![],
+            policies: vec![owned_by("u1")],
             namespace_ends: false,
         }
     }
@@ -120,6 +129,8 @@ mod tests {
     fn what_runs_ends_first_and_what_closes_it_goes_last() {
         let (node, names) = node(|_| {});
         assert!(matches!(next(&node, &names, remains()), Step::EndWorkloads(_)));
+        let alone = Remains { workloads: vec![], unmanaged: vec![ObjectMeta::default()], ..remains() };
+        assert!(matches!(next(&node, &names, alone), Step::EndPods(_)));
         let pods_left = Remains { workloads: vec![], ..remains() };
         assert!(matches!(next(&node, &names, pods_left), Step::AwaitPods(_)));
         let nothing_runs = Remains { workloads: vec![], pods: BTreeSet::new(), ..remains() };

@@ -31,6 +31,8 @@ pub enum Reason {
     AuthorityUnusable,
     /// An object with a name that the node needs belongs to someone else.
     NameConflict,
+    /// A volume may not grow to the size that the spec names.
+    GrowthRefused,
     /// No host is left for a part that must have one of its own.
     NoHostLeft,
     /// Parts that must not share a host do.

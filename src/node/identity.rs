@@ -8,6 +8,7 @@ use super::{
     fault::{Fault, Reason},
     names::Component,
     observed::Observed,
+    volumes,
 };
 use crate::api::QuorumNode;
 
@@ -75,7 +76,8 @@ pub fn standing(observed: &Observed) -> Standing {
     if claimed(node).is_none() {
         return Standing::Unclaimed;
     }
-    let wants = observed.workloads.get(&Component::Client).is_some_and(|workload| !workload.stopped);
+    let wants = observed.workloads.get(&Component::Client).is_some_and(|workload| !workload.stopped)
+        || volumes::client_runs_alone(observed);
     let own = (!wants, node.creation_timestamp().map(|made| made.0), node.namespace(), node.name_any());
     let rank = |claim: &Claim| (!claim.wants, claim.since, Some(claim.namespace.clone()), claim.name.clone());
     let first = observed.claims.iter().min_by_key(|claim| rank(claim));

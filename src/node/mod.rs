@@ -6,6 +6,7 @@ pub mod desired;
 pub mod ending;
 pub mod fault;
 pub mod genesis;
+mod grow;
 pub mod identity;
 pub mod issue;
 pub mod names;
@@ -19,6 +20,7 @@ pub mod secrets;
 pub mod teardown;
 pub mod unreadable;
 pub mod validate;
+pub mod volumes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,6 +39,9 @@ use observed::Observed;
 
 /// How often a pod that waits for its turn to be replaced, or to run at all, is looked at.
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
+
+/// How often a volume that may not grow is tried again.
+const NEXT_GROWTH: SignedDuration = SignedDuration::from_mins(1);
 
 /// How often a node is looked at of which something may not be watched, or whose authority another one follows.
 const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
@@ -129,7 +134,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let contest = contests.min().and_then(|wait| now.checked_add(wait).ok());
     let rotates = validated.as_ref().is_ok_and(|node| rotation::goes_on(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
-    let next = due.into_iter().chain(unseen).chain(contest).min();
+    let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
+    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).min();
     Ok(Passed { status, next, writes })
 }
 
@@ -151,9 +157,14 @@ async fn converge(
     let Some(issued) = issued else { return Ok(applier.applied) };
     let client = observed.workloads.get(&names::Component::Client);
     let live = desired::Live {
-        client_exists: client.is_some(),
+        client_exists: client.is_some() || volumes::client_runs_alone(observed),
         client_stopped: client.is_some_and(|client| client.stopped),
-        permitted: client.and_then(|client| client.permitted.clone()),
+        permitted: client.and_then(|client| client.permitted.clone()).or_else(|| observed.permitted.clone()),
+        sizes: observed
+            .workloads
+            .iter()
+            .filter_map(|(part, workload)| Some((node.names.workload(*part), workload.size.clone()?)))
+            .collect(),
         lost_peer_address: match observed.peer_address {
             Some(_) => None,
             None => observed.node.status.as_ref().and_then(|status| status.peer_address.clone()),
@@ -161,6 +172,7 @@ async fn converge(
     };
     let desired = desired::desired(node, &issued, tools.surroundings, &live);
     applier.all(node, &desired).await.context(Stage::Apply)?;
+    applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
     let outdated = rollout::next(observed, node).filter(|_| !node.spec.paused);
     if let Some(part) = outdated
         && let Some(pod) = observed.pods.get(&part)

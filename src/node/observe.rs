@@ -1,6 +1,7 @@
 //! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
 
 mod claims;
+mod volumes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -105,6 +106,9 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         claims: claims::claims(sources, &node, &names),
         peer_address: peer_address(sources.caches, &names),
         workloads: workloads(sources.caches, &names),
+        volumes: volumes::volumes(sources.caches, &names),
+        permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
+            .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
         pods: pods(sources.caches, &names),
         hosts: hosts(sources.caches),
         unseen: sources.caches.forbidden.now(tokio::time::Instant::now()),
@@ -272,7 +276,9 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let update_revision = workload.status.as_ref().and_then(|status| status.update_revision.clone());
     let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
     let permitted = workload.annotations().get(names::PERMITTED).cloned();
-    Some(Workload { update_revision, stopped, permitted })
+    let templates = workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
+    let size = templates.and_then(|templates| volumes::size(templates.first()?));
+    Some(Workload { update_revision, stopped, permitted, size })
 }
 
 fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {
@@ -297,6 +303,8 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         .map(|scheduled| scheduled.message.clone().unwrap_or_default());
     Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
+        identity: pod.labels().get(names::IDENTITY).cloned(),
+        unmanaged: !pod.owner_references().iter().any(|owner| owner.controller == Some(true)),
         host: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         revision: pod.labels().get("controller-revision-hash").cloned(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),

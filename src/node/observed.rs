@@ -14,6 +14,7 @@ use super::{
         keys::{NodeIdentity, TransactionManagerKey},
         tls::{AuthorityFacts, LeafFacts},
     },
+    volumes::Volume,
 };
 use crate::api::{QuorumNode, node::Role};
 
@@ -111,6 +112,10 @@ pub struct Observed {
     pub peer_address: Option<String>,
     /// The workloads that exist.
     pub workloads: BTreeMap<Component, Workload>,
+    /// The volume claims that exist and are the node's.
+    pub volumes: BTreeMap<Component, Volume>,
+    /// Whom its client has admitted, as its lists of peers say: known also while it has no workload.
+    pub permitted: Option<String>,
     /// The pods that exist.
     pub pods: BTreeMap<Component, Pod>,
     /// What may not be watched, in the server's words: what is said of it may be old.
@@ -154,6 +159,8 @@ pub struct Workload {
     pub stopped: bool,
     /// Whom its client has admitted since it started.
     pub permitted: Option<String>,
+    /// Size that its claim template asks for.
+    pub size: Option<String>,
 }
 
 /// A pod.
@@ -161,6 +168,10 @@ pub struct Workload {
 pub struct Pod {
     /// Uid of this very pod.
     pub uid: String,
+    /// Address that follows from the key it runs with, of a client.
+    pub identity: Option<String>,
+    /// Whether no workload manages it.
+    pub unmanaged: bool,
     /// Host it runs on.
     pub host: Option<String>,
     /// Revision of the workload it was made from.

@@ -151,7 +151,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     }
     findings.extend(synced::unseen(observed));
     findings.extend(contested::contested(applied));
-    let mut faults = applied.refused.clone();
+    let mut faults = [applied.refused.as_slice(), &applied.ungrown].concat();
     if let Standing::Held(fault) = &node.standing {
         faults.insert(0, fault.clone());
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
 };
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt as _, runtime::reflector::Store};
+use kube::{Api, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector::Store};
 
 use super::{
     Tools,
@@ -47,6 +47,13 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
             }
             say(tools, node, "its workloads are being ended", now).await
         }
+        Step::EndPods(pods) => {
+            for pod in &pods {
+                let (name, uid) = (pod.name.clone().unwrap_or_default(), pod.uid.clone().unwrap_or_default());
+                tools.writer.evict(&names.namespace, &name, &uid).await?;
+            }
+            say(tools, node, "its pods are being ended", now).await
+        }
         // nothing may be said there any more
         Step::AwaitPods(_) if namespace_ends => Ok(Some(())),
         Step::AwaitPods(pods) => {
@@ -76,12 +83,19 @@ async fn say(tools: Tools<'_>, node: &QuorumNode, what: &str, now: Timestamp) ->
 async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
     let caches = tools.caches;
     let policies = of_node(&caches.policies, names);
+    let pods = of_node(&caches.pods, names);
+    let is_unmanaged = |pod: &&ObjectMeta| {
+        names::Component::ALL.iter().any(|part| pod.name.as_ref() == Some(&names.pod(*part)))
+            && pod.deletion_timestamp.is_none()
+            && !pod.owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
+    };
     Ok(Remains {
+        unmanaged: pods.iter().filter(is_unmanaged).cloned().collect(),
         workloads: of_node(&caches.workloads, names)
             .into_iter()
             .filter(|meta| meta.deletion_timestamp.is_none())
             .collect(),
-        pods: of_node(&caches.pods, names).into_iter().filter_map(|meta| meta.name).collect(),
+        pods: pods.into_iter().filter_map(|meta| meta.name).collect(),
         policies: policies.into_iter().filter(ending::waits).collect(),
         namespace_ends: namespace_ends(tools, &names.namespace).await?,
     })
@@ -94,7 +108,7 @@ async fn namespace_ends(tools: Tools<'_>, name: &str) -> anyhow::Result<bool> {
     Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-fn of_node<K>(store: &Store<K>, names: &Names) -> Vec<kube::api::ObjectMeta>
+fn of_node<K>(store: &Store<K>, names: &Names) -> Vec<ObjectMeta>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {

@@ -111,16 +111,6 @@ async fn a_manager_is_made_whatever_fails_in_every_way() {
     survives_every_fault(Scenario { first: |_| {}, deed: |server| server.put(&member("alice")) }).await;
 }
 
-/// Each authority is made once, and in the end signs alone.
-#[tokio::test(start_paused = true)]
-#[ignore = "takes minutes: make chaos runs it"]
-async fn an_authority_is_followed_by_the_next_whatever_fails() {
-    let first = |server: &Server| server.put(&member("alice"));
-    let scenario = Scenario { first, deed: super::rotation::ask };
-    survives(scenario, &[Fault::AnswerLost, Fault::Refused(500), Fault::CrashBefore, Fault::CrashAfter])
-        .await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn another_image_is_taken_whatever_fails() {
     survives_every_fault(Scenario {
@@ -128,6 +118,19 @@ async fn another_image_is_taken_whatever_fails() {
         deed: |server| {
             server.edit(&node("alice"), "kubectl-edit", |alice| {
                 alice["spec"]["client"]["image"] = json!(crate::testing::specs::image("goquorum-next"));
+            });
+        },
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_grows_whatever_fails() {
+    survives_every_fault(Scenario {
+        first: |server| server.put(&client("alice")),
+        deed: |server| {
+            server.edit(&node("alice"), "kubectl-edit", |alice| {
+                alice["spec"]["client"]["storage"]["size"] = json!("30Gi");
             });
         },
     })

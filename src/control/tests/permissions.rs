@@ -48,6 +48,10 @@ async fn a_life() -> BTreeSet<String> {
         alice["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
     });
     world.rest().await;
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["client"]["storage"]["size"] = json!("30Gi");
+    });
+    world.rest().await;
     let mut reduced = client("alice");
     reduced["spec"]["deletionPolicy"] = alice["spec"]["deletionPolicy"].clone();
     world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"] = reduced["spec"].clone());

@@ -16,7 +16,7 @@ use crate::{
 
 const NETWORK: &str = "qnet-acme-ca";
 
-pub(super) fn ask(server: &Server) {
+fn ask(server: &Server) {
     for authority in [NETWORK, "qn-alice-ca"] {
         server.edit(&secret(authority), "kubectl-annotate", |secret| {
             secret["metadata"]["annotations"]["quorum.security/rotate"] = json!("2031");
@@ -25,7 +25,7 @@ pub(super) fn ask(server: &Server) {
 }
 
 /// As long as it takes: every step waits for kubelets and for readers.
-pub(super) async fn rotated(world: &mut World) {
+async fn rotated(world: &mut World) {
     for _ in 0..6 {
         tokio::time::sleep(Duration::from_secs(400)).await;
         world.rest().await;

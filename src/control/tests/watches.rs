@@ -64,7 +64,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_for_plain_ones() {
         world.rest().await;
         world.assert_ready("alice");
         let kinds = lists(&world.server.calls());
-        assert_eq!(kinds, 10, "each kind is listed once, {otherwise:?}");
+        assert_eq!(kinds, 11, "each kind is listed once, {otherwise:?}");
         // it learns to, and is asked again when lists are due
         world.server.stream_lists(None);
         let service = object("v1", "services", "alice-p2p");

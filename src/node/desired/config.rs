@@ -8,9 +8,9 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{Issued, Sealed, database, tessera};
+use super::{Issued, Live, Sealed, admitted::Admitted, database, tessera};
 use crate::node::{
-    names::Component,
+    names::{self, Component},
     validate::{Database, Validated},
 };
 
@@ -32,14 +32,17 @@ pub(super) fn network_authority(node: &Validated, issued: &Issued) -> ConfigMap 
 }
 
 /// Whom the client dials and whom it admits. Mounted as a directory, so that a change arrives without a
-/// restart.
-pub(super) fn peers(node: &Validated) -> ConfigMap {
+/// restart. Whom it has admitted stands here too: the workload may be taken away from around its pod.
+pub(super) fn peers(node: &Validated, live: &Live) -> ConfigMap {
     let list = |urls: &[String]| serde_json::to_string_pretty(urls).unwrap_or_default();
     let data = BTreeMap::from([
         ("static-nodes.json".into(), list(&node.peers.dialled)),
         ("permissioned-nodes.json".into(), list(&node.peers.permitted)),
     ]);
-    config_map(node, node.names.peers(), Component::Client, data)
+    let mut lists = config_map(node, node.names.peers(), Component::Client, data);
+    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted);
+    lists.metadata.annotations = Some(BTreeMap::from([(names::PERMITTED.into(), admitted.to_string())]));
+    lists
 }
 
 /// The transaction manager's configuration; a Secret where it holds a password.

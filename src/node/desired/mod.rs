@@ -19,11 +19,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::api::resource::Quantity,
 };
 
 use super::{
@@ -81,7 +84,7 @@ impl Sealed {
 #[must_use]
 pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, live: &Live) -> Desired {
     let (manager_config, sealed) = config::manager(node);
-    let mut config_maps = vec![config::network_authority(node, issued), config::peers(node)];
+    let mut config_maps = vec![config::network_authority(node, issued), config::peers(node, live)];
     config_maps.extend(manager_config);
     config_maps.extend(config::database(node));
 
@@ -91,6 +94,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     workloads.extend(database::workload(node, surroundings));
     for workload in &mut workloads {
         held::name(workload, &issued.certificates);
+        keep_size(workload, live);
     }
 
     Desired {
@@ -114,8 +118,23 @@ pub struct Live {
     pub client_stopped: bool,
     /// An address to ask for again, where the P2P Service was lost.
     pub lost_peer_address: Option<String>,
-    /// Whom the client has admitted, as its workload says.
+    /// Whom the client has admitted, as its workload says, or its lists of peers where it has none.
     pub permitted: Option<String>,
+    /// What the claim templates of workloads ask for, by name of the workload.
+    pub sizes: BTreeMap<String, String>,
+}
+
+/// A claim template cannot change: as long as a workload is there its template is left as it is, and whatever
+/// else has changed is written all the same.
+fn keep_size(workload: &mut StatefulSet, live: &Live) {
+    let size = workload.metadata.name.as_ref().and_then(|name| live.sizes.get(name));
+    let templates = workload.spec.as_mut().and_then(|spec| spec.volume_claim_templates.as_mut());
+    for template in templates.into_iter().flatten() {
+        let resources = template.spec.as_mut().and_then(|spec| spec.resources.as_mut());
+        if let (Some(size), Some(requests)) = (size, resources.and_then(|it| it.requests.as_mut())) {
+            requests.insert("storage".into(), Quantity(size.clone()));
+        }
+    }
 }
 
 /// The components a node has.

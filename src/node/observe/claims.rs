@@ -9,6 +9,7 @@ use crate::{
     node::{
         identity::{self, Claim},
         names::{self, Component, Names},
+        volumes,
     },
 };
 
@@ -39,10 +40,16 @@ fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
         namespace: other.namespace().unwrap_or_default(),
         network: other.spec.network.clone(),
     };
+    let (workload, pod) =
+        (workload(caches, &names, Component::Client), pod(caches, &names, Component::Client));
+    let status = other.status.as_ref();
+    let address =
+        status.and_then(|status| status.identity.as_ref()).map(|identity| identity.address.as_str());
     Claim {
         since: other.creation_timestamp().map(|made| made.0),
-        wants: workload(caches, &names, Component::Client).is_some_and(|workload| !workload.stopped),
-        has_pod: pod(caches, &names, Component::Client).is_some(),
+        wants: workload.as_ref().is_some_and(|workload| !workload.stopped)
+            || volumes::runs_alone(workload.as_ref(), pod.as_ref(), address),
+        has_pod: pod.is_some(),
         stands_back: identity::stands_back(other),
         namespace: names.namespace,
         name: names.node,

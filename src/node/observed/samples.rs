@@ -141,6 +141,8 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         made_for: BTreeMap::new(),
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        permitted: None,
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),

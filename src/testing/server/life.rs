@@ -43,6 +43,7 @@ fn workloads(state: &mut State) {
             let started = !state.slow;
             state.store(&pod, new_pod((&target, &workload), &revision, started));
         }
+        adopt(state, &pod, (&target, &workload));
         if !wanted && state.get(&pod).is_some() && workload["spec"]["replicas"] == 0 {
             let _ = state.delete(&pod, &json!({}));
         }
@@ -50,6 +51,24 @@ fn workloads(state: &mut State) {
         updated["status"] = json!({"updateRevision": revision, "replicas": i64::from(wanted)});
         state.store(&target, updated);
     }
+}
+
+/// A pod that nothing manages and that the selector selects.
+fn adopt(state: &mut State, name: &Target, (target, workload): (&Target, &Value)) {
+    let Some(mut pod) = state.get(name).cloned() else { return };
+    let selected = workload["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .is_some_and(|wanted| wanted.iter().all(|(key, value)| pod["metadata"]["labels"][key] == *value));
+    let ends = |object: &Value| object["metadata"]["deletionTimestamp"].is_string();
+    if selected && owners(&pod).next().is_none() && !ends(workload) && !ends(&pod) {
+        pod["metadata"]["ownerReferences"] = json!([owner((target, workload))]);
+        state.store(name, pod);
+    }
+}
+
+fn owner((target, workload): (&Target, &Value)) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "name": target.name, "uid": workload["metadata"]["uid"], "controller": true})
 }
 
 fn claims(state: &mut State, target: &Target, workload: &Value) {
@@ -61,7 +80,8 @@ fn claims(state: &mut State, target: &Target, workload: &Value) {
             state.store(
                 &claim,
                 json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": {"labels": template["metadata"]["labels"]}, "spec": template["spec"]}),
+                "metadata": {"labels": template["metadata"]["labels"]}, "spec": template["spec"],
+                "status": {"phase": "Bound"}}),
             );
         }
     }
@@ -88,8 +108,8 @@ fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool)
     let mut spec = workload["spec"]["template"]["spec"].clone();
     spec["nodeName"] = json!(host);
     json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"labels": labels, "annotations": workload["spec"]["template"]["metadata"]["annotations"], "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
-            "name": target.name, "uid": workload["metadata"]["uid"], "controller": true}]},
+        "metadata": {"labels": labels, "annotations": workload["spec"]["template"]["metadata"]["annotations"],
+            "ownerReferences": [owner((target, workload))]},
         "spec": spec,
         "status": {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if started { "True" } else { "False" }}],
             "podIP": "10.0.0.1"}})

@@ -1,6 +1,7 @@
 //! An API server in memory: resource versions, server-side apply, watches, owner references, pods that come
 //! up, and a fault at any request. For faults, not for proof: that is what the suite on a real cluster is for.
 
+mod admission;
 mod eviction;
 mod life;
 mod ownership;
@@ -175,6 +176,11 @@ impl Server {
         life::live(&mut state);
     }
 
+    /// What is said to a claim that wants to grow, where none may.
+    pub fn refuse_growth(&self, why: Option<&'static str>) {
+        lock(&self.state).no_growth = why;
+    }
+
     /// Pods that were starting are ready.
     pub fn all_started(&self) {
         life::all_started(&mut lock(&self.state));
@@ -291,7 +297,14 @@ impl Server {
             }
             ("patch", _) => {
                 let mut object = state.get(target).cloned().ok_or_else(|| state::not_found(target))?;
-                merge_patch(&mut object, &parsed("patch")?);
+                let patch = parsed("patch")?;
+                for name in ["uid", "resourceVersion"] {
+                    let wanted = &patch["metadata"][name];
+                    if !wanted.is_null() && object["metadata"][name] != *wanted {
+                        return Err(Refusal::new(409, "Conflict", format!("{name} is not {wanted}")));
+                    }
+                }
+                merge_patch(&mut object, &patch);
                 state.update(target, manager, object)?
             }
             ("update", _) => state.update(target, manager, parsed("object")?)?,

@@ -72,7 +72,8 @@ impl Refusals {
         let allowed = lock(&self.allowed);
         let allowed = allowed.as_ref()?;
         let lacking = call.permissions().into_iter().find(|needed| !allowed.contains(needed))?;
-        Some(Refusal::new(403, "Forbidden", format!("not allowed: {lacking}")))
+        let verb = lacking.split(' ').next().unwrap_or_default();
+        Some(Refusal::new(403, "Forbidden", format!("User \"x\" cannot {verb} resource \"{lacking}\"")))
     }
 
     fn broken(&self, call: &Call) -> Option<Refusal> {

@@ -6,7 +6,7 @@ use futures::channel::mpsc::UnboundedSender;
 use serde_json::{Value, json};
 
 use super::{
-    ownership,
+    admission, ownership,
     request::{Call, Target},
 };
 
@@ -62,6 +62,8 @@ pub struct State {
     pub(super) no_new_pods: bool,
     /// New pods are not ready by themselves.
     pub(super) slow: bool,
+    /// No claim may grow, for this reason.
+    pub(super) no_growth: Option<&'static str>,
     /// Changes up to this version can no longer be watched from.
     pub(super) compacted: u64,
 }
@@ -219,6 +221,9 @@ impl State {
                 merged["metadata"][kept] = metadata[kept].clone();
             }
         }
+        if let Some(live) = &live {
+            admission::admit(&target.resource, live, &merged, self.no_growth)?;
+        }
         entries.push(entry(manager, "Apply", subresource, &new));
         entries.sort_by_key(ToString::to_string);
         merged["metadata"]["managedFields"] = Value::Array(entries);
@@ -228,6 +233,7 @@ impl State {
     /// A change made by someone who does not apply: the fields that differ become theirs.
     pub(super) fn update(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
         let live = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
+        admission::admit(&target.resource, &live, &object, self.no_growth)?;
         let mut object = object;
         let seen = &object["metadata"]["resourceVersion"];
         if !seen.is_null() && *seen != live["metadata"]["resourceVersion"] {

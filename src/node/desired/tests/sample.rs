@@ -214,6 +214,8 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         made_for: BTreeMap::new(),
         peer_address: None,
         workloads: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        permitted: None,
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),

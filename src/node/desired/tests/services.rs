@@ -99,12 +99,7 @@ fn peers_and_scrapers_find_a_client_that_is_not_ready() {
 #[test]
 fn a_lost_address_is_asked_for_again_for_peers_alone() {
     let node = alone(&everything());
-    let live = Live {
-        client_exists: true,
-        client_stopped: false,
-        permitted: None,
-        lost_peer_address: Some("10.96.7.7".into()),
-    };
+    let live = Live { client_exists: true, lost_peer_address: Some("10.96.7.7".into()), ..Live::default() };
     let rendered = desired(&node, &sample::issued(&node), &sample::surroundings(), &live);
     for service in rendered.services {
         let address = service.spec.and_then(|spec| spec.cluster_ip).filter(|address| address != "None");

@@ -43,7 +43,7 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     nameless["status"] = json!({});
     let node = sample::among(&managed(), &[nameless]);
     let rendered = |client_exists| {
-        let live = Live { client_exists, client_stopped: false, permitted: None, lost_peer_address: None };
+        let live = Live { client_exists, client_stopped: false, ..Live::default() };
         names(&desired(&node, &sample::issued(&node), &sample::surroundings(), &live))
     };
     assert_eq!(rendered(false), ["alice-tm", "alice-tm-db"], "the list of whom to dial is read once");

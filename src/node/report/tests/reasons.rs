@@ -36,7 +36,7 @@ const CONDITIONS: [&str; 14] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 15] = [
+pub(super) const STALLING: [Reason; 16] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -50,6 +50,7 @@ pub(super) const STALLING: [Reason; 15] = [
     Reason::ReferenceUnusable,
     Reason::AuthorityUnusable,
     Reason::NameConflict,
+    Reason::GrowthRefused,
     Reason::NoHostLeft,
     Reason::SharedHost,
 ];

@@ -7,7 +7,11 @@ use super::{
 use crate::cluster::contests::Contest;
 use crate::node::identity::Claim;
 use crate::node::observed::Pod;
-use crate::node::{names::Purpose, secrets::tls};
+use crate::node::{
+    names::Purpose,
+    secrets::tls,
+    volumes::{self, Volume},
+};
 
 const CLIENT: Component = Component::Client;
 const MANAGER: Component = Component::TransactionManager;
@@ -152,6 +156,10 @@ pub(super) fn falls() -> Vec<Situation> {
             claimed_by(seen, Claim { name: "zoe".into(), since: Some(later(-1)), wants: true, ..Claim::default() });
         }, "DuplicateIdentity", "QuorumNode other/zoe has the same key"),
         stalls(|_, done| done.refused = vec![foreign()], "NameConflict", "rename it or this node"),
+        stalls(|_, done| {
+            let volume = Volume { size: "20Gi".into(), class: Some("slow".into()), ..Volume::default() };
+            done.ungrown = vec![volumes::refused(CLIENT, &volume, "30Gi", "no expansion")];
+        }, "GrowthRefused", "keeps 20Gi, since the server says: no expansion. Set allowVolumeExpansion: true on StorageClass slow"),
         stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
         stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()).into(),

@@ -245,7 +245,11 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
         | Reason::ReferenceMissing
         | Reason::ReferenceUnusable
         | Reason::AuthorityUnusable => true,
-        Reason::DuplicateIdentity | Reason::NameConflict | Reason::NoHostLeft | Reason::SharedHost => false,
+        Reason::DuplicateIdentity
+        | Reason::NameConflict
+        | Reason::GrowthRefused
+        | Reason::NoHostLeft
+        | Reason::SharedHost => false,
     };
     let mut given: Vec<_> = cases().into_iter().map(|case| case.reason).collect();
     given.sort_unstable();

@@ -1,0 +1,91 @@
+//! Writes that let a volume grow: its claim asks for more, and its workload is made anew around its pod.
+
+use anyhow::Context as _;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
+use kube::{
+    Api,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions},
+    core::Status,
+};
+use serde_json::json;
+
+use super::Writer;
+use crate::node::names;
+
+/// What the server made of a claim that asks for more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// The claim asks for it.
+    Taken,
+    /// The claim is gone: its event brings the next pass.
+    Gone,
+    /// It may not grow so, in the server's words.
+    Refused(String),
+}
+
+impl Writer {
+    /// Lets a claim ask for more, exactly as it was seen.
+    ///
+    /// # Errors
+    /// Where the claim is not as it was seen, or the server refuses for another reason than the claim itself: we
+    /// may not, or it is in trouble.
+    pub async fn grow(&self, seen: &ObjectMeta, size: &str) -> anyhow::Result<Growth> {
+        let name = seen.name.clone().unwrap_or_default();
+        let namespace = seen.namespace.as_deref().unwrap_or_default();
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        let patch = json!({
+            "metadata": {"uid": seen.uid, "resourceVersion": seen.resource_version},
+            "spec": {"resources": {"requests": {"storage": size}}},
+        });
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
+            Ok(_) => {
+                tracing::info!(namespace, name, size, "volume claim asks for more");
+                Ok(Growth::Taken)
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Growth::Gone),
+            Err(kube::Error::Api(status)) if refuses(&status) => Ok(Growth::Refused(status.message)),
+            Err(error) => Err(error).with_context(|| format!("PersistentVolumeClaim {name}")),
+        }
+    }
+
+    /// Deletes a workload, exactly as it was seen, and leaves its pod running.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than that it is gone, that it is not as it was seen included.
+    pub async fn orphan(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
+        let name = seen.name.clone().unwrap_or_default();
+        let namespace = seen.namespace.as_deref().unwrap_or_default();
+        let api = Api::<StatefulSet>::namespaced(self.client.clone(), namespace);
+        let exactly =
+            Preconditions { uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
+        let parameters = DeleteParams::orphan().preconditions(exactly);
+        match self.send(api.delete(&name, &parameters)).await? {
+            Ok(_) => tracing::info!(namespace, name, "workload taken away, its pod runs on"),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error).with_context(|| format!("StatefulSet {name}")),
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is the claim that cannot be so: storage class, quota, validation. What we may not do at all is
+/// refused with the same code, in other words.
+fn refuses(status: &Status) -> bool {
+    status.code == 422 || status.code == 403 && !status.message.contains(" cannot patch resource ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_may_not_do_is_no_refusal_of_the_claim() {
+        let said = |code: u16, message: &str| refuses(&Status::failure(message, "").with_code(code));
+        assert!(said(403, "persistentvolumeclaims \"c\" is forbidden: exceeded quota: disk"));
+        assert!(said(422, "spec is immutable"));
+        let lacking = "persistentvolumeclaims \"c\" is forbidden: User \"u\" cannot patch resource \"persistentvolumeclaims\" in API group \"\" in the namespace \"n\"";
+        assert!(!said(403, lacking));
+        assert!(!said(500, "etcd is away"));
+    }
+}
