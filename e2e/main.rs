@@ -7,6 +7,7 @@
 mod audit;
 mod bed;
 mod deletion;
+mod drain;
 mod flows;
 mod grow;
 mod join;

@@ -83,6 +83,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
     };
     let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
     let siblings = siblings(sources.caches, &node);
+    let pods = pods(sources.caches, &names);
     Ok(Observed {
         chain_data_exists: match node_key {
             Found::Missing => Some(claim_exists(sources.client, &names).await?),
@@ -106,10 +107,10 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         claims: claims::claims(sources, &node, &names),
         peer_address: peer_address(sources.caches, &names),
         workloads: workloads(sources.caches, &names),
-        volumes: volumes::volumes(sources.caches, &names),
+        volumes: volumes::volumes(sources, &names, &pods).await?,
         permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
-        pods: pods(sources.caches, &names),
+        pods,
         hosts: hosts(sources.caches),
         unseen: sources.caches.forbidden.now(tokio::time::Instant::now()),
         node,
@@ -371,6 +372,7 @@ fn host_facts(host: &core::Node) -> Host {
         machine_id: info.map(|info| info.machine_id.clone()).unwrap_or_default(),
         boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default(),
         schedulable: ready && !cordoned,
+        cordoned,
         taints: taints
             .filter(|taint| taint.effect != "PreferNoSchedule")
             .map(|taint| Taint {

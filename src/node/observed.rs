@@ -197,6 +197,8 @@ pub struct Host {
     pub boot_id: String,
     /// Whether it is ready and not cordoned.
     pub schedulable: bool,
+    /// Whether a person has closed it.
+    pub cordoned: bool,
     /// Taints that keep pods away that do not tolerate them.
     pub taints: Vec<Taint>,
     /// Its labels.

@@ -1,9 +1,13 @@
 //! Whether the parts of a node run on hosts of their own, judged where they really run: by machine id and
 //! boot id, not by labels, since two kubelets may share one machine.
 
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+
 use super::{
     names::Component,
     observed::{Host, Observed, Taint},
+    validate,
+    volumes::Volume,
 };
 use crate::api::parts::{Placement, Tolerated};
 
@@ -16,7 +20,9 @@ pub enum Isolation {
     Unknown(String),
     /// Parts share a machine.
     Shared(String),
-    /// The scheduler finds no host for a part.
+    /// A part has no host, and gets one when something comes back: a host, or a volume.
+    Waits(String),
+    /// The scheduler finds no host for a part, and none is to come back.
     NoHost(String),
 }
 
@@ -37,8 +43,8 @@ pub fn isolation(observed: &Observed, components: &[Component]) -> Isolation {
             }
         }
     }
-    if let Some(homeless) = no_host(observed, components) {
-        return Isolation::NoHost(homeless);
+    if let Some(homeless) = homeless(observed, components) {
+        return homeless;
     }
     let missing: Vec<_> = components
         .iter()
@@ -83,31 +89,136 @@ fn one_machine(one: &Host, other: &Host) -> Option<String> {
     None
 }
 
-fn no_host(observed: &Observed, components: &[Component]) -> Option<String> {
-    let (component, why) = components
+/// Why a part has no host, and whether that ends by itself when something comes back.
+fn homeless(observed: &Observed, components: &[Component]) -> Option<Isolation> {
+    let (part, why) = components
         .iter()
-        .find_map(|component| Some((component, observed.pods.get(component)?.unschedulable.as_deref()?)))?;
-    let needed = components.len();
-    let placement = &observed.node.spec.placement;
-    let open: Vec<&Host> = observed.hosts.values().filter(|host| is_open(host, placement)).collect();
-    let machines = machines(&open);
-    let capacity = if machines < needed {
-        format!(
-            "{needed} machines are needed, one for each part, and {machines} can be used: add {}",
-            needed - machines
-        )
-    } else {
-        format!("{machines} machines can be used, none with room for it: add room or a machine")
+        .find_map(|part| Some((*part, observed.pods.get(part)?.unschedulable.as_deref()?)))?;
+    let judged = match observed.volumes.get(&part) {
+        Some(volume) if volume.reach.is_some() => pinned(observed, part, volume),
+        _ => anywhere(observed, part, (components.len(), why)),
     };
-    Some(format!("no host is left for the {}: {capacity}. The scheduler says: {why}", component.spoken()))
+    Some(match judged {
+        Ok(waits) => Isolation::Waits(format!("{waits}. The scheduler says: {why}")),
+        Err(lacks) => Isolation::NoHost(format!(
+            "no host is left for the {}: {lacks}. The scheduler says: {why}",
+            part.spoken()
+        )),
+    })
 }
 
-/// Whether the scheduler may put a pod of the node there, room aside.
-fn is_open(host: &Host, placement: &Placement) -> bool {
-    let tolerated = |taint: &Taint| placement.tolerations.iter().any(|by| tolerates(by, taint));
-    host.schedulable
-        && placement.node_selector.iter().all(|(key, value)| host.labels.get(key) == Some(value))
+/// Its data is on some hosts and on no other: what comes back is waited for, `Err` where nothing is to.
+fn pinned(observed: &Observed, part: Component, volume: &Volume) -> Result<String, String> {
+    let terms = volume.reach.as_deref().unwrap_or_default();
+    let reached: Vec<_> = observed
+        .hosts
+        .iter()
+        .filter(|(name, host)| terms.iter().any(|term| selects(term, name, host)))
+        .collect();
+    let (part, volume) = (part.spoken(), volume.volume.as_deref().unwrap_or_default());
+    if reached.is_empty() {
+        return Ok(format!(
+            "the {part} waits for the host of its volume {volume}, which is not there ({}): bring it back. Where it is gone for good its data is too: see \"A host that is gone\" in docs/operations.md",
+            terms.iter().map(spoken).collect::<Vec<_>>().join(" or ")
+        ));
+    }
+    let closed: Vec<_> = reached.iter().filter(|(_, host)| !host.schedulable).copied().collect();
+    if closed.len() == reached.len() {
+        return Ok(format!(
+            "the {part} waits for the host that has its volume {volume}: {}",
+            ways_back(&closed)
+        ));
+    }
+    let names: Vec<_> = reached.iter().map(|(name, _)| name.as_str()).collect();
+    Err(format!("its volume {volume} is on {}, which does not take it: make room there", names.join(", ")))
+}
+
+/// It may go to any host that its spec selects.
+fn anywhere(observed: &Observed, part: Component, (needed, why): (usize, &str)) -> Result<String, String> {
+    let placement = &observed.node.spec.placement;
+    let fitting: Vec<_> = observed.hosts.iter().filter(|(_, host)| fits(host, placement)).collect();
+    let (open, closed): (Vec<_>, Vec<_>) = fitting.iter().partition(|(_, host)| host.schedulable);
+    let count =
+        |hosts: &[(&String, &Host)]| machines(&hosts.iter().map(|(_, host)| *host).collect::<Vec<_>>());
+    let (usable, all) = (count(&open), count(&fitting));
+    if usable >= needed && NO_VOLUME.iter().any(|said| why.contains(said)) {
+        let claim = validate::names_of(observed).claim(part);
+        return Ok(format!(
+            "no volume is left for the {}, on any host it could have: PersistentVolumeClaim {claim} waits for one. Add a volume, or look at what provides them; a machine is not what is missing",
+            part.spoken()
+        ));
+    }
+    if !closed.is_empty() && all >= needed {
+        return Ok(format!("the {} waits for a host: {}", part.spoken(), ways_back(&closed)));
+    }
+    if usable >= needed {
+        return Err(format!("{usable} machines can be used, none with room for it: add room or a machine"));
+    }
+    let back = if closed.is_empty() { String::new() } else { format!("; {}", ways_back(&closed)) };
+    Err(format!(
+        "{needed} machines are needed, one for each part, and {usable} can be used: add {}{back}",
+        needed - all
+    ))
+}
+
+/// How closed hosts are opened again.
+fn ways_back(closed: &[(&String, &Host)]) -> String {
+    let way = |(name, host): &(&String, &Host)| {
+        if host.cordoned {
+            format!("{name} is cordoned, let it take pods again (kubectl uncordon {name})")
+        } else {
+            format!("{name} is not ready, bring it back")
+        }
+    };
+    closed.iter().map(way).collect::<Vec<_>>().join("; ")
+}
+
+/// What the scheduler says where it is a volume that is missing.
+const NO_VOLUME: [&str; 3] = [
+    "didn't find available persistent volumes to bind",
+    "unbound immediate PersistentVolumeClaims",
+    "bound to non-existent pv",
+];
+
+/// Taints that a cluster puts on a host while it is closed, and takes off again by itself.
+const WHILE_CLOSED: [&str; 3] =
+    ["node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+/// Whether the scheduler may put a pod of the node there once it is open, room aside.
+fn fits(host: &Host, placement: &Placement) -> bool {
+    let tolerated = |taint: &Taint| {
+        WHILE_CLOSED.contains(&taint.key.as_str())
+            || placement.tolerations.iter().any(|by| tolerates(by, taint))
+    };
+    placement.node_selector.iter().all(|(key, value)| host.labels.get(key) == Some(value))
         && host.taints.iter().all(tolerated)
+}
+
+/// Whether a term selects a host. What we do not know of does not speak against it.
+fn selects(term: &NodeSelectorTerm, name: &str, host: &Host) -> bool {
+    let holds = |needed: &NodeSelectorRequirement, found: Option<&str>| {
+        let listed = found.is_some_and(|found| needed.values.iter().flatten().any(|value| value == found));
+        match needed.operator.as_str() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "Exists" => found.is_some(),
+            "DoesNotExist" => found.is_none(),
+            _ => true,
+        }
+    };
+    let labels = term.match_expressions.iter().flatten();
+    let fields = term.match_fields.iter().flatten();
+    labels.into_iter().all(|needed| holds(needed, host.labels.get(&needed.key).map(String::as_str)))
+        && fields.into_iter().all(|needed| holds(needed, Some(name)))
+}
+
+fn spoken(term: &NodeSelectorTerm) -> String {
+    let all = term.match_expressions.iter().chain(&term.match_fields).flatten();
+    let words = all.map(|needed| {
+        let values = needed.values.iter().flatten().cloned().collect::<Vec<_>>();
+        format!("{} {} {}", needed.key, needed.operator, values.join(", "))
+    });
+    words.collect::<Vec<_>>().join(" and ")
 }
 
 fn tolerates(tolerated: &Tolerated, taint: &Taint) -> bool {

@@ -30,6 +30,9 @@ use crate::api::{
     status::{GenesisStatus, Hosts, IdentityStatus, QuorumNodeStatus},
 };
 
+/// Reason of a part that has no host.
+const WAITS: &str = "Unschedulable";
+
 /// A condition before it has a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
@@ -160,7 +163,8 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         .map(|fault| finding("Stalled", "True", fault.reason, fault::list(&faults)))
         .or_else(|| {
             let isolation = findings.iter().find(|found| found.kind == "PlacementIsolated")?;
-            (isolation.status == "False").then(|| Finding {
+            // what waits for a host to come back is on its way
+            (isolation.status == "False" && isolation.reason != WAITS).then(|| Finding {
                 kind: "Stalled",
                 status: "True",
                 ..isolation.clone()
@@ -238,6 +242,7 @@ fn isolated(observed: &Observed, parts: &[Component]) -> Finding {
         Isolation::Isolated(where_) => finding(kind, "True", "Isolated", where_),
         Isolation::Unknown(why) => finding(kind, "Unknown", "NotPlaced", why),
         Isolation::Shared(why) => finding(kind, "False", Reason::SharedHost, why),
+        Isolation::Waits(why) => finding(kind, "False", WAITS, why),
         Isolation::NoHost(why) => finding(kind, "False", Reason::NoHostLeft, why),
     }
 }
@@ -288,7 +293,7 @@ fn available(observed: &Observed, kind: &'static str, component: Component) -> F
         return finding(
             kind,
             "False",
-            "Unschedulable",
+            WAITS,
             format!("the {spoken}'s pod has no host, see PlacementIsolated"),
         );
     }

@@ -1,6 +1,7 @@
 //! Volumes that grow. A claim is asked for more; a StatefulSet's claim template cannot change, so the set is
 //! then made anew around its pod. The pod is not restarted: no revision has a claim template in it.
 
+use k8s_openapi::api::core::v1::NodeSelectorTerm;
 use kube::api::ObjectMeta;
 
 use super::{
@@ -24,6 +25,9 @@ pub struct Volume {
     pub class: Option<String>,
     /// Its volume.
     pub volume: Option<String>,
+    /// From which hosts the volume can be reached: from those that one of these terms selects. `None` where it has
+    /// none, or was not looked at, since its pod has a host.
+    pub reach: Option<Vec<NodeSelectorTerm>>,
 }
 
 /// What comes next for a component's volume.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::world::{World, client, member, node};
+use super::world::{World, client, member, node, object};
 use crate::testing::{server::Server, specs};
 
 pub(super) const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
@@ -50,6 +50,16 @@ async fn a_life() -> BTreeSet<String> {
     world.rest().await;
     world.server.edit(&node("alice"), "kubectl-edit", |alice| {
         alice["spec"]["client"]["storage"]["size"] = json!("30Gi");
+    });
+    world.rest().await;
+    // its host is drained
+    world.server.put(&json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-7"}}));
+    world.server.edit(&object("v1", "persistentvolumeclaims", "data-alice-client-0"), "binder", |claim| {
+        claim["spec"]["volumeName"] = json!("pv-7");
+    });
+    world.server.edit(&object("v1", "pods", "alice-client-0"), "scheduler", |pod| {
+        pod["status"]["conditions"][0] =
+            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
     });
     world.rest().await;
     let mut reduced = client("alice");

@@ -27,7 +27,8 @@ fn a_host_is_what_its_kubelet_reports() {
 
 #[test]
 fn a_host_that_is_cordoned_or_not_ready_is_not_schedulable() {
-    assert!(!host(json!({"unschedulable": true}), "True").schedulable);
+    let cordoned = host(json!({"unschedulable": true}), "True");
+    assert!(!cordoned.schedulable && cordoned.cordoned);
     assert!(host(json!({"unschedulable": false}), "True").schedulable);
     for ready in ["False", "Unknown"] {
         assert!(!host(json!({}), ready).schedulable, "{ready}");

@@ -2,19 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim};
+use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
+use super::Sources;
 use crate::{
-    cluster::Caches,
+    cluster::{Caches, write::timely},
     node::{
         names::{Component, Names},
+        observed::Pod,
         volumes::Volume,
     },
 };
 
-/// Those that carry the labels which their template gave them.
-pub(super) fn volumes(caches: &Caches, names: &Names) -> BTreeMap<Component, Volume> {
+/// Those that carry the labels which their template gave them; of a pod that finds no host also from where its
+/// volume can be reached.
+pub(super) async fn volumes(
+    sources: Sources<'_>,
+    names: &Names,
+    pods: &BTreeMap<Component, Pod>,
+) -> anyhow::Result<BTreeMap<Component, Volume>> {
+    let mut volumes = claimed(sources.caches, names);
+    for (part, volume) in &mut volumes {
+        let waits = pods.get(part).is_some_and(|pod| pod.unschedulable.is_some());
+        if let (true, Some(name)) = (waits, &volume.volume) {
+            volume.reach = reach(sources.client, name).await?;
+        }
+    }
+    Ok(volumes)
+}
+
+/// Read live, and only where it says why a pod waits: volumes are not watched.
+async fn reach(client: &Client, name: &str) -> anyhow::Result<Option<Vec<NodeSelectorTerm>>> {
+    let api = Api::<PersistentVolume>::all(client.clone());
+    let found = timely(api.get_opt(name)).await?.with_context(|| format!("PersistentVolume {name}"))?;
+    let affinity = found.and_then(|volume| volume.spec?.node_affinity?.required);
+    Ok(affinity.map(|required| required.node_selector_terms))
+}
+
+fn claimed(caches: &Caches, names: &Names) -> BTreeMap<Component, Volume> {
     let of = |part: Component| {
         let claim = caches.claims.get(&ObjectRef::new(&names.claim(part)).within(&names.namespace))?;
         let is_ours =
@@ -33,6 +60,7 @@ fn volume(claim: &PersistentVolumeClaim) -> Option<Volume> {
         bound: phase == Some("Bound"),
         class: spec.storage_class_name.clone(),
         volume: spec.volume_name.clone(),
+        reach: None,
     })
 }
 

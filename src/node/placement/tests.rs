@@ -180,6 +180,114 @@ fn hosts_that_report_nothing_are_counted_each() {
     assert!(why.contains("and 2 can be used: add 1"), "{why}");
 }
 
+fn waits(observed: &Observed) -> String {
+    match judged(observed) {
+        Isolation::Waits(why) => why,
+        other => panic!("nothing is waited for: {other:?}"),
+    }
+}
+
+/// As a cordon leaves it.
+fn cordoned(name: &str) -> Host {
+    let taint = Taint {
+        key: "node.kubernetes.io/unschedulable".into(),
+        effect: "NoSchedule".into(),
+        ..Taint::default()
+    };
+    Host { schedulable: false, cordoned: true, taints: vec![taint], ..machine(name) }
+}
+
+/// The database's volume, on one host.
+fn bound_to(observed: &mut Observed, host: &str) {
+    let needed = json!([{"matchExpressions": [
+        {"key": "kubernetes.io/hostname", "operator": "In", "values": [host]}]}]);
+    let reach = serde_json::from_value(needed).expect("terms");
+    let volume = Volume { volume: Some("pv-7".into()), reach: Some(reach), ..Volume::default() };
+    observed.volumes.insert(Component::Database, volume);
+    for (name, host) in &mut observed.hosts {
+        host.labels.insert("kubernetes.io/hostname".into(), name.clone());
+    }
+}
+
+#[test]
+fn a_host_that_is_cordoned_is_waited_for_where_it_would_do() {
+    let three =
+        || [("host-a", machine("host-a")), ("host-b", machine("host-b")), ("host-c", cordoned("host-c"))];
+    let why = waits(&homeless(three()));
+    assert!(why.starts_with("the database waits for a host: host-c is cordoned"), "{why}");
+    assert!(why.contains("kubectl uncordon host-c") && why.ends_with(UNSCHEDULABLE), "{why}");
+    // one that would not take it anyhow is not waited for
+    let mut observed = homeless(three());
+    host(&mut observed, "host-c").taints.push(Taint {
+        key: "for".into(),
+        effect: "NoSchedule".into(),
+        ..Taint::default()
+    });
+    assert!(capacity(&observed).contains("and 2 can be used: add 1."));
+    // with it there would still be too few
+    let why = capacity(&homeless([("host-a", machine("host-a")), ("host-c", cordoned("host-c"))]));
+    assert!(why.contains("and 1 can be used: add 1; host-c is cordoned"), "{why}");
+    let down = Host { schedulable: false, ..machine("host-c") };
+    let why =
+        waits(&homeless([("host-a", machine("host-a")), ("host-b", machine("host-b")), ("host-c", down)]));
+    assert!(why.contains("host-c is not ready, bring it back"), "{why}");
+}
+
+#[test]
+fn a_volume_keeps_a_part_to_its_host_however_many_others_there_are() {
+    let hosts = || ["host-a", "host-b", "host-c", "host-d"].map(|name| (name, machine(name)));
+    let mut observed = homeless(hosts());
+    *host(&mut observed, "host-c") = cordoned("host-c");
+    bound_to(&mut observed, "host-c");
+    let why = waits(&observed);
+    assert!(
+        why.starts_with("the database waits for the host that has its volume pv-7: host-c is cordoned"),
+        "{why}"
+    );
+    // another host is cordoned: not that one is what it waits for
+    let mut observed = homeless(hosts());
+    *host(&mut observed, "host-d") = cordoned("host-d");
+    bound_to(&mut observed, "host-c");
+    assert!(capacity(&observed).contains("its volume pv-7 is on host-c, which does not take it"));
+    let mut observed = homeless(hosts());
+    bound_to(&mut observed, "host-z");
+    let why = waits(&observed);
+    assert!(why.contains("is not there (kubernetes.io/hostname In host-z): bring it back"), "{why}");
+}
+
+#[test]
+fn a_volume_that_is_missing_is_not_told_as_a_machine() {
+    for said in NO_VOLUME {
+        let mut observed = homeless(["host-a", "host-b", "host-c"].map(|name| (name, machine(name))));
+        pod(&mut observed, Component::Database).unschedulable =
+            Some(format!("0/3 nodes are available: 1 node(s) {said}."));
+        let why = waits(&observed);
+        assert!(why.contains("PersistentVolumeClaim data-bob-tm-db-0 waits for one"), "{why}");
+    }
+    // too few machines are too few, whatever the full ones lack besides
+    let mut observed = homeless([("host-a", machine("host-a")), ("host-b", machine("host-b"))]);
+    pod(&mut observed, Component::Database).unschedulable = Some(NO_VOLUME[0].into());
+    assert!(capacity(&observed).contains("and 2 can be used: add 1."));
+}
+
+#[test]
+fn terms_select_hosts_as_the_scheduler_reads_them() {
+    let mut host = machine("host-a");
+    host.labels = [("zone".into(), "one".into())].into();
+    for (term, expected) in [
+        (json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["one", "two"]}]}), true),
+        (json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["one"]}]}), false),
+        (json!({"matchExpressions": [{"key": "disk", "operator": "NotIn", "values": ["one"]}]}), true),
+        (json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}]}), true),
+        (json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), false),
+        (json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["host-a"]}]}), true),
+        (json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["host-b"]}]}), false),
+    ] {
+        let read = serde_json::from_value(term.clone()).expect("a term");
+        assert_eq!(selects(&read, "host-a", &host), expected, "{term}");
+    }
+}
+
 #[test]
 fn a_host_that_is_closed_or_not_selected_cannot_be_used() {
     let closed = Host { schedulable: false, ..machine("host-b") };
@@ -189,9 +297,9 @@ fn a_host_that_is_closed_or_not_selected_cannot_be_used() {
         ("host-c", Host { labels: [("disk".into(), "slow".into())].into(), ..machine("host-c") }),
         ("host-d", machine("host-d")),
     ]);
-    assert!(capacity(&observed).contains("3 machines can be used"));
+    assert!(waits(&observed).contains("host-b is not ready"));
     spec(&mut observed).placement.node_selector = [("disk".into(), "ssd".into())].into();
-    assert!(capacity(&observed).contains("and 1 can be used: add 2"));
+    assert!(capacity(&observed).contains("and 1 can be used: add 1; host-b is not ready"));
 }
 
 #[test]

@@ -111,6 +111,12 @@ pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
                 *samples::pod(seen, component) = Pod::default();
             }
         }, "Starting", "the client is starting"),
+        up(|seen, _| {
+            let pod = samples::pod(seen, DATABASE);
+            (pod.host, pod.ready, pod.unschedulable) = (None, false, Some("1 node(s) were unschedulable".into()));
+            let host = seen.hosts.get_mut("host-c").expect("it is there");
+            (host.schedulable, host.cordoned) = (false, true);
+        }, "Unschedulable", "the database waits for a host: host-c is cordoned"),
         up(|seen, _| not_ready(seen, DATABASE, None), "Starting", "the database is starting"),
         up(|seen, _| not_ready(seen, MANAGER, None), "Starting", "the transaction manager is starting"),
         up(|seen, _| seen.hosts.clear(), "NotPlaced", "host host-a of the client reports no machine id or boot id"),
