@@ -47,6 +47,7 @@ fn bed_a_client_waits_for_its_drained_host_and_runs_when_that_is_back() {
     let node = kubectl::get(&["-n", NAMESPACE, "quorumnode", "drained"]);
     assert_eq!(computed(&node), [Some("True".to_owned()), None], "{}", node["status"]["conditions"]);
     let (ready, reason, told) = condition(&node, "Ready").expect("Ready is always there");
+    let message = condition(&node, kind).expect("it was there").2;
     assert_eq!((ready.as_str(), reason.as_str(), told), ("False", "Unschedulable", message));
     let waiting = pod().expect("it was made again");
     assert_ne!(waiting["metadata"]["uid"], before["metadata"]["uid"]);
