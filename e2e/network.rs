@@ -49,20 +49,7 @@ pub(crate) fn prepare(namespace: &str, managers: &[&str]) {
 
 /// A QBFT genesis.
 pub(crate) fn genesis() -> String {
-    json!({
-        "config": {
-            "chainId": 1337, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 0, "eip158Block": 0,
-            "byzantiumBlock": 0, "constantinopleBlock": 0, "petersburgBlock": 0, "istanbulBlock": 0,
-            "berlinBlock": 0, "isQuorum": true,
-            "qbft": {"policy": 0, "epoch": 30000, "blockperiodseconds": 1, "requesttimeoutseconds": 10},
-        },
-        "nonce": "0x0", "timestamp": "0x0", "gasLimit": "0x2fefd800", "difficulty": "0x1",
-        "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
-        "coinbase": "0x0000000000000000000000000000000000000000",
-        "extraData": "0xf83aa00000000000000000000000000000000000000000000000000000000000000000d594f39fd6e51aad88f6f4ce6ab8827279cfffb92266c080c0",
-        "alloc": {},
-    })
-    .to_string()
+    include_str!("genesis.json").trim().to_owned()
 }
 
 /// A fresh X25519 pair, private and public, as base64.

@@ -59,7 +59,7 @@ impl Fleet {
         for network in 0..self.networks() {
             let place = self.place(network);
             let genesis = json!({"apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": format!("net{network}-genesis")}, "data": {"genesis.json": genesis(network)}});
+                "metadata": {"name": format!("net{network}-genesis")}, "data": {"genesis.json": genesis(network)?}});
             calls.push(create(&format!("/api/v1/namespaces/{place}/configmaps"), &genesis));
         }
         for (network, member) in self.members().filter(|(_, member)| *member == PER_NETWORK - 1) {
@@ -138,21 +138,11 @@ fn node(network: usize, member: usize) -> Value {
     node
 }
 
-fn genesis(network: usize) -> String {
-    json!({
-        "config": {
-            "chainId": 1337 + network, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 0, "eip158Block": 0,
-            "byzantiumBlock": 0, "constantinopleBlock": 0, "petersburgBlock": 0, "istanbulBlock": 0,
-            "berlinBlock": 0, "isQuorum": true,
-            "qbft": {"policy": 0, "epoch": 30000, "blockperiodseconds": 1, "requesttimeoutseconds": 10},
-        },
-        "nonce": "0x0", "timestamp": "0x0", "gasLimit": "0x2fefd800", "difficulty": "0x1",
-        "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
-        "coinbase": "0x0000000000000000000000000000000000000000",
-        "extraData": "0xf83aa00000000000000000000000000000000000000000000000000000000000000000d594f39fd6e51aad88f6f4ce6ab8827279cfffb92266c080c0",
-        "alloc": {},
-    })
-    .to_string()
+/// The end-to-end suite's, with a chain id of its own.
+fn genesis(network: usize) -> anyhow::Result<String> {
+    let mut genesis: Value = serde_json::from_str(include_str!("../../e2e/genesis.json"))?;
+    genesis["config"]["chainId"] = json!(1337 + network);
+    Ok(genesis.to_string())
 }
 
 fn manager_keys(node: &str) -> anyhow::Result<Value> {
