@@ -35,6 +35,11 @@ const CALM: &str = "chaos-calm";
 const OPERATOR: &str = "system:serviceaccount:quorum-system:quorum-operator";
 /// Time for the nodes to come to rest, back-off and the end of a stopped replica's lease included.
 const REST: Duration = Duration::from_secs(240);
+/// How soon one leads after both were killed: a lease of 15 s, looked at every 2 s, and a start.
+const LED_ANEW: Duration = Duration::from_secs(40);
+/// How long the new leader is watched, and how long after the end of the old one nothing may be written.
+const LOOKED_AT: Duration = Duration::from_secs(40);
+const UNWRITTEN: Duration = Duration::from_secs(65);
 
 fn number(name: &str, default: u64) -> anyhow::Result<u64> {
     match std::env::var(name) {
@@ -167,18 +172,35 @@ async fn rounds(world: &World, seed: u64, time: Duration) -> anyhow::Result<()> 
         calm_end(world).await.with_context(|| format!("round {round}"))?;
         world.record.note(&format!("round {round}: the calm end after {} s", rested.elapsed().as_secs()));
     }
+    let killed = Instant::now();
     for replica in &world.replicas {
         replica.signal("KILL").await;
     }
-    // the lease of the killed one ends first; then one looks at everything anew
-    tokio::time::sleep(Duration::from_secs(25)).await;
-    let lease = world.plane.get(&path("leases", record::LEASE.0, record::LEASE.1)).await?;
-    world.record.note(&format!("killed, and {} leads anew", lease["spec"]["holderIdentity"]));
-    tokio::time::sleep(Duration::from_secs(40)).await;
-    let writes = world.record.writes_within(Duration::from_secs(65));
+    led_anew(world).await?;
+    // every node is looked at, and nothing that is late is missed
+    let end = (killed + UNWRITTEN).max(Instant::now() + LOOKED_AT);
+    tokio::time::sleep(end.saturating_duration_since(Instant::now())).await;
+    let writes = world.record.writes_within(killed.elapsed());
     anyhow::ensure!(writes.is_empty(), "one more pass over every node writes: {writes:#?}");
     world.record.note("one more pass over every node, from nothing: no write in 65 s");
     Ok(())
+}
+
+/// The lease of the killed one ends first; then another process renews it.
+async fn led_anew(world: &World) -> anyhow::Result<()> {
+    let lease = path("leases", record::LEASE.0, record::LEASE.1);
+    let renewed = |lease: &Value| lease["spec"]["renewTime"].clone();
+    let (before, end) = (renewed(&world.plane.get(&lease).await?), Instant::now() + LED_ANEW);
+    loop {
+        let lease = world.plane.get(&lease).await?;
+        if renewed(&lease) != before && lease["spec"]["holderIdentity"] != "" {
+            world.record.note(&format!("killed, and {} leads anew", lease["spec"]["holderIdentity"]));
+            return Ok(());
+        }
+        let late = format!("nobody leads {} s after both were killed", LED_ANEW.as_secs());
+        anyhow::ensure!(Instant::now() < end, late);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Waits for every node to be Ready and as on the calm side, then for ten seconds without a write.
