@@ -210,6 +210,26 @@ mod tests {
         assert_eq!(pressure.wait(now + GAP, false), None, "a success ends it");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_nodes_that_fail_go_when_no_other_waits() {
+        let pressure = Pressure::default();
+        pressure.heard(Heard::Refusal(Duration::from_secs(2)), Instant::now());
+        let order = Mutex::new(Vec::new());
+        let went = |who: &'static str| order.lock().expect("no panic under it").push(who);
+        let failing = PATIENT.scope((), async {
+            pressure.admitted().await;
+            went("failing");
+        });
+        let new = async {
+            for who in ["new", "newer"] {
+                pressure.admitted().await;
+                went(who);
+            }
+        };
+        tokio::join!(failing, new);
+        assert_eq!(order.into_inner().expect("no panic under it"), ["new", "newer", "failing"]);
+    }
+
     #[test]
     fn a_server_that_asks_for_a_pause_is_given_one() {
         let (pressure, now) = (Pressure::default(), Instant::now());

@@ -158,6 +158,11 @@ mod tests {
         let cut_loose = Remains { workloads: vec![owned_by("u0")], ..remains() };
         let Step::LetGo(kept, _) = next(&node, &names, cut_loose) else { panic!("it goes") };
         assert_eq!(kept, Kept::default());
+        let alone = Remains { workloads: vec![], policies: vec![owned_by("u0")], ..remains() };
+        assert!(
+            matches!(next(&node, &names, alone), Step::LetGo(..)),
+            "its workloads are away, its policies say so"
+        );
         node.metadata.finalizers = Some(vec!["orphan".into()]);
         let Step::LetGo(kept, _) = next(&node, &names, remains()) else { panic!("it goes") };
         assert_eq!(kept, Kept::default());

@@ -90,9 +90,12 @@ pub fn made_known(lineage: &Lineage, now: Timestamp) -> Vec<&AuthorityFacts> {
 /// Who signs what the node's authority, or the network's, signs for it.
 #[must_use]
 pub fn of(node: &Validated, observed: &Observed, authority: Authority, now: Timestamp) -> Option<Signing> {
+    let lineage = lineage(observed, authority)?;
+    if alive(lineage, now).len() < 2 {
+        return signing(lineage, &[], &[], now);
+    }
     let leaves: Vec<_> = leaves(node, observed, authority).into_values().collect();
     let own = (!leaves.is_empty()).then(|| in_use(node, observed, authority, now));
-    let lineage = lineage(observed, authority)?;
     match authority {
         Authority::Network => {
             let others = observed.siblings.iter().filter(|other| !is_new(other));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, client, member, node, object, secret};
+use super::world::{World, client, node, object, secret};
 use crate::testing::server::{Call, Server};
 
 fn writes(calls: &[Call]) -> Vec<String> {
@@ -16,20 +16,9 @@ fn writes(calls: &[Call]) -> Vec<String> {
         .collect()
 }
 
-async fn network() -> World {
-    let mut world = World::new();
-    world.start();
-    world.server.put(&member("alice"));
-    world.server.put(&client("bob"));
-    world.rest().await;
-    world.assert_ready("alice");
-    world.assert_ready("bob");
-    world
-}
-
 #[tokio::test(start_paused = true)]
 async fn two_nodes_of_one_network_become_ready_and_know_each_other() {
-    let world = network().await;
+    let world = World::network().await;
     let peers = world.server.get(&object("v1", "configmaps", "qn-alice-peers")).expect("a list of peers");
     let enode = world.server.get(&node("bob")).expect("bob")["status"]["enode"].clone();
     assert!(
@@ -40,7 +29,7 @@ async fn two_nodes_of_one_network_become_ready_and_know_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_converged_node_costs_no_request_for_a_day() {
-    let world = network().await;
+    let world = World::network().await;
     let before = world.server.calls().len();
     tokio::time::sleep(Duration::from_secs(86_400)).await;
     assert_eq!(
@@ -51,7 +40,7 @@ async fn a_converged_node_costs_no_request_for_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_writes_nothing() {
-    let mut world = network().await;
+    let mut world = World::network().await;
     let before = world.server.calls().len();
     world.start();
     world.rest().await;
@@ -62,7 +51,7 @@ async fn a_restart_writes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_closes_a_pod_is_written_before_it_runs() {
-    let world = network().await;
+    let world = World::network().await;
     let calls = world.server.calls();
     let position = |what: &str| {
         calls
@@ -85,7 +74,7 @@ async fn what_closes_a_pod_is_written_before_it_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn each_object_is_written_once_but_for_what_grows_with_the_network() {
-    let world = network().await;
+    let world = World::network().await;
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
     for write in writes(&world.server.calls()) {
         *counts.entry(write).or_default() += 1;
@@ -100,7 +89,7 @@ async fn each_object_is_written_once_but_for_what_grows_with_the_network() {
 
 #[tokio::test(start_paused = true)]
 async fn what_someone_changes_is_put_back_and_what_is_theirs_stays() {
-    let mut world = network().await;
+    let mut world = World::network().await;
     let service = object("v1", "services", "alice-p2p");
     let calls = world
         .calls_of(|server: &Server| {
@@ -118,7 +107,7 @@ async fn what_someone_changes_is_put_back_and_what_is_theirs_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_no_generation_is_put_back_too() {
-    let mut world = network().await;
+    let mut world = World::network().await;
     for (kind, name) in [("configmaps", "qn-alice-tm-config"), ("secrets", "qn-alice-tls-metrics")] {
         let target = object("v1", kind, name);
         let before = world.server.get(&target).unwrap_or_else(|| panic!("{name} is not there"));
@@ -176,7 +165,7 @@ async fn a_scraper_that_is_removed_loses_its_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_made_once_and_never_again() {
-    let mut world = network().await;
+    let mut world = World::network().await;
     let key = secret("qn-alice-nodekey");
     let before = world.server.get(&key).expect("a key");
     world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["role"] = json!("Validator"));

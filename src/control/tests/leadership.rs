@@ -10,13 +10,21 @@ use std::{
 };
 
 use futures::{FutureExt as _, channel::oneshot};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::runtime::events::{Event, EventType};
 use serde_json::json;
 use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use super::world::{START, World, client, object};
 use crate::{
-    cluster::{fence::REQUEST, write::timely},
+    cluster::{
+        Fence, Writer,
+        fence::{Fenced, REQUEST},
+        write::timely,
+    },
     control::{
         Clock, leader,
         lease::{DURATION, RETRY},
@@ -287,6 +295,23 @@ async fn clocks_that_are_wrong_or_jump_change_nothing() {
     drop(first);
     seconds((DURATION + RETRY).as_secs()).await;
     assert_eq!(holder(&world), "second", "nor are they needed to take over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_too_is_published_by_nobody_but_the_leader() {
+    let world = World::new();
+    let (_end, fence) = Fence::new();
+    let writer = Writer::new(world.server.client(), fence, "late");
+    let event = Event {
+        type_: EventType::Normal,
+        reason: "Ready".into(),
+        note: None,
+        action: "Reconcile".into(),
+        secondary: None,
+    };
+    let refused = writer.publish(&event, &ObjectReference::default()).await.expect_err("it does not lead");
+    assert!(refused.is::<Fenced>(), "{refused:#}");
+    assert_eq!(world.server.calls().len(), 0);
 }
 
 /// The time that a request may take ends before it is looked whether it can go on.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::world::{World, client, member, secret};
+use super::world::{World, node, secret};
 use crate::{
     node::secrets::{
         Data,
@@ -48,16 +48,6 @@ fn authority(server: &Server, name: &str) -> tls::AuthorityFacts {
     tls::read_authority(&data(&server.get(&secret(name)).expect("an authority"))).expect("readable")
 }
 
-async fn two_nodes() -> World {
-    let mut world = World::new();
-    world.start();
-    world.server.put(&member("alice"));
-    world.server.put(&client("bob"));
-    world.rest().await;
-    world.assert_ready("alice");
-    world
-}
-
 /// Fails where a certificate of a Secret is signed by someone whom another Secret of its kind does not trust.
 fn assert_none_refused(server: &Server) {
     let mut now: std::collections::BTreeMap<String, LeafFacts> = [].into();
@@ -78,7 +68,7 @@ fn assert_none_refused(server: &Server) {
 
 #[tokio::test(start_paused = true)]
 async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
-    let mut world = two_nodes().await;
+    let mut world = World::network().await;
     ask(&world.server);
     rotated(&mut world).await;
     world.assert_ready("alice");
@@ -100,8 +90,24 @@ async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_whose_keys_go_with_it_leaves_no_generation_of_its_authority() {
+    let mut world = World::network().await;
+    ask(&world.server);
+    world.rest().await;
+    assert!(world.server.get(&secret("qn-alice-ca-2")).is_some());
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["deletionPolicy"] = json!({"keys": "Delete"});
+    });
+    world.server.delete(&node("alice"), &json!({"propagationPolicy": "Background"}));
+    world.rest().await;
+    for (kept, name) in [(false, "qn-alice-ca"), (false, "qn-alice-ca-2"), (true, "qnet-acme-ca-2")] {
+        assert_eq!(world.server.get(&secret(name)).is_some(), kept, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn scrapers_are_told_of_the_next_authority_before_it_signs() {
-    let mut world = two_nodes().await;
+    let mut world = World::network().await;
     ask(&world.server);
     rotated(&mut world).await;
     let mut known = String::new();
@@ -121,7 +127,7 @@ async fn scrapers_are_told_of_the_next_authority_before_it_signs() {
 
 #[tokio::test(start_paused = true)]
 async fn an_authority_that_ended_while_no_operator_ran_is_replaced_without_a_person() {
-    let mut world = two_nodes().await;
+    let mut world = World::network().await;
     world.stop();
     world.start_days_later(3660);
     rotated(&mut world).await;
@@ -135,7 +141,7 @@ async fn an_authority_that_ended_while_no_operator_ran_is_replaced_without_a_per
 
 #[tokio::test(start_paused = true)]
 async fn a_year_before_its_end_an_authority_is_followed_without_anyone_asking() {
-    let mut world = two_nodes().await;
+    let mut world = World::network().await;
     world.start_days_later(3286);
     rotated(&mut world).await;
     let (first, next) = (authority(&world.server, NETWORK), authority(&world.server, "qnet-acme-ca-2"));

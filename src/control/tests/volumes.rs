@@ -200,10 +200,17 @@ async fn a_claim_that_is_larger_already_stays_so() {
 /// One that someone made under the name which the workload's claim would have.
 #[tokio::test(start_paused = true)]
 async fn a_claim_without_our_labels_is_left_alone_and_named() {
+    for labels in [json!({}), json!({"quorum.security/node": "alice", "quorum.security/component": "tm-db"})]
+    {
+        left_alone_and_named(labels).await;
+    }
+}
+
+async fn left_alone_and_named(labels: Value) {
     let mut world = ready().await;
     let set = uid(&world, &workload("client"));
     world.stop();
-    world.server.edit(&claim("client"), "kubectl-edit", |claim| claim["metadata"]["labels"] = json!({}));
+    world.server.edit(&claim("client"), "kubectl-edit", |claim| claim["metadata"]["labels"] = labels);
     world.start();
     grow(&world, "30Gi");
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -96,6 +96,18 @@ impl World {
         }
     }
 
+    /// Two nodes of one network, ready: a member `alice`, and `bob`, a client alone.
+    pub(super) async fn network() -> Self {
+        let mut world = Self::new();
+        world.start();
+        world.server.put(&member("alice"));
+        world.server.put(&client("bob"));
+        world.rest().await;
+        world.assert_ready("alice");
+        world.assert_ready("bob");
+        world
+    }
+
     /// Starts the controller from nothing, as after a crash.
     pub(super) fn start(&mut self) {
         self.stop();

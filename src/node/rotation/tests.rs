@@ -109,6 +109,110 @@ fn an_authority_near_its_end_or_past_it_signs_no_more_whoever_is_not_ready() {
     assert_eq!(signing(&one(0, false), &[], &[], now()), None, "nobody signs with what has ended");
 }
 
+/// A member and its sibling, in whose network and parts everybody trusts both: the next one is to sign.
+fn about_to_sign() -> Observed {
+    let mut observed = samples::in_order(samples::member());
+    for lineage in [&mut observed.network_authority, &mut observed.node_authority] {
+        *lineage = two(24 * 200, true);
+    }
+    for read in observed.certificates.values_mut() {
+        let leaf = leaf(0, &[0, 1]);
+        let facts = read.as_mut().expect("a certificate");
+        (facts.authority, facts.trusted) = (leaf.authority, leaf.trusted);
+    }
+    started_anew(&mut observed);
+    observed.siblings = vec![sibling(holds(&[0], &[0, 1]))];
+    observed
+}
+
+/// Its pods have read what is in the Secrets.
+fn started_anew(observed: &mut Observed) {
+    let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
+    let certificates = observed.certificates.iter().filter_map(usable).collect();
+    for (part, pod) in &mut observed.pods {
+        pod.certificates = Some(held::held(*part, &certificates));
+    }
+}
+
+/// A node of the network that has certificates, and says what it holds.
+fn sibling(says: Option<AuthoritiesInUse>) -> std::sync::Arc<QuorumNode> {
+    let mut sibling = samples::sibling("carol", Some(('c', "10.96.7.9")));
+    let status = std::sync::Arc::make_mut(&mut sibling).status.get_or_insert_default();
+    status.network_authorities = says;
+    status.certificates = vec![crate::api::status::CertificateStatus {
+        purpose: "metrics".into(),
+        not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()),
+    }];
+    sibling
+}
+
+/// Who signs for the network, and who for the node's own parts.
+fn signers(observed: &Observed) -> [u32; 2] {
+    let node = crate::node::validate::validate(observed).expect("no fault");
+    [Authority::Network, Authority::Node]
+        .map(|authority| of(&node, observed, authority, now()).expect("somebody signs").generation)
+}
+
+#[test]
+fn what_a_pod_has_not_read_is_not_trusted_yet() {
+    assert_eq!(signers(&about_to_sign()), [2, 2]);
+    for part in Component::ALL {
+        let mut observed = about_to_sign();
+        samples::pod(&mut observed, part).certificates = Some("before".into());
+        assert_eq!(signers(&observed), [1, 1], "{part:?}");
+        samples::pod(&mut observed, part).certificates = None;
+        assert_eq!(signers(&observed), [1, 1], "{part:?}");
+        started_anew(&mut observed);
+        samples::pod(&mut observed, part).terminating = true;
+        assert_eq!(signers(&observed), [1, 1], "{part:?} still runs with what it had");
+        observed.pods.remove(&part);
+        assert_eq!(signers(&observed), [2, 2], "{part:?} will read what is there");
+    }
+}
+
+#[test]
+fn what_was_made_a_moment_ago_has_not_been_read_everywhere() {
+    let made = |ago: SignedDuration| {
+        let mut observed = about_to_sign();
+        let metrics =
+            observed.certificates.get_mut(&Purpose::Metrics).expect("one").as_mut().expect("readable");
+        metrics.not_before = now() - EARLIER - ago;
+        signers(&observed)
+    };
+    assert_eq!(made(SETTLE - SignedDuration::from_secs(1)), [1, 2], "it is the network's");
+    assert_eq!(made(SETTLE), [2, 2]);
+}
+
+#[test]
+fn a_sibling_that_does_not_trust_the_next_one_or_does_not_say_keeps_the_network_from_it() {
+    let told = |says| {
+        let mut observed = about_to_sign();
+        observed.siblings.push(sibling(says));
+        signers(&observed)
+    };
+    assert_eq!(told(holds(&[0], &[0, 1])), [2, 2]);
+    assert_eq!(told(holds(&[0], &[0])), [1, 2]);
+    assert_eq!(told(None), [1, 2]);
+    let mut observed = about_to_sign();
+    observed.siblings.push(samples::sibling("dave", None));
+    assert_eq!(signers(&observed), [2, 2], "one without a certificate presents none");
+}
+
+#[test]
+fn a_node_says_what_it_holds_while_there_are_two_and_when_that_is_sure() {
+    let told = |observed: &Observed| {
+        let node = crate::node::validate::validate(observed).expect("no fault");
+        (super::told(&node, observed, now()), goes_on(&node, observed, now()))
+    };
+    let mut calm = samples::in_order(samples::member());
+    started_anew(&mut calm);
+    assert_eq!(told(&calm), (None, false));
+    let mut observed = about_to_sign();
+    assert_eq!(told(&observed), (holds(&[0], &[0, 1]), true));
+    samples::pod(&mut observed, Component::TransactionManager).certificates = None;
+    assert_eq!(told(&observed), (None, true));
+}
+
 /// A node of the model: what is in its Secret, what its parts have read, and what it last said.
 #[derive(Clone)]
 struct Node {
