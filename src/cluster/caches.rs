@@ -1,6 +1,6 @@
 //! Watch caches of one scope (a namespace, or all), and what their events wake.
 
-use std::{collections::HashMap, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use futures::{
     Stream, StreamExt as _,
@@ -14,7 +14,7 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt as _,
+    Api, Client, Resource,
     api::ObjectMeta,
     core::PartialObjectMeta,
     runtime::{
@@ -29,7 +29,7 @@ use super::{
     Forbidden,
     guard::{self, Guard, Unread},
     trim,
-    wakes::{changes, hashed, woken_by, woken_by_claim},
+    wakes::{Seen, SeenNodes, woken_by, woken_by_claim, woken_by_host, woken_by_node},
     watch::{everything, watch},
 };
 use crate::{api::QuorumNode, node::names};
@@ -120,6 +120,8 @@ pub enum Woken {
     },
     /// A host.
     Host,
+    /// Whatever may have been missed: a kind was listed anew, or may not be watched any more.
+    All,
     /// An object that does not decode, or does again, or is gone.
     Unreadable {
         /// Its kind.
@@ -140,7 +142,8 @@ impl Caches {
     /// Starts the watches of a scope. The caches fill as `Events` is polled.
     #[must_use]
     pub fn watch(client: &Client, scope: &Scope) -> (Self, Events) {
-        let (notices, noticed) = mpsc::unbounded();
+        let (tell, noticed) = mpsc::unbounded();
+        let notices = Notices { tell, forbidden: Forbidden::default() };
         let (nodes, node_events) = nodes(scope.api(client), &notices);
         let (workloads, on_workloads) = typed(scope.api(client), everything(), &notices, trim::workload);
         let ours = everything().labels(names::NODE);
@@ -148,11 +151,15 @@ impl Caches {
         let claims = known(scope.api(client), everything().labels(names::NODE), &notices, trim::claim);
         let (claims, on_claims) = reflected(claims, woken_by_claim);
         let (services, on_services) = typed(scope.api(client), everything(), &notices, trim::service);
-        let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client));
-        let (config_maps, on_config_maps) = metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client));
-        let (policies, on_policies) = metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client));
-        let (budgets, on_budgets) = metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client));
-        let (accounts, on_accounts) = metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client));
+        let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client), &notices);
+        let (config_maps, on_config_maps) =
+            metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client), &notices);
+        let (policies, on_policies) =
+            metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client), &notices);
+        let (budgets, on_budgets) =
+            metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client), &notices);
+        let (accounts, on_accounts) =
+            metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client), &notices);
         let (hosts, on_hosts) = hosts(Api::all(client.clone()), &notices);
         let events = stream::select_all([
             node_events,
@@ -180,7 +187,7 @@ impl Caches {
             budgets,
             accounts,
             hosts,
-            forbidden: Forbidden::default(),
+            forbidden: notices.forbidden,
         };
         (caches, Box::pin(events))
     }
@@ -227,20 +234,47 @@ impl<K> Watched for K where
 {
 }
 
+/// What watches tell beside their events.
+#[derive(Clone)]
+struct Notices {
+    tell: UnboundedSender<Woken>,
+    forbidden: Forbidden,
+}
+
+impl Notices {
+    fn tell(&self, woken: Woken) {
+        // a receiver that is gone takes all streams with it
+        let _ = self.tell.unbounded_send(woken);
+    }
+}
+
+/// Events of a kind. Whether it may be watched goes into `notices`, and that what was missed may be looked for.
+fn heeded<K: Watched>(
+    api: Api<K>,
+    config: watcher::Config,
+    notices: &Notices,
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K> {
+    let (resource, notices) = (api.resource_url().to_owned(), notices.clone());
+    watch(api, config).inspect(move |event| {
+        if notices.forbidden.hear(&resource, event) {
+            notices.tell(Woken::All);
+        }
+    })
+}
+
 /// Events of a kind of which some objects may not decode. Which those are goes into `notices`.
 fn guarded<K: Watched>(
     api: Api<Guard<K>>,
     config: watcher::Config,
-    notices: &UnboundedSender<Woken>,
+    notices: &Notices,
 ) -> impl Stream<Item = Result<watcher::Event<Guard<K>>, watcher::Error>> + use<K> {
     let (mut unread, notices) = (Unread::default(), notices.clone());
-    watch(api, config).inspect(move |event| {
+    heeded(api, config, &notices).inspect(move |event| {
         for ((namespace, name), begins) in
             event.as_ref().map_or_else(|_| vec![], |event| unread.changes(event))
         {
             let kind = K::kind(&()).into_owned();
-            // a receiver that is gone takes this stream with it
-            let _ = notices.unbounded_send(Woken::Unreadable { kind, namespace, name, begins });
+            notices.tell(Woken::Unreadable { kind, namespace, name, begins });
         }
     })
 }
@@ -249,7 +283,7 @@ fn guarded<K: Watched>(
 fn known<K: Watched + Default, F: Fn(&mut K) + Send + 'static>(
     api: Api<Guard<K>>,
     config: watcher::Config,
-    notices: &UnboundedSender<Woken>,
+    notices: &Notices,
     trim: F,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K, F> {
     guarded(api, config, notices).map(move |event| {
@@ -266,7 +300,7 @@ fn known<K: Watched + Default, F: Fn(&mut K) + Send + 'static>(
 fn typed<K: Watched + Default>(
     api: Api<Guard<K>>,
     config: watcher::Config,
-    notices: &UnboundedSender<Woken>,
+    notices: &Notices,
     trim: fn(&mut K),
 ) -> Kept<K> {
     let known = known(api, config, notices, move |object| {
@@ -276,11 +310,12 @@ fn typed<K: Watched + Default>(
     reflected(known, woken_by)
 }
 
-fn metadata<K>(api: Api<PartialObjectMeta<K>>) -> Kept<PartialObjectMeta<K>>
+fn metadata<K>(api: Api<PartialObjectMeta<K>>, notices: &Notices) -> Kept<PartialObjectMeta<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    reflected(watch(api, everything()).modify(|object| trim::keep_our_fields(object.meta_mut())), woken_by)
+    let events = heeded(api, everything(), notices);
+    reflected(events.modify(|object| trim::keep_our_fields(object.meta_mut())), woken_by)
 }
 
 fn reflected<K: Watched>(
@@ -296,15 +331,14 @@ fn reflected<K: Watched>(
     (reader, events)
 }
 
-fn nodes(api: Api<Guarded>, notices: &UnboundedSender<Woken>) -> Kept<Guarded> {
+fn nodes(api: Api<Guarded>, notices: &Notices) -> Kept<Guarded> {
     let (reader, writer) = reflector::store();
-    let mut seen: HashMap<ObjectRef<Guarded>, (u64, u64)> = HashMap::new();
+    let mut seen = SeenNodes::default();
     let events = guarded(api, everything(), notices)
         .modify(|node| node.meta_mut().managed_fields = None)
         .reflect(writer)
-        .touched_objects()
-        .map(move |touched| match touched {
-            Ok(node) => stream::iter(changes(&mut seen, &node)).map(Ok).left_stream(),
+        .map(move |event| match event {
+            Ok(event) => stream::iter(woken_by_node(&mut seen, &event)).map(Ok).left_stream(),
             Err(error) => stream::once(future::ready(Err(error))).right_stream(),
         })
         .flatten()
@@ -312,21 +346,13 @@ fn nodes(api: Api<Guarded>, notices: &UnboundedSender<Woken>) -> Kept<Guarded> {
     (reader, events)
 }
 
-fn hosts(api: Api<Guard<Node>>, notices: &UnboundedSender<Woken>) -> Kept<Node> {
+fn hosts(api: Api<Guard<Node>>, notices: &Notices) -> Kept<Node> {
     let (reader, writer) = reflector::store();
-    let mut seen = HashMap::new();
+    let mut seen = Seen::default();
     let events = known(api, everything(), notices, trim::host)
         .reflect(writer)
-        .touched_objects()
-        // a kubelet reports every few minutes, mostly nothing new
-        .filter_map(move |touched| {
-            future::ready(match touched {
-                Ok(host) => {
-                    let facts = hashed(&serde_json::to_string(&host).unwrap_or_default());
-                    (seen.insert(host.name_any(), facts) != Some(facts)).then_some(Ok(Woken::Host))
-                }
-                Err(error) => Some(Err(error)),
-            })
+        .filter_map(move |event| {
+            future::ready(event.map(|event| woken_by_host(&mut seen, &event)).transpose())
         })
         .boxed();
     (reader, events)

@@ -3,20 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use kube::runtime::watcher;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
-/// How long a refusal of a watch is taken to last that is not heard again: longer than the pause between two
-/// attempts to open one.
-const LASTS: Duration = Duration::from_secs(90);
-
-/// Watches that are not allowed, by what the server said of each.
+/// Watches that are not allowed: each, and what the server said of it.
 #[derive(Clone, Debug)]
 pub struct Forbidden {
-    said: Arc<Mutex<BTreeMap<String, Instant>>>,
+    said: Arc<Mutex<BTreeMap<String, String>>>,
     ever: watch::Sender<bool>,
 }
 
@@ -27,12 +22,23 @@ impl Default for Forbidden {
 }
 
 impl Forbidden {
-    /// Takes note of a watch's error, and says whether that is news.
-    pub fn hear(&self, error: &watcher::Error, now: Instant) -> bool {
-        let Some(refusal) = refusal(error) else { return false };
-        self.ever.send_replace(true);
+    /// Takes note of what a watch has come to: a refusal lasts until everything has been read.
+    /// Says whether every node should be looked at for it, since what is seen has changed.
+    pub(super) fn hear<T>(&self, resource: &str, event: &Result<watcher::Event<T>, watcher::Error>) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.insert(refusal, now).is_none_or(|before| now.duration_since(before) > LASTS)
+        match event {
+            // what went while nobody watched is in no event
+            Ok(watcher::Event::InitDone) => {
+                said.remove(resource);
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                let Some(refusal) = refusal(error) else { return false };
+                self.ever.send_replace(true);
+                said.insert(resource.to_owned(), refusal.to_owned()).is_none()
+            }
+        }
     }
 
     /// Waits until a watch has been refused.
@@ -43,14 +49,13 @@ impl Forbidden {
 
     /// What is not allowed now.
     #[must_use]
-    pub fn now(&self, now: Instant) -> Vec<String> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, heard| now.duration_since(*heard) <= LASTS);
-        said.keys().cloned().collect()
+    pub fn now(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
-fn refusal(error: &watcher::Error) -> Option<String> {
+/// What the server said, where it does not allow a watch.
+pub(super) fn refusal(error: &watcher::Error) -> Option<&str> {
     let status = match error {
         watcher::Error::WatchError(status) => status,
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -58,27 +63,30 @@ fn refusal(error: &watcher::Error) -> Option<String> {
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
         _ => return None,
     };
-    (status.code == 403).then(|| status.message.clone())
+    (status.code == 403).then_some(status.message.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
+    use kube::{core::Status, runtime::watcher::Event};
 
-    fn refused(code: u16) -> watcher::Error {
+    fn refused(code: u16) -> Result<Event<()>, watcher::Error> {
         let status = Status::failure("cannot watch pods", "").with_code(code);
-        watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed()))
+        Err(watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed())))
     }
 
     #[test]
-    fn a_refusal_is_news_once_and_is_forgotten_when_it_is_not_heard_again() {
-        let (forbidden, now) = (Forbidden::default(), Instant::now());
-        assert!(forbidden.hear(&refused(403), now));
-        assert!(!forbidden.hear(&refused(403), now + LASTS));
-        assert_eq!(forbidden.now(now + LASTS * 2), ["cannot watch pods"]);
-        assert_eq!(forbidden.now(now + LASTS * 2 + Duration::from_millis(1)), [""; 0]);
-        assert!(forbidden.hear(&refused(403), now + LASTS * 3));
-        assert!(!forbidden.hear(&refused(500), now), "only refusals");
+    fn a_refusal_is_news_once_and_lasts_until_its_kind_has_been_read() {
+        let forbidden = Forbidden::default();
+        assert!(forbidden.hear("/pods", &refused(403)));
+        assert!(!forbidden.hear("/pods", &refused(403)));
+        assert!(!forbidden.hear("/pods", &refused(500)), "only refusals");
+        assert!(!forbidden.hear("/pods", &Ok(Event::<()>::Init)));
+        assert!(forbidden.hear("/nodes", &Ok(Event::<()>::InitDone)));
+        assert_eq!(forbidden.now(), ["cannot watch pods"]);
+        assert!(forbidden.hear("/pods", &Ok(Event::<()>::InitDone)));
+        assert_eq!(forbidden.now(), [""; 0]);
+        assert!(forbidden.hear("/pods", &refused(403)), "news again");
     }
 }

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-use kube::{Resource as _, ResourceExt as _, api::ObjectMeta, runtime::reflector::ObjectRef};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Resource as _, ResourceExt as _,
+    api::ObjectMeta,
+    runtime::{reflector::ObjectRef, watcher::Event},
+};
 
 use super::caches::{Guarded, Woken};
 use crate::{
@@ -31,43 +36,127 @@ pub(super) fn woken_by_claim(meta: &ObjectMeta) -> Woken {
     Woken::Child { namespace: meta.namespace.clone().unwrap_or_default(), node: node.unwrap_or_default() }
 }
 
+/// What was last seen of each object of a kind, for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Seen<K, F> {
+    now: HashMap<K, F>,
+    /// From before the list that is being read.
+    before: HashMap<K, F>,
+}
+
+impl<K, F> Default for Seen<K, F> {
+    fn default() -> Self {
+        Self { now: HashMap::new(), before: HashMap::new() }
+    }
+}
+
+impl<K: Hash + Eq, F> Seen<K, F> {
+    /// All objects are listed anew from here.
+    fn begin(&mut self) {
+        self.before.extend(self.now.drain());
+    }
+
+    /// What was known of an object of which this is known now.
+    fn replace(&mut self, object: K, facts: F) -> Option<F> {
+        let before = self.before.remove(&object);
+        self.now.insert(object, facts).or(before)
+    }
+
+    fn remove(&mut self, object: &K) {
+        self.now.remove(object);
+        self.before.remove(object);
+    }
+
+    /// The list is read: those that were not in it.
+    fn gone(&mut self) -> Vec<K> {
+        self.before.drain().map(|(object, _)| object).collect()
+    }
+}
+
+/// What was last seen of each node: what wakes itself, and what wakes others.
+pub(super) type SeenNodes = Seen<ObjectRef<Guarded>, (u64, u64)>;
+
 /// A node wakes itself when what people write changes, and its siblings when what they read of it does.
 /// Its own status writes wake nobody else, and not itself.
-pub(super) fn changes(seen: &mut HashMap<ObjectRef<Guarded>, (u64, u64)>, node: &Guarded) -> Vec<Woken> {
-    let reference = ObjectRef::from_obj(node);
+pub(super) fn woken_by_node(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec<Woken> {
+    match event {
+        Event::Init => {
+            seen.begin();
+            vec![]
+        }
+        Event::InitDone => seen.gone().into_iter().map(Woken::Node).collect(),
+        Event::Delete(node) => {
+            let reference = ObjectRef::from_obj(node);
+            seen.remove(&reference);
+            [Woken::Node(reference)].into_iter().chain(network(node)).collect()
+        }
+        Event::Apply(node) | Event::InitApply(node) => {
+            let reference = ObjectRef::from_obj(node);
+            let (own, shown) = (own(node), shown(node));
+            let before = seen.replace(reference.clone(), (own, shown));
+            let itself = before.is_none_or(|(before, _)| before != own).then_some(Woken::Node(reference));
+            let others = before.is_none_or(|(_, before)| before != shown).then(|| network(node)).flatten();
+            itself.into_iter().chain(others).collect()
+        }
+    }
+}
+
+/// A host wakes all nodes when what is kept of it changes: a kubelet reports every few minutes, mostly nothing new.
+pub(super) fn woken_by_host(seen: &mut Seen<String, u64>, event: &Event<Node>) -> Option<Woken> {
+    let news = match event {
+        Event::Init => {
+            seen.begin();
+            false
+        }
+        Event::InitDone => !seen.gone().is_empty(),
+        Event::Delete(host) => {
+            seen.remove(&host.name_any());
+            true
+        }
+        Event::Apply(host) | Event::InitApply(host) => {
+            let facts = hashed(&serde_json::to_string(host).unwrap_or_default());
+            seen.replace(host.name_any(), facts) != Some(facts)
+        }
+    };
+    news.then_some(Woken::Host)
+}
+
+/// What people write.
+fn own(node: &Guarded) -> u64 {
     let meta = node.meta();
-    let own = hashed(&(meta.generation, &meta.annotations, &meta.finalizers, &meta.uid, node.0.is_ok()));
+    let deleted = meta.deletion_timestamp.is_some();
+    hashed(&(meta.generation, &meta.annotations, &meta.finalizers, &meta.uid, deleted, node.0.is_ok()))
+}
+
+/// What siblings read.
+fn shown(node: &Guarded) -> u64 {
+    let meta = node.meta();
     let valid = node.0.as_ref().ok();
     let status = valid.and_then(|valid| valid.status.as_ref());
-    let shown = hashed(&(
+    hashed(&(
         meta.generation,
         &meta.uid,
         meta.deletion_timestamp.is_some(),
         valid.map(|valid| (identity::claimed(valid), identity::stands_back(valid), identity::is_held(valid))),
         status.and_then(|status| status.peer_address.as_ref()),
-    ));
-    let before = seen.insert(reference.clone(), (own, shown));
-    let mut woken = Vec::new();
-    // an event that changes neither is our own status write, or a deletion: the latter must be heard
-    let unchanged = before == Some((own, shown));
-    if before.is_none_or(|(before, _)| before != own) || (unchanged && meta.deletion_timestamp.is_some()) {
-        woken.push(Woken::Node(reference));
-    }
-    if let Ok(valid) = &node.0
-        && before.is_none_or(|(_, before)| before != shown)
-    {
-        woken.push(Woken::Network {
-            namespace: valid.namespace().unwrap_or_default(),
-            network: valid.spec.network.clone(),
-            identity: identity::claimed(valid).map(str::to_owned),
-        });
-    }
-    woken
+    ))
 }
 
-pub(super) fn hashed(value: &impl Hash) -> u64 {
+fn network(node: &Guarded) -> Option<Woken> {
+    let valid = node.0.as_ref().ok()?;
+    Some(Woken::Network {
+        namespace: valid.namespace().unwrap_or_default(),
+        network: valid.spec.network.clone(),
+        identity: identity::claimed(valid).map(str::to_owned),
+    })
+}
+
+fn hashed(value: &impl Hash) -> u64 {
     use std::hash::{DefaultHasher, Hasher as _};
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use super::forbidden::refusal;
+
 /// How long a watch lasts before it is opened anew, in seconds. The runtime gives up one that has told nothing
 /// for five seconds longer, whether it was ended or forgotten.
 const WATCH: u32 = 85;
@@ -88,9 +90,13 @@ where
                     *self = Self::new(self.api.clone(), self.config.clone());
                 }
                 Some(event) => {
-                    match event {
+                    match &event {
                         Ok(Event::Init) => self.list = List::Begun,
                         Ok(Event::InitDone) => self.list = List::Read,
+                        // a watch that goes on says nothing of it; a list is heard of when it is allowed again
+                        Err(error) if self.list == List::Read && refusal(error).is_some() => {
+                            *self = Self::new(self.api.clone(), self.config.clone());
+                        }
                         _ => {}
                     }
                     return event;

@@ -101,7 +101,7 @@ async fn work(
     mut fence: Fence,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
-    let (wake, woken) = mpsc::unbounded();
+    let (wake, mut woken) = mpsc::unbounded();
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
     let passes = async {
         context.health.missing("the watch caches are still filling");
@@ -114,7 +114,9 @@ async fn work(
             held = fence.held() => if !held { return },
             () = stop.clone() => return,
         }
-        wake_all(&context, &wake);
+        // every node is looked at, whatever has happened before
+        while woken.try_recv().is_ok() {}
+        look_at_all(&context, &wake);
         pass_by_pass(&context, woken, stop.clone()).await;
     };
     tokio::select! {
@@ -126,15 +128,15 @@ async fn work(
 /// Passes over whoever is woken or due, until told to stop; those that have begun end first.
 async fn pass_by_pass(
     context: &Arc<Context>,
-    mut woken: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
+    mut woken: mpsc::UnboundedReceiver<Wake>,
     stop: impl Future<Output = ()>,
 ) {
     let mut turns = Turns::new(context.concurrency);
     let mut running = FuturesUnordered::new();
     let mut stop = pin!(stop);
     loop {
-        while let Some(which) = turns.next(Instant::now(), |which| failures(context, which)) {
-            running.push(turn(Arc::clone(context), which));
+        while let Some((which, patient)) = turns.next(Instant::now(), |which| failures(context, which)) {
+            running.push(turn(Arc::clone(context), which, patient));
         }
         let due = turns.until();
         tokio::select! {
@@ -142,15 +144,30 @@ async fn pass_by_pass(
                 turns.ended(which, again.map(|after| Instant::now() + after));
             }
             woken = woken.next() => {
-                let Some(node) = woken else { break };
-                let which = (node.namespace.unwrap_or_default(), node.name);
-                turns.wake(which, Instant::now(), DEBOUNCE);
+                let now = Instant::now();
+                match woken {
+                    Some(Wake::News(node)) => turns.wake(which(node), now, DEBOUNCE),
+                    Some(Wake::Look(node)) => turns.look_at(which(node), now + DEBOUNCE),
+                    None => break,
+                }
             }
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             () = &mut stop => break,
         }
     }
     while running.next().await.is_some() {}
+}
+
+/// Why a node is to have a pass.
+enum Wake {
+    /// Something has happened to it.
+    News(ObjectRef<Guarded>),
+    /// Something may have.
+    Look(ObjectRef<Guarded>),
+}
+
+fn which(node: ObjectRef<Guarded>) -> Which {
+    (node.namespace.unwrap_or_default(), node.name)
 }
 
 /// How often a node has failed in a row, as far as this replica, or the node's status, knows.
@@ -165,7 +182,7 @@ fn failures(context: &Context, (namespace, name): &Which) -> u32 {
 }
 
 /// A pass over a node, and after how long another one is due.
-async fn turn(context: Arc<Context>, which: Which) -> (Which, Option<Duration>) {
+async fn turn(context: Arc<Context>, which: Which, patient: bool) -> (Which, Option<Duration>) {
     let (namespace, name) = &which;
     let Some(node) = context.caches.nodes.get(&ObjectRef::new(name).within(namespace)) else {
         context.metrics.forget(namespace, name);
@@ -174,10 +191,7 @@ async fn turn(context: Arc<Context>, which: Which) -> (Which, Option<Duration>) 
         return (which, None);
     };
     let pass = reconcile(node, Arc::clone(&context)).boxed();
-    let passed = match failures(&context, &which) {
-        0 => pass.await,
-        _ => PATIENT.scope((), pass).await,
-    };
+    let passed = if patient { PATIENT.scope((), pass).await } else { pass.await };
     let again = match passed {
         Ok(again) => {
             context.backoff.forget(namespace, name);
@@ -188,19 +202,14 @@ async fn turn(context: Arc<Context>, which: Which) -> (Which, Option<Duration>) 
     (which, again)
 }
 
-fn wake_all(context: &Context, wake: &mpsc::UnboundedSender<ObjectRef<Guarded>>) {
+fn look_at_all(context: &Context, wake: &mpsc::UnboundedSender<Wake>) {
     for node in context.caches.nodes.state() {
-        let _ = wake.unbounded_send(ObjectRef::from_obj(&*node));
+        let _ = wake.unbounded_send(Wake::Look(ObjectRef::from_obj(&*node)));
     }
 }
 
 /// Turns events into nodes to look at. Everything the watches report is logged.
-async fn pump(
-    context: Arc<Context>,
-    mut events: Events,
-    fence: Fence,
-    wake: mpsc::UnboundedSender<ObjectRef<Guarded>>,
-) {
+async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mpsc::UnboundedSender<Wake>) {
     while let Some(event) = events.next().await {
         match event {
             Ok(Woken::Unreadable { kind, namespace, name, begins }) => {
@@ -213,18 +222,16 @@ async fn pump(
             }
             // a standby makes no pass, and looks at every node when its turn comes
             Ok(_) if !fence.holds() => {}
-            Ok(Woken::Node(node)) => drop(wake.unbounded_send(node)),
+            Ok(Woken::Node(node)) => drop(wake.unbounded_send(Wake::News(node))),
+            Ok(Woken::All) => look_at_all(&context, &wake),
             Ok(woken) => {
                 for node in related::nodes(&woken, &context.caches.nodes.state()) {
-                    let _ = wake.unbounded_send(node);
+                    let _ = wake.unbounded_send(Wake::News(node));
                 }
             }
             Err(error) => {
                 context.metrics.watch_errors.inc();
                 tracing::warn!(%error, "watch trouble");
-                if context.caches.forbidden.hear(&error, Instant::now()) && fence.holds() {
-                    wake_all(&context, &wake);
-                }
             }
         }
     }

@@ -30,6 +30,7 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
             chosen(&|node| lives_in(node, namespace) && refers_to(node, name))
         }
         Woken::Host => chosen(&|_| true),
+        Woken::All => known.iter().map(|node| ObjectRef::from_obj(&**node)).collect(),
         Woken::Unreadable { .. } => vec![],
     }
 }

@@ -112,7 +112,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
         pods,
         hosts: hosts(sources.caches),
-        unseen: sources.caches.forbidden.now(tokio::time::Instant::now()),
+        unseen: sources.caches.forbidden.now(),
         node,
     })
 }

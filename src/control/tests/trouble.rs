@@ -8,6 +8,7 @@ use super::{
     permissions::{CLUSTER, ROLE, allowed},
     world::{World, client, object},
 };
+use crate::testing::server::Streaming;
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_everything_hears_ten_requests_a_second_at_most() {
@@ -94,11 +95,31 @@ async fn a_permission_to_watch_that_is_taken_away_is_named_and_the_work_goes_on_
     tokio::time::sleep(Duration::from_secs(1200)).await;
     assert!(world.condition("alice", "Synced").is_some(), "still");
     world.server.allow_only(None);
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    // the longest pause between two attempts, with its jitter
+    tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(world.condition("alice", "Synced"), None);
     let now = world.server.get(&service).expect("the Service");
     assert_eq!(now["spec"]["selector"]["quorum.security/node"], "alice");
     world.assert_ready("alice");
+}
+
+/// As an API server answers for a moment after its start, before it has read the roles.
+#[tokio::test(start_paused = true)]
+async fn watches_that_are_refused_for_a_moment_are_forgotten_as_soon_as_they_are_back() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    for streaming in [None, Some(Streaming::Refused(422))] {
+        world.server.stream_lists(streaming);
+        world.server.refuse(Some(403));
+        world.server.end_watches(false);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.server.refuse(None);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(world.condition("alice", "Synced"), None, "{streaming:?}");
+        world.assert_ready("alice");
+    }
 }
 
 /// A moment's trouble is no news; trouble that stays is, and nothing is green meanwhile.

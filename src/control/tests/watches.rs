@@ -25,6 +25,29 @@ async fn a_watch_that_ends_or_is_too_old_loses_nothing() {
     }
 }
 
+/// What goes while nobody watches is in no event.
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_before_a_new_list_is_made_again_soon() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    for target in [object("v1", "services", "alice-p2p"), object("v1", "configmaps", "qn-alice-peers")] {
+        world.server.end_watches(true);
+        world.server.delete(&target, &json!({}));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(world.server.get(&target).is_some(), "{target:?}");
+    }
+    // a node too, whose finalizer somebody has taken off
+    let ready = "quorum_node_ready{namespace=\"ledger\",name=\"alice\"} 1\n";
+    assert!(world.metrics.text().contains(ready), "{}", world.metrics.text());
+    world.server.end_watches(true);
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["metadata"]["finalizers"] = json!([]));
+    world.server.delete(&node("alice"), &json!({}));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!world.metrics.text().contains("quorum_node_ready{"), "{}", world.metrics.text());
+}
+
 /// The connection is there, and nobody holds it at the other end.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_falls_silent_is_noticed_within_a_hundred_seconds() {

@@ -1,0 +1,88 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::specs;
+
+fn node(name: &str, change: impl FnOnce(&mut Value)) -> Guarded {
+    let mut object = specs::smallest(name);
+    object["metadata"]["generation"] = json!(1);
+    object["metadata"]["uid"] = json!(name);
+    change(&mut object);
+    serde_json::from_value(object).expect("guarded")
+}
+
+/// Whom an event wakes, in short.
+fn woken(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec<String> {
+    let woken = woken_by_node(seen, event).into_iter();
+    woken
+        .map(|woken| match woken {
+            Woken::Node(node) => node.name,
+            Woken::Network { network, .. } => format!("all of {network}"),
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_node_wakes_itself_by_what_people_write_and_others_by_what_they_read() {
+    let mut seen = SeenNodes::default();
+    let event = |change: &dyn Fn(&mut Value)| Event::Apply(node("alice", change));
+    let told = |node: &mut Value| node["status"] = json!({"conditions": []});
+    let pinned = |node: &mut Value| {
+        node["status"] = json!({"identity": {"publicKey": "ab", "address": "0x1", "secretName": "s"},
+            "conditions": []});
+    };
+    assert_eq!(woken(&mut seen, &event(&|_| {})), ["alice", "all of acme"]);
+    assert_eq!(woken(&mut seen, &event(&|_| {})), [""; 0], "nothing new");
+    assert_eq!(woken(&mut seen, &event(&told)), [""; 0], "its own status");
+    assert_eq!(woken(&mut seen, &event(&pinned)), ["all of acme"], "what its siblings wait for");
+    let noted = |node: &mut Value| {
+        pinned(node);
+        node["metadata"]["annotations"] = json!({"quorum.security/renew-certs-at": "now"});
+    };
+    assert_eq!(woken(&mut seen, &event(&noted)), ["alice"]);
+}
+
+#[test]
+fn a_node_that_goes_is_heard_of_whether_its_end_is_told_or_it_is_missing_from_a_list() {
+    let mut seen = SeenNodes::default();
+    let here = |name: &str| Event::Apply(node(name, |_| {}));
+    for name in ["alice", "bob", "carol"] {
+        woken(&mut seen, &here(name));
+    }
+    assert_eq!(woken(&mut seen, &Event::Delete(node("alice", |_| {}))), ["alice", "all of acme"]);
+    assert_eq!(
+        woken(&mut seen, &here("alice")),
+        ["alice", "all of acme"],
+        "nothing is kept of one that is gone"
+    );
+    // a list that is broken off, and begun again
+    for event in [Event::Init, Event::InitApply(node("bob", |_| {})), Event::Init] {
+        assert_eq!(woken(&mut seen, &event), [""; 0]);
+    }
+    for name in ["alice", "carol"] {
+        assert_eq!(woken(&mut seen, &Event::InitApply(node(name, |_| {}))), [""; 0]);
+    }
+    assert_eq!(woken(&mut seen, &Event::InitDone), ["bob"]);
+    assert_eq!((seen.now.len(), seen.before.len()), (2, 0));
+}
+
+#[test]
+fn a_host_wakes_all_when_what_is_kept_of_it_changes_or_it_goes() {
+    let mut seen = Seen::default();
+    let host = |cordoned: bool| -> Node {
+        let host = json!({"metadata": {"name": "host-1"}, "spec": {"unschedulable": cordoned}});
+        serde_json::from_value(host).expect("a host")
+    };
+    let mut wakes = |event: Event<Node>| woken_by_host(&mut seen, &event).is_some();
+    assert!(wakes(Event::Apply(host(false))));
+    assert!(!wakes(Event::Apply(host(false))));
+    assert!(wakes(Event::Apply(host(true))));
+    assert!(!wakes(Event::Init));
+    assert!(!wakes(Event::InitApply(host(true))));
+    assert!(!wakes(Event::InitDone));
+    assert!(wakes(Event::Delete(host(true))));
+    assert!(wakes(Event::Apply(host(true))), "nothing is kept of one that is gone");
+    assert!(!wakes(Event::Init));
+    assert!(wakes(Event::InitDone), "missing from a list");
+}
