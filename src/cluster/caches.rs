@@ -304,7 +304,7 @@ fn typed<K: Watched + Default>(
     trim: fn(&mut K),
 ) -> Kept<K> {
     let known = known(api, config, notices, move |object| {
-        trim::keep_our_fields(object.meta_mut());
+        trim::metadata(object.meta_mut());
         trim(object);
     });
     reflected(known, woken_by)
@@ -315,7 +315,7 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
     let events = heeded(api, everything(), notices);
-    reflected(events.modify(|object| trim::keep_our_fields(object.meta_mut())), woken_by)
+    reflected(events.modify(|object| trim::metadata(object.meta_mut())), woken_by)
 }
 
 fn reflected<K: Watched>(

@@ -12,16 +12,32 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
+use super::fields;
 use crate::node::names;
+
+/// Where `kubectl apply` keeps the whole of what it was given: of a Secret its content.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What is kept of any object's metadata.
+pub(super) fn metadata(meta: &mut ObjectMeta) {
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    keep_our_fields(meta);
+}
 
 /// Our own entry is evidence of drift, and who has written since is named where that is a fight. The others are
 /// most of an object's size.
-pub(super) fn keep_our_fields(meta: &mut ObjectMeta) {
+fn keep_our_fields(meta: &mut ObjectMeta) {
     let Some(entries) = &mut meta.managed_fields else { return };
     let is_ours = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(names::MANAGER);
     let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
     let ours = entries.iter().filter(|entry| is_ours(entry)).filter_map(time).max();
     entries.retain(|entry| is_ours(entry) || entry.subresource.is_none() && time(entry) >= ours);
+    entries.shrink_to_fit();
+    for entry in entries {
+        entry.fields_v1.iter_mut().for_each(fields::fold);
+    }
 }
 
 pub(super) fn workload(workload: &mut StatefulSet) {
@@ -93,5 +109,54 @@ pub(super) fn host(host: &mut Node) {
             vec![condition]
         });
         *status = NodeStatus { node_info, conditions: ready, ..Default::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, Time};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry(manager: &str, at: i64) -> ManagedFieldsEntry {
+        ManagedFieldsEntry {
+            manager: Some(manager.into()),
+            operation: Some("Apply".into()),
+            time: Some(Time(k8s_openapi::jiff::Timestamp::from_second(at).expect("a time"))),
+            fields_v1: Some(FieldsV1(json!({"f:data": {"f:tls.crt": {}}}))),
+            ..ManagedFieldsEntry::default()
+        }
+    }
+
+    #[test]
+    fn what_kubectl_keeps_of_a_secret_is_not_kept_here() {
+        let note = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let content = note(LAST_APPLIED, r#"{"stringData":{"password":"hunter2"}}"#);
+        let mut meta = ObjectMeta {
+            annotations: Some([content, note(names::DIGEST, "5e")].into()),
+            ..ObjectMeta::default()
+        };
+        metadata(&mut meta);
+        assert_eq!(meta.annotations, Some([note(names::DIGEST, "5e")].into()));
+    }
+
+    #[test]
+    fn fields_are_kept_as_text_and_read_as_they_were() {
+        let mut meta = ObjectMeta {
+            managed_fields: Some(vec![entry("before", 1), entry(names::MANAGER, 2), entry("since", 3)]),
+            ..ObjectMeta::default()
+        };
+        metadata(&mut meta);
+        let kept = meta.managed_fields.expect("kept");
+        assert_eq!(
+            kept.iter().filter_map(|entry| entry.manager.as_deref()).collect::<Vec<_>>(),
+            [names::MANAGER, "since"]
+        );
+        for mut fields in kept.into_iter().filter_map(|entry| entry.fields_v1) {
+            assert_eq!(fields.0, Value::String(r#"{"f:data":{"f:tls.crt":{}}}"#.into()));
+            fields::fold(&mut fields);
+            assert_eq!(*fields::unfold(&fields), json!({"f:data": {"f:tls.crt": {}}}), "once is enough");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{borrow::Cow, fmt::Debug, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::{
@@ -327,7 +327,7 @@ fn place<K: Kind>(object: &K) -> Object {
 /// carries our digest of another rendering.
 fn drift(live: &ObjectMeta, digest: &str, body: &Value) -> Option<Drift> {
     let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
-    let owned = our_fields(live).unwrap_or(&Value::Null);
+    let owned = &*our_fields(live).unwrap_or_default();
     let path = ["f:metadata", "f:annotations", &format!("f:{}", names::DIGEST)];
     let stamp_is_ours = path.iter().try_fold(owned, |at, name| at.get(name)).is_some();
     if stamp_is_ours && stamped.is_some_and(|stamped| stamped != digest) {
@@ -347,22 +347,22 @@ pub fn writers(live: &ObjectMeta, held: &[String]) -> Vec<String> {
         .filter_map(|entry| Some((entry.manager.as_deref()?, entry.fields_v1.as_ref())))
         .filter(|(manager, _)| *manager != names::MANAGER)
         .collect();
-    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::holds(&fields.0, path));
+    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::holds(&fields::unfold(fields), path));
     let holders = others.iter().filter(|(_, fields)| fields.is_some_and(holds));
     holders.map(|(manager, _)| (*manager).to_owned()).collect()
 }
 
-fn our_fields(live: &ObjectMeta) -> Option<&Value> {
+fn our_fields(live: &ObjectMeta) -> Option<Cow<'_, Value>> {
     let ours = |entry: &&ManagedFieldsEntry| {
         entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply")
     };
-    Some(&live.managed_fields.iter().flatten().find(ours)?.fields_v1.as_ref()?.0)
+    Some(fields::unfold(live.managed_fields.iter().flatten().find(ours)?.fields_v1.as_ref()?))
 }
 
 fn is_current(live: &ObjectMeta, digest: &str, body: &Value) -> bool {
     let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
     stamped.is_some_and(|stamped| stamped == digest)
-        && our_fields(live).is_some_and(|owned| fields::covers(owned, body))
+        && our_fields(live).is_some_and(|owned| fields::covers(&owned, body))
 }
 
 /// An object under our name that another one owns is never taken over.
