@@ -1,7 +1,7 @@
 //! Keys, authorities and certificates: made where they are missing or due. What has been made once and
 //! cannot be made again is created, never applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use anyhow::Context as _;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
@@ -59,14 +59,26 @@ pub async fn issue(
     let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
     let mut certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
     let asked = asked(observed);
+    let mut wanted = certificates::wanted(node);
+    // read once for all that they sign now, and dropped with it
+    let mut authorities = BTreeMap::new();
     for (purpose, signing, reason) in due(node, observed, now) {
         let place = names.meta(names.certificate(purpose), names.labels(), &node.owner);
         if !applier.may_remake(&Secret { metadata: place, ..Secret::default() }) {
             continue;
         }
         tracing::info!(node = names.node, namespace = names.namespace, purpose = purpose.as_str(), %reason, "certificate is made");
-        let order = Order { purpose, signing, asked };
-        certificates.insert(purpose, renew(applier, node, order, now).await?);
+        let wanted = wanted.remove(&purpose).context("a certificate nobody wants")?;
+        let name = Names::generation(&authority_name(node, wanted.authority)?, signing.generation);
+        let authority = match authorities.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let read = authority(applier, node, unknown.key()).await?;
+                unknown.insert(read)
+            }
+        };
+        let data = mint::trusting(mint::leaf(authority, &wanted.request, now)?, &signing.trusted);
+        certificates.insert(purpose, renew(applier, node, (purpose, asked), data).await?);
     }
     let network_authorities = tls::bundle(rotation::made_known(&observed.network_authority, now));
     Ok(Some(Issued { identity: identity.clone(), network_authorities, certificates }))
@@ -104,34 +116,29 @@ pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpos
         .collect()
 }
 
-/// What is to be signed, by whom, and who asked for it.
-struct Order<'a> {
-    purpose: Purpose,
-    signing: Signing,
-    asked: Option<&'a String>,
+fn authority_name(node: &Validated, authority: Authority) -> anyhow::Result<String> {
+    match authority {
+        Authority::Network => Ok(node.names.network_authority()),
+        Authority::Node => Ok(node.names.node_authority()),
+        Authority::Provided => anyhow::bail!("a certificate that somebody else provides is not made"),
+    }
 }
 
-/// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it. The
-/// authority's key is read for this alone and dropped.
+/// An authority with its key.
+async fn authority(applier: &Applier<'_>, node: &Validated, name: &str) -> anyhow::Result<Data> {
+    let gone = || format!("Secret {name} is gone");
+    let meta = find(&applier.caches.secrets, &node.names.namespace, name).with_context(gone)?;
+    read_secret(applier.client, &meta).await?.with_context(gone)
+}
+
+/// Writes what was just signed, and notes on the Secret who asked for it: a restart neither forgets that nor
+/// repeats it.
 async fn renew(
     applier: &mut Applier<'_>,
     node: &Validated,
-    Order { purpose, signing, asked }: Order<'_>,
-    now: Timestamp,
+    (purpose, asked): (Purpose, Option<&String>),
+    data: Data,
 ) -> anyhow::Result<LeafFacts> {
-    let mut wanted = certificates::wanted(node);
-    let wanted = wanted.remove(&purpose).context("a certificate nobody wants")?;
-    let name = match wanted.authority {
-        Authority::Network => node.names.network_authority(),
-        Authority::Node => node.names.node_authority(),
-        Authority::Provided => anyhow::bail!("a certificate that somebody else provides is not made"),
-    };
-    let name = Names::generation(&name, signing.generation);
-    let meta = find(&applier.caches.secrets, &node.names.namespace, &name)
-        .with_context(|| format!("Secret {name} is gone"))?;
-    let authority =
-        read_secret(applier.client, &meta).await?.with_context(|| format!("Secret {name} is gone"))?;
-    let data = mint::trusting(mint::leaf(&authority, &wanted.request, now)?, &signing.trusted);
     let facts = tls::read_leaf(&data).context("the certificate just made")?;
     let mut meta = node.names.meta(node.names.certificate(purpose), node.names.labels(), &node.owner);
     meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));

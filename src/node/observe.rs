@@ -235,14 +235,15 @@ fn siblings(caches: &Caches, node: &QuorumNode) -> Vec<Arc<QuorumNode>> {
         .nodes
         .state()
         .into_iter()
-        .filter_map(|other| other.0.as_ref().ok().cloned())
-        .filter(|other| {
-            other.namespace() == node.namespace()
+        .filter_map(|other| {
+            let other = other.0.as_ref().ok()?;
+            let is_sibling = other.metadata.namespace == node.metadata.namespace
                 && other.spec.network == node.spec.network
-                && other.name_any() != node.name_any()
-                && other.metadata.deletion_timestamp.is_none()
+                && other.metadata.name != node.metadata.name
+                && other.metadata.deletion_timestamp.is_none();
+            // thousands are looked at, a few are kept
+            is_sibling.then(|| Arc::new(other.clone()))
         })
-        .map(Arc::new)
         .collect();
     siblings.sort_by_key(|sibling| sibling.name_any());
     siblings

@@ -106,6 +106,20 @@ async fn what_someone_changes_is_put_back_and_what_is_theirs_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_authority_is_read_to_be_known_and_once_for_all_that_it_signs() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&member("alice"));
+    world.rest().await;
+    world.assert_ready("alice");
+    let calls = world.server.calls();
+    let count = |what: &str| calls.iter().filter(|call| call.to_string() == what).count();
+    for name in ["qnet-acme-ca", "qn-alice-ca"] {
+        assert_eq!(count(&format!("get secrets/{name}")), 2, "{name}: {calls:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_no_generation_is_put_back_too() {
     let mut world = World::network().await;
     for (kind, name) in [("configmaps", "qn-alice-tm-config"), ("secrets", "qn-alice-tls-metrics")] {
