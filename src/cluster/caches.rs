@@ -1,6 +1,6 @@
 //! Watch caches of one scope (a namespace, or all), and what their events wake.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use futures::{
     Stream, StreamExt as _,
@@ -357,6 +357,3 @@ fn hosts(api: Api<Guard<Node>>, notices: &Notices) -> Kept<Node> {
         .boxed();
     (reader, events)
 }
-
-/// How long a burst of events may take to settle before a pass begins.
-pub const DEBOUNCE: Duration = Duration::from_millis(100);

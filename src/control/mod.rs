@@ -29,7 +29,7 @@ use crate::{
     api::QuorumNode,
     cluster::{
         Caches, Facts, Fence, Writer,
-        caches::{DEBOUNCE, Events, Guarded, Woken},
+        caches::{Events, Guarded, Woken},
         guard::Unreadable,
         pressure::PATIENT,
     },
@@ -40,7 +40,7 @@ use crate::{
 use backoff::Backoff;
 use everywhere::Everywhere;
 pub use replica::run;
-use turns::{Turns, Which};
+use turns::{News, SETTLES, Turns, Which};
 
 /// A pass that takes longer is given up and tried again.
 const PASS_LIMIT: Duration = Duration::from_secs(90);
@@ -141,13 +141,13 @@ async fn pass_by_pass(
         let due = turns.until();
         tokio::select! {
             Some((which, again)) = running.next() => {
-                turns.ended(which, again.map(|after| Instant::now() + after));
+                turns.ended(which, Instant::now(), again);
             }
             woken = woken.next() => {
                 let now = Instant::now();
                 match woken {
-                    Some(Wake::News(node)) => turns.wake(which(node), now, DEBOUNCE),
-                    Some(Wake::Look(node)) => turns.look_at(which(node), now + DEBOUNCE),
+                    Some(Wake::News(node, news)) => turns.wake(which(node), now, news),
+                    Some(Wake::Look(node)) => turns.look_at(which(node), now + SETTLES),
                     None => break,
                 }
             }
@@ -161,7 +161,7 @@ async fn pass_by_pass(
 /// Why a node is to have a pass.
 enum Wake {
     /// Something has happened to it.
-    News(ObjectRef<Guarded>),
+    News(ObjectRef<Guarded>, News),
     /// Something may have.
     Look(ObjectRef<Guarded>),
 }
@@ -222,11 +222,11 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
             }
             // a standby makes no pass, and looks at every node when its turn comes
             Ok(_) if !fence.holds() => {}
-            Ok(Woken::Node(node)) => drop(wake.unbounded_send(Wake::News(node))),
             Ok(Woken::All) => look_at_all(&context, &wake),
             Ok(woken) => {
+                let news = if matches!(woken, Woken::Child { .. }) { News::Own } else { News::Said };
                 for node in related::nodes(&woken, &context.caches.nodes.state()) {
-                    let _ = wake.unbounded_send(Wake::News(node));
+                    let _ = wake.unbounded_send(Wake::News(node, news));
                 }
             }
             Err(error) => {

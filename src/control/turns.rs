@@ -34,9 +34,28 @@ enum Rank {
     Fails(u32),
 }
 
+/// How long a burst of events may take to settle before a pass begins.
+pub(super) const SETTLES: Duration = Duration::from_millis(100);
+
+/// How long a stream of events that never settles may postpone a pass.
+const AT_MOST: Duration = Duration::from_secs(1);
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Something to an object of the node's own.
+    Own,
+    /// Something that others have said, or the node itself: it may have to be weighed with what is said next.
+    Said,
+}
+
 #[derive(Debug, Default)]
 struct Turn {
     place: Option<Place>,
+    /// When it was last touched: by an event, or a pass, whose echo may still come.
+    touched: Option<Instant>,
+    /// The first event that no pass has begun after.
+    since: Option<Instant>,
     /// Whether nothing has happened to it since it is to be looked at.
     looked_at: bool,
     /// Whether it has a pass now, and if so as what.
@@ -63,16 +82,21 @@ impl Turns {
         Self { places: usize::from(places).max(1), ..Self::default() }
     }
 
-    /// Something happened to a node: its turn comes when no more has happened for `settles`.
-    pub(super) fn wake(&mut self, which: Which, now: Instant, settles: Duration) {
+    /// Something happened to a node: its turn comes when no more has happened for a while. Only where it was at
+    /// rest for so long, and it is a thing of its own that somebody has changed, does its turn come at once.
+    pub(super) fn wake(&mut self, which: Which, now: Instant, news: News) {
         let turn = self.known.entry(which.clone()).or_default();
         turn.looked_at = false;
+        let touched = turn.touched.replace(now);
+        let first = *turn.since.get_or_insert(now);
+        let at_rest = turn.runs.is_none() && touched.is_some_and(|touched| touched + SETTLES <= now);
         if let Some(Place::Ready(Rank::Look, arrived)) = turn.place {
             turn.place = Some(Place::Ready(Rank::News, arrived));
             self.ready.remove(&(Rank::Look, arrived, which.clone()));
             self.ready.insert((Rank::News, arrived, which));
         } else {
-            self.place(which, now + settles, |_| true);
+            let settled = if news == News::Own && at_rest { now } else { now + SETTLES };
+            self.place(which, settled.min(first + AT_MOST), |_| true);
         }
     }
 
@@ -83,16 +107,17 @@ impl Turns {
         self.place(which, soon, |before| soon < before);
     }
 
-    /// A pass has ended; the next one is due at `next`, or earlier if something happens.
-    pub(super) fn ended(&mut self, which: Which, next: Option<Instant>) {
+    /// A pass has ended; the next one is due after `next`, or earlier if something happens.
+    pub(super) fn ended(&mut self, which: Which, now: Instant, next: Option<Duration>) {
         let Some(turn) = self.known.get_mut(&which) else { return };
+        turn.touched = Some(now);
         if let Some(rank) = turn.runs.take() {
             self.running -= 1;
             self.patient -= usize::from(rank >= Rank::Look);
             self.failing -= usize::from(rank > Rank::Look);
         }
         match next {
-            Some(next) => self.place(which, next, |before| next < before),
+            Some(next) => self.place(which, now + next, |before| now + next < before),
             None if turn.place.is_none() => drop(self.known.remove(&which)),
             None => {}
         }
@@ -150,96 +175,4 @@ impl Turns {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SETTLES: Duration = Duration::from_millis(100);
-
-    fn which(name: &str) -> Which {
-        ("ledger".into(), name.into())
-    }
-
-    /// Names that begin with `sick` have failed.
-    fn failures(which: &Which) -> u32 {
-        u32::from(which.1.starts_with("sick"))
-    }
-
-    #[test]
-    fn those_that_fail_have_half_of_the_places_and_a_new_one_goes_first() {
-        let (mut turns, now) = (Turns::new(4), Instant::now());
-        for i in 0..100 {
-            turns.wake(which(&format!("sick-{i}")), now, Duration::ZERO);
-        }
-        assert!(turns.next(now, failures).is_some() && turns.next(now, failures).is_some());
-        assert_eq!(turns.next(now, failures), None, "half of four");
-        turns.wake(which("new"), now, Duration::ZERO);
-        assert_eq!(turns.next(now, failures), Some((which("new"), false)));
-        assert_eq!((turns.running, turns.ready.len()), (3, 98));
-    }
-
-    #[test]
-    fn those_that_fail_have_their_turns_in_the_order_in_which_they_came() {
-        let (mut turns, now) = (Turns::new(1), Instant::now());
-        let names: Vec<_> = (0..50).map(|i| which(&format!("sick-{i:02}"))).collect();
-        for (i, which) in (0..).zip(&names) {
-            turns.wake(which.clone(), now + Duration::from_millis(i), Duration::ZERO);
-        }
-        let now = now + Duration::from_secs(1);
-        for which in &names {
-            assert_eq!(turns.next(now, failures), Some((which.clone(), true)));
-            turns.ended(which.clone(), Some(now));
-        }
-    }
-
-    #[test]
-    fn one_to_which_something_happens_waits_for_none_that_is_only_to_be_looked_at() {
-        let (mut turns, now) = (Turns::new(8), Instant::now());
-        for i in 0..100 {
-            turns.look_at(which(&format!("old-{i:02}")), now);
-        }
-        for i in 0..6 {
-            assert_eq!(turns.next(now, failures), Some((which(&format!("old-{i:02}")), true)));
-        }
-        assert_eq!(turns.next(now, failures), None, "two of eight places are for news");
-        turns.wake(which("new"), now, Duration::ZERO);
-        turns.wake(which("old-77"), now, Duration::ZERO);
-        let chosen =
-            [turns.next(now, failures), turns.next(now, failures)].map(|chosen| chosen.expect("one"));
-        assert_eq!(chosen, [(which("old-77"), false), (which("new"), false)]);
-        assert_eq!(turns.next(now, failures), None);
-        turns.ended(which("old-00"), None);
-        turns.ended(which("new"), Some(now));
-        // what is due again by itself is no longer only looked at
-        assert_eq!(turns.next(now, failures), Some((which("new"), false)));
-        assert_eq!(turns.next(now, failures), Some((which("old-06"), true)));
-        assert_eq!((turns.running, turns.patient, turns.failing), (8, 6, 0));
-    }
-
-    #[test]
-    fn to_be_looked_at_soon_is_sooner_than_later_and_no_later_than_before() {
-        let (mut turns, now) = (Turns::new(1), Instant::now());
-        turns.wake(which("a"), now, SETTLES);
-        turns.look_at(which("a"), now + SETTLES * 2);
-        assert_eq!(turns.until(), Some(now + SETTLES));
-        turns.look_at(which("a"), now);
-        assert_eq!(turns.until(), Some(now));
-    }
-
-    #[test]
-    fn no_node_has_two_passes_at_once_and_what_happens_meanwhile_is_not_lost() {
-        let (mut turns, now) = (Turns::new(4), Instant::now());
-        turns.wake(which("a"), now, SETTLES);
-        assert_eq!(turns.next(now, failures), None, "more may happen");
-        assert_eq!(turns.until(), Some(now + SETTLES));
-        turns.wake(which("a"), now + SETTLES / 2, SETTLES);
-        assert_eq!(turns.next(now + SETTLES, failures), None, "more did");
-        let now = now + SETTLES * 2;
-        assert_eq!(turns.next(now, failures), Some((which("a"), false)));
-        turns.wake(which("a"), now, Duration::ZERO);
-        assert_eq!(turns.next(now, failures), None);
-        turns.ended(which("a"), Some(now + Duration::from_secs(600)));
-        assert_eq!(turns.next(now, failures), Some((which("a"), false)), "at once, not when it was due");
-        turns.ended(which("a"), None);
-        assert!(turns.known.is_empty(), "a node that is gone is forgotten");
-    }
-}
+mod tests;

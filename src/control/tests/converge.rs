@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, client, node, object, secret};
+use super::world::{World, client, member, node, object, secret};
 use crate::testing::server::{Call, Server};
 
 fn writes(calls: &[Call]) -> Vec<String> {
@@ -116,6 +116,20 @@ async fn an_authority_is_read_to_be_known_and_once_for_all_that_it_signs() {
     let count = |what: &str| calls.iter().filter(|call| call.to_string() == what).count();
     for name in ["qnet-acme-ca", "qn-alice-ca"] {
         assert_eq!(count(&format!("get secrets/{name}")), 2, "{name}: {calls:#?}");
+    }
+}
+
+/// Far sooner than a burst of events may take to settle.
+#[tokio::test(start_paused = true)]
+async fn what_someone_changes_of_a_node_at_rest_is_put_back_at_once() {
+    let mut world = World::network().await;
+    let service = object("v1", "services", "alice-p2p");
+    for _ in 0..3 {
+        world.server.edit(&service, "kubectl-edit", |it| it["spec"]["selector"] = json!({"app": "mine"}));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = world.server.get(&service).expect("the Service");
+        assert_eq!(now["spec"]["selector"]["quorum.security/node"], "alice", "{now:#}");
+        world.rest().await;
     }
 }
 

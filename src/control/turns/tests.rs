@@ -1,0 +1,160 @@
+use super::*;
+
+const TICK: Duration = Duration::from_millis(60);
+
+fn which(name: &str) -> Which {
+    ("ledger".into(), name.into())
+}
+
+/// Names that begin with `sick` have failed.
+fn failures(which: &Which) -> u32 {
+    u32::from(which.1.starts_with("sick"))
+}
+
+#[test]
+fn those_that_fail_have_half_of_the_places_and_a_new_one_goes_first() {
+    let (mut turns, now) = (Turns::new(4), Instant::now());
+    for i in 0..100 {
+        turns.look_at(which(&format!("sick-{i}")), now);
+    }
+    assert!(turns.next(now, failures).is_some() && turns.next(now, failures).is_some());
+    assert_eq!(turns.next(now, failures), None, "half of four");
+    turns.wake(which("new"), now, News::Own);
+    let now = now + SETTLES;
+    assert_eq!(turns.next(now, failures), Some((which("new"), false)));
+    assert_eq!((turns.running, turns.ready.len()), (3, 98));
+}
+
+#[test]
+fn those_that_fail_have_their_turns_in_the_order_in_which_they_came() {
+    let (mut turns, now) = (Turns::new(1), Instant::now());
+    let names: Vec<_> = (0..50).map(|i| which(&format!("sick-{i:02}"))).collect();
+    for (i, which) in (0..).zip(&names) {
+        turns.wake(which.clone(), now + Duration::from_millis(i), News::Own);
+    }
+    let now = now + Duration::from_secs(1);
+    for which in &names {
+        assert_eq!(turns.next(now, failures), Some((which.clone(), true)));
+        turns.ended(which.clone(), now, Some(Duration::ZERO));
+    }
+}
+
+#[test]
+fn one_to_which_something_happens_waits_for_none_that_is_only_to_be_looked_at() {
+    let (mut turns, now) = (Turns::new(8), Instant::now());
+    for i in 0..100 {
+        turns.look_at(which(&format!("old-{i:02}")), now);
+    }
+    for i in 0..6 {
+        assert_eq!(turns.next(now, failures), Some((which(&format!("old-{i:02}")), true)));
+    }
+    assert_eq!(turns.next(now, failures), None, "two of eight places are for news");
+    turns.wake(which("new"), now, News::Own);
+    turns.wake(which("old-77"), now, News::Own);
+    let now = now + SETTLES;
+    let chosen = [turns.next(now, failures), turns.next(now, failures)].map(|chosen| chosen.expect("one"));
+    assert_eq!(chosen, [(which("old-77"), false), (which("new"), false)]);
+    assert_eq!(turns.next(now, failures), None);
+    turns.ended(which("old-00"), now, None);
+    turns.ended(which("new"), now, Some(Duration::ZERO));
+    // what is due again by itself is no longer only looked at
+    assert_eq!(turns.next(now, failures), Some((which("new"), false)));
+    assert_eq!(turns.next(now, failures), Some((which("old-06"), true)));
+    assert_eq!((turns.running, turns.patient, turns.failing), (8, 6, 0));
+}
+
+#[test]
+fn to_be_looked_at_soon_is_sooner_than_later_and_no_later_than_before() {
+    let (mut turns, now) = (Turns::new(1), Instant::now());
+    turns.wake(which("a"), now, News::Said);
+    turns.look_at(which("a"), now + SETTLES * 2);
+    assert_eq!(turns.until(), Some(now + SETTLES));
+    turns.look_at(which("a"), now);
+    assert_eq!(turns.until(), Some(now));
+}
+
+#[test]
+fn no_node_has_two_passes_at_once_and_what_happens_meanwhile_is_not_lost() {
+    let (mut turns, now) = (Turns::new(4), Instant::now());
+    turns.wake(which("a"), now, News::Said);
+    assert_eq!(turns.next(now, failures), None, "more may happen");
+    assert_eq!(turns.until(), Some(now + SETTLES));
+    turns.wake(which("a"), now + SETTLES / 2, News::Said);
+    assert_eq!(turns.next(now + SETTLES, failures), None, "more did");
+    let now = now + SETTLES * 2;
+    assert_eq!(turns.next(now, failures), Some((which("a"), false)));
+    turns.wake(which("a"), now, News::Own);
+    assert_eq!(turns.next(now, failures), None);
+    let now = now + SETTLES;
+    turns.ended(which("a"), now, Some(Duration::from_secs(600)));
+    assert_eq!(turns.next(now, failures), Some((which("a"), false)), "at once, not when it was due");
+    turns.ended(which("a"), now, None);
+    assert!(turns.known.is_empty(), "a node that is gone is forgotten");
+}
+
+/// A node that was woken and has had a pass, and the end of that.
+fn looked_at() -> (Turns, Instant) {
+    let (mut turns, start) = (Turns::new(4), Instant::now());
+    turns.wake(which("a"), start, News::Own);
+    assert_eq!(turns.until(), Some(start + SETTLES), "a new node waits for what others say");
+    assert!(turns.next(start + SETTLES, failures).is_some());
+    let end = start + SETTLES * 4;
+    turns.ended(which("a"), end, Some(Duration::from_secs(600)));
+    (turns, end)
+}
+
+#[test]
+fn a_node_at_rest_has_its_turn_at_once_and_then_as_its_events_settle() {
+    let (mut turns, end) = looked_at();
+    let first = end + SETTLES;
+    turns.wake(which("a"), first, News::Own);
+    assert!(turns.next(first, failures).is_some());
+    turns.ended(which("a"), first, None);
+    turns.wake(which("a"), first + TICK, News::Own);
+    turns.wake(which("a"), first + TICK * 2, News::Own);
+    assert_eq!(turns.until(), Some(first + TICK * 2 + SETTLES), "each event starts it anew");
+}
+
+#[test]
+fn the_echo_of_a_pass_is_waited_for() {
+    let (mut turns, end) = looked_at();
+    let echo = end + SETTLES / 2;
+    turns.wake(which("a"), echo, News::Own);
+    assert_eq!(turns.until(), Some(echo + SETTLES));
+}
+
+/// Or a claim that the same pass has just put into its status would be acted upon before others are heard.
+#[test]
+fn an_event_during_a_pass_begins_no_other_at_its_end() {
+    let (mut turns, end) = looked_at();
+    let began = end + SETTLES * 10;
+    turns.wake(which("a"), began, News::Own);
+    assert!(turns.next(began, failures).is_some());
+    let during = began + SETTLES * 3;
+    turns.wake(which("a"), during, News::Own);
+    turns.ended(which("a"), during, None);
+    assert_eq!(turns.until(), Some(during + SETTLES));
+}
+
+#[test]
+fn what_others_say_is_never_acted_upon_at_once() {
+    let (mut turns, end) = looked_at();
+    let told = end + SETTLES * 10;
+    turns.wake(which("a"), told, News::Said);
+    assert_eq!(turns.until(), Some(told + SETTLES));
+    turns.wake(which("a"), told + SETTLES / 2, News::Own);
+    assert_eq!(turns.until(), Some(told + SETTLES / 2 + SETTLES), "nor by way of something else");
+}
+
+#[test]
+fn events_that_never_end_postpone_a_pass_for_a_second() {
+    let (mut turns, end) = looked_at();
+    for i in 0..40 {
+        turns.wake(which("a"), end + TICK * i, News::Said);
+        if turns.next(end + TICK * i, failures).is_some() {
+            assert_eq!(i, 17, "the first after a second");
+            return;
+        }
+    }
+    panic!("no pass");
+}
