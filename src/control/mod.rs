@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts, Fence, Writer,
+        Caches, Facts, Fence, Unsaid, Writer,
         caches::{Events, Guarded, Woken},
         guard::Unreadable,
         pressure::PATIENT,
@@ -82,6 +82,7 @@ struct Context {
     caches: Caches,
     everywhere: Arc<Everywhere>,
     facts: Facts,
+    unsaid: Unsaid,
     writer: Writer,
     surroundings: Surroundings,
     metrics: Arc<Metrics>,
@@ -187,6 +188,7 @@ async fn turn(context: Arc<Context>, which: Which, patient: bool) -> (Which, Opt
     let Some(node) = context.caches.nodes.get(&ObjectRef::new(name).within(namespace)) else {
         context.metrics.forget(namespace, name);
         context.backoff.forget(namespace, name);
+        context.unsaid.said(&which);
         tracing::debug!(namespace, name, "node is gone");
         return (which, None);
     };
@@ -249,6 +251,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         caches: &context.caches,
         everywhere: &context.everywhere.caches,
         facts: &context.facts,
+        unsaid: &context.unsaid,
         writer: &context.writer,
         surroundings: &context.surroundings,
     };

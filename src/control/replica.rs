@@ -11,7 +11,7 @@ use tower::util::option_layer;
 use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::Stand, work};
 use crate::{
     api::QuorumNode,
-    cluster::{Caches, Facts, Fence, Pressure, Writer, caches::Scope, fence::REQUEST},
+    cluster::{Caches, Facts, Fence, Pressure, Unsaid, Writer, caches::Scope, fence::REQUEST},
     serve::{self, Health, Metrics},
     settings::{Settings, Surroundings},
 };
@@ -109,6 +109,7 @@ impl Replica {
                 caches,
                 everywhere: Arc::clone(&everywhere),
                 facts: Facts::default(),
+                unsaid: Unsaid::default(),
                 writer: Writer::new(self.client.clone(), fence.clone(), &self.identity),
                 surroundings: self.surroundings.clone(),
                 metrics: Arc::clone(&self.metrics),

@@ -101,7 +101,7 @@ fn duplicate(observed: &Observed, first: &Claim) -> Fault {
             "QuorumNode {holder} has the same key: this node does not run beside it; give one of them another key by making it anew, or delete one"
         ),
         None => format!(
-            "the client of {holder}, which is no QuorumNode any more, still runs with the same key: delete its StatefulSet and pod"
+            "the client of {holder}, which is no QuorumNode any more or cannot be read, still runs with the same key: delete its StatefulSet and pod, or mend the QuorumNode"
         ),
     };
     Fault::new(Reason::DuplicateIdentity, field, address, way_out)

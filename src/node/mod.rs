@@ -26,10 +26,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Facts, Writer},
+    cluster::{Caches, Facts, Unsaid, Writer},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -45,6 +47,9 @@ const NEXT_GROWTH: SignedDuration = SignedDuration::from_mins(1);
 
 /// How often a node is looked at of which something may not be watched, or whose authority another one follows.
 const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
+
+/// When a pass is due that an event should bring about.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where a pass is, for errors and their metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +83,8 @@ pub struct Tools<'a> {
     pub facts: &'a Facts,
     /// The way to write.
     pub writer: &'a Writer,
+    /// What of nodes' statuses waits to be said.
+    pub unsaid: &'a Unsaid,
     /// What the cluster around the nodes is like.
     pub surroundings: &'a Surroundings,
 }
@@ -118,11 +125,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         Err(faults) => (Err(faults), Applied::default()),
     };
     let status = report::status(&observed, &validated, &applied, now);
-    let mut writes = held + applied.writes;
-    if observed.node.status.as_ref() != Some(&status) {
-        tools.writer.status(&observed.node.metadata, &status).await.context(Stage::Report)?;
-        writes += 1;
-    }
+    let told = tell(tools, &observed.node, &status, applied.writes > 0).await.context(Stage::Report)?;
+    let writes = held + applied.writes + usize::from(told == Told::Now);
     let due = validated.as_ref().ok().and_then(|node| {
         // what others do is no event of this node
         let waits = matches!(node.standing, Standing::Waits(_) | Standing::Held(_));
@@ -135,8 +139,47 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let rotates = validated.as_ref().is_ok_and(|node| rotation::goes_on(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
-    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).min();
+    let words = if let Told::Later(words) = told { now.checked_add(words).ok() } else { None };
+    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).chain(words).min();
     Ok(Passed { status, next, writes })
+}
+
+/// Whether a status was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Now,
+    /// It will be, if there is nothing else to say by then.
+    Later(Duration),
+    Nothing,
+}
+
+/// Writes the status if it differs. What differs in words alone waits: for the next pass, which what this one has
+/// `written` brings about, or for a few seconds.
+async fn tell(
+    tools: Tools<'_>,
+    node: &QuorumNode,
+    status: &QuorumNodeStatus,
+    written: bool,
+) -> anyhow::Result<Told> {
+    let which = (node.namespace().unwrap_or_default(), node.name_any());
+    let words = match &node.status {
+        Some(before) if before == status => {
+            tools.unsaid.said(&which);
+            return Ok(Told::Nothing);
+        }
+        before => before.as_ref().is_some_and(|before| report::are_words(before, status)),
+    };
+    let wait = if words { tools.unsaid.wait(which.clone(), Instant::now()) } else { None };
+    match wait {
+        // the echo of a write can be lost
+        None if words && written => Ok(Told::Later(LOOK_AGAIN)),
+        Some(wait) => Ok(Told::Later(wait.max(LOOK_AGAIN))),
+        None => {
+            tools.writer.status(&node.metadata, status).await?;
+            tools.unsaid.said(&which);
+            Ok(Told::Now)
+        }
+    }
 }
 
 async fn converge(

@@ -4,6 +4,7 @@ mod certificates;
 mod contested;
 mod synced;
 mod tolerance;
+mod words;
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -24,6 +25,7 @@ use super::{
 pub use certificates::next_renewal;
 pub use contested::is_established;
 pub use synced::{failed, is_told_to_fail};
+pub use words::are_words;
 
 use crate::api::{
     QuorumNode,

@@ -27,6 +27,28 @@ async fn two_nodes_of_one_network_become_ready_and_know_each_other() {
     );
 }
 
+/// The first word, what others wait for, and that it is ready; a list of peers for the client that reads it.
+#[tokio::test(start_paused = true)]
+async fn each_node_of_a_new_network_is_told_about_three_times_and_its_peers_are_listed_once() {
+    let mut world = World::new();
+    let names = ["alice", "bob", "carol", "dave"];
+    for name in names {
+        world.server.put(&client(name));
+    }
+    world.start();
+    world.rest().await;
+    let calls = world.server.calls();
+    let count = |what: String| calls.iter().filter(|call| call.to_string() == what).count();
+    for name in names {
+        assert!(world.server.get(&object("apps/v1", "statefulsets", &format!("{name}-client"))).is_some());
+        assert_eq!(count(format!("apply quorumnodes/{name}/status")), 3, "{name}: {:#?}", writes(&calls));
+        assert_eq!(count(format!("apply configmaps/qn-{name}-peers")), 1, "{name}");
+        let peers =
+            world.server.get(&object("v1", "configmaps", &format!("qn-{name}-peers"))).expect("peers");
+        assert_eq!(peers["data"]["static-nodes.json"].to_string().matches("enode://").count(), 3);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_converged_node_costs_no_request_for_a_day() {
     let world = World::network().await;

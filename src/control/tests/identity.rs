@@ -200,6 +200,24 @@ async fn what_a_node_that_is_gone_left_running_is_not_joined() {
     assert_never_both(&world.server);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_node_that_cannot_be_read_runs_is_not_joined() {
+    let mut world = two_namespaces(both());
+    world.start();
+    world.server.put(&adopts(NAMESPACE, "alice"));
+    world.rest().await;
+    world.server.edit(&node("alice"), "kubectl", |alice| {
+        alice["spec"]["client"]["tunables"] = json!({"cacheMib": "many"});
+    });
+    world.server.put(&adopts("other", "zoe"));
+    world.rest().await;
+    let (reason, message) = stalled(&world, &in_namespace("other", node("zoe"))).expect("it is held");
+    assert_eq!(reason, "DuplicateIdentity");
+    assert!(message.contains("ledger/alice, which is no QuorumNode any more or cannot be read"), "{message}");
+    assert!(world.server.get(&pod("alice")).is_some());
+    assert_never_both(&world.server);
+}
+
 /// A Secret that was deleted and made again with another key.
 #[tokio::test(start_paused = true)]
 async fn another_key_in_the_secret_stops_every_change_and_leaves_what_runs() {

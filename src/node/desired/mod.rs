@@ -84,12 +84,14 @@ impl Sealed {
 #[must_use]
 pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, live: &Live) -> Desired {
     let (manager_config, sealed) = config::manager(node);
-    let mut config_maps = vec![config::network_authority(node, issued), config::peers(node, live)];
+    let client = client::workload(node, surroundings, live);
+    let mut config_maps = vec![config::network_authority(node, issued)];
+    // each node that joins changes them: they are first written for the client that reads them, and then kept
+    config_maps.extend((client.is_some() || live.permitted.is_some()).then(|| config::peers(node, live)));
     config_maps.extend(manager_config);
     config_maps.extend(config::database(node));
 
-    let mut workloads = Vec::new();
-    workloads.extend(client::workload(node, surroundings, live));
+    let mut workloads = Vec::from_iter(client);
     workloads.extend(manager::workload(node, surroundings));
     workloads.extend(database::workload(node, surroundings));
     for workload in &mut workloads {
