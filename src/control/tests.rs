@@ -6,6 +6,7 @@ mod disruption;
 mod drift;
 mod fairness;
 mod faults;
+mod handshakes;
 mod identity;
 mod issuers;
 mod leadership;

@@ -136,7 +136,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     // at the earliest a second later: what is due is looked at in whole seconds
     let contests = applied.contested.iter().map(|contest| contest.again + Duration::from_secs(1));
     let contest = contests.min().and_then(|wait| now.checked_add(wait).ok());
-    let rotates = validated.as_ref().is_ok_and(|node| rotation::goes_on(node, &observed, now));
+    let rotates = validated.as_ref().is_ok_and(|node| rotation::is_watched(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
     let words = if let Told::Later(words) = told { now.checked_add(words).ok() } else { None };

@@ -65,9 +65,8 @@ pub fn signing(
     if !signs {
         return Some(Signing { generation: elder, by: before.clone(), trusted: all });
     }
-    // once the earlier ones are no longer trusted they never are again
-    let concluded =
-        !leaves.is_empty() && leaves.iter().all(|leaf| leaf.trusted == [by.fingerprint.clone()].into());
+    // once the earlier ones are no longer trusted they never are again, also where that was cut short
+    let concluded = leaves.iter().any(|leaf| leaf.trusted == [by.fingerprint.clone()].into());
     let over = concluded || everyone(&|holder| holder.presented == [fingerprint.clone()]);
     if over {
         Some(Signing::alone(newest, by))
@@ -116,10 +115,25 @@ pub fn told(node: &Validated, observed: &Observed, now: Timestamp) -> Option<Aut
 /// Whether one authority is following another.
 #[must_use]
 pub fn goes_on(node: &Validated, observed: &Observed, now: Timestamp) -> bool {
-    [Authority::Network, Authority::Node].into_iter().any(|authority| {
-        let several = lineage(observed, authority).is_some_and(|lineage| alive(lineage, now).len() > 1);
-        several && leaves(node, observed, authority).values().any(|leaf| leaf.trusted.len() > 1)
-    })
+    several(observed, now)
+        .into_iter()
+        .any(|authority| leaves(node, observed, authority).values().any(|leaf| leaf.trusted.len() > 1))
+}
+
+/// Whether to look again soon: one authority is following another, or others wait to be told what the node's
+/// parts hold.
+#[must_use]
+pub fn is_watched(node: &Validated, observed: &Observed, now: Timestamp) -> bool {
+    let is_sure = |authority| in_use(node, observed, authority, now).is_some();
+    goes_on(node, observed, now) || !several(observed, now).into_iter().all(is_sure)
+}
+
+/// Whose authorities there is more than one of.
+fn several(observed: &Observed, now: Timestamp) -> Vec<Authority> {
+    let is_several = |authority: &Authority| {
+        lineage(observed, *authority).is_some_and(|lineage| alive(lineage, now).len() > 1)
+    };
+    [Authority::Network, Authority::Node].into_iter().filter(is_several).collect()
 }
 
 fn lineage(observed: &Observed, authority: Authority) -> Option<&Lineage> {

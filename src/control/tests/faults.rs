@@ -1,10 +1,14 @@
 //! A fault of every kind at every request, and rest: it must end as the calm run ends.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::json;
 
 use super::{
+    handshakes::assert_no_handshake_fails,
+    rotation::rotate,
     safety,
-    world::{World, client, member, node},
+    world::{QUIET, ROTATED, World, client, manager_keys, member, node},
 };
 use crate::testing::server::{Fault, Plan, Server};
 
@@ -25,11 +29,26 @@ const FAULTS: [Fault; 9] = [
 struct Scenario {
     first: fn(&Server),
     deed: fn(&Server),
+    /// What must hold at every instant, beside what always must.
+    rule: fn(&Server),
+    /// For how long nothing happens at rest.
+    quiet: Duration,
 }
 
-async fn run(scenario: &Scenario, fault: Option<(usize, Fault)>) -> World {
+const NOTHING: Scenario = Scenario { first: |_| {}, deed: |_| {}, rule: |_| {}, quiet: QUIET };
+
+/// At rest, before the deed.
+async fn at_first(scenario: &Scenario) -> Arc<Server> {
     let mut world = World::new();
     (scenario.first)(&world.server);
+    world.start();
+    world.rest().await;
+    Arc::clone(&world.server)
+}
+
+/// What a run comes to, and how many requests were made before the deed.
+async fn run(scenario: &Scenario, first: &Server, fault: Option<(usize, Fault)>) -> (World, usize) {
+    let mut world = World::on(first.copy());
     world.start();
     world.rest().await;
     let before = world.server.calls().len();
@@ -37,32 +56,39 @@ async fn run(scenario: &Scenario, fault: Option<(usize, Fault)>) -> World {
         world.server.plan(Plan { at: before + at, fault });
     }
     (scenario.deed)(&world.server);
-    world.rest().await;
-    world
+    world.rest_after(scenario.quiet).await;
+    (world, before)
 }
 
 async fn survives_every_fault(scenario: Scenario) {
-    survives(scenario, &FAULTS).await;
+    survives(scenario, |_| FAULTS.to_vec()).await;
 }
 
-async fn survives(scenario: Scenario, faults: &[Fault]) {
-    let calm = run(&scenario, None).await;
+/// A fault at every request, and of the kinds one after the other.
+async fn survives_a_fault_at_each(scenario: Scenario) {
+    survives(scenario, |at| vec![FAULTS[at % FAULTS.len()]]).await;
+}
+
+async fn survives(scenario: Scenario, faults: impl Fn(usize) -> Vec<Fault>) {
+    let first = at_first(&scenario).await;
+    let (calm, before) = run(&scenario, &first, None).await;
     safety::assert_safe(&calm.server);
+    (scenario.rule)(&calm.server);
     let (end, counts) = (safety::end(&calm.server), safety::counts(&calm.server));
-    let first = run(&Scenario { deed: |_| {}, ..scenario }, None).await.server.calls().len();
-    let requests = calm.server.calls().len() - first;
+    let requests = calm.server.calls().len() - before;
     assert!(requests > 2, "{requests} requests");
     for at in 0..requests {
-        for &fault in faults {
-            let mut world = run(&scenario, Some((at, fault))).await;
-            let what = format!("{fault:?} at request {at}, {}", calm.server.calls()[first + at]);
+        for fault in faults(at) {
+            let (mut world, _) = run(&scenario, &first, Some((at, fault))).await;
+            let what = format!("{fault:?} at request {at}, {}", calm.server.calls()[before + at]);
             safety::assert_safe(&world.server);
             safety::assert_nothing_lost(&world.server);
+            (scenario.rule)(&world.server);
             same(&what, &safety::end(&world.server), &end);
             same(&what, &safety::counts(&world.server), &counts);
             let version = world.server.version();
             world.start();
-            world.rest().await;
+            world.rest_after(scenario.quiet).await;
             assert_eq!(
                 world.server.version(),
                 version,
@@ -86,7 +112,7 @@ fn same<V: PartialEq + std::fmt::Debug>(
 
 #[tokio::test(start_paused = true)]
 async fn a_client_is_made_whatever_fails() {
-    survives_every_fault(Scenario { first: |_| {}, deed: |server| server.put(&client("alice")) }).await;
+    survives_every_fault(Scenario { deed: |server| server.put(&client("alice")), ..NOTHING }).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,6 +120,7 @@ async fn a_second_node_joins_whatever_fails() {
     survives_every_fault(Scenario {
         first: |server| server.put(&client("alice")),
         deed: |server| server.put(&client("bob")),
+        ..NOTHING
     })
     .await;
 }
@@ -101,14 +128,14 @@ async fn a_second_node_joins_whatever_fails() {
 /// A manager's keys are RSA and take their time: these three leave most behind.
 #[tokio::test(start_paused = true)]
 async fn a_manager_is_made_whatever_fails() {
-    let scenario = Scenario { first: |_| {}, deed: |server| server.put(&member("alice")) };
-    survives(scenario, &[Fault::AnswerLost, Fault::CrashBefore, Fault::CrashAfter]).await;
+    let scenario = Scenario { deed: |server| server.put(&member("alice")), ..NOTHING };
+    survives(scenario, |_| vec![Fault::AnswerLost, Fault::CrashBefore, Fault::CrashAfter]).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[ignore = "takes minutes: make chaos runs it"]
 async fn a_manager_is_made_whatever_fails_in_every_way() {
-    survives_every_fault(Scenario { first: |_| {}, deed: |server| server.put(&member("alice")) }).await;
+    survives_every_fault(Scenario { deed: |server| server.put(&member("alice")), ..NOTHING }).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,6 +147,7 @@ async fn another_image_is_taken_whatever_fails() {
                 alice["spec"]["client"]["image"] = json!(crate::testing::specs::image("goquorum-next"));
             });
         },
+        ..NOTHING
     })
     .await;
 }
@@ -133,6 +161,7 @@ async fn a_volume_grows_whatever_fails() {
                 alice["spec"]["client"]["storage"]["size"] = json!("30Gi");
             });
         },
+        ..NOTHING
     })
     .await;
 }
@@ -148,11 +177,57 @@ async fn a_scraper_comes_and_goes_whatever_fails() {
     survives_every_fault(Scenario {
         first: |server| server.put(&client("alice")),
         deed: |server| server.put(&with_scraper()),
+        ..NOTHING
     })
     .await;
     survives_every_fault(Scenario {
         first: |server| server.put(&with_scraper()),
         deed: |server| server.put(&client("alice")),
+        ..NOTHING
+    })
+    .await;
+}
+
+/// Without managers, whose keys take their time.
+const NETWORK_ROTATES: Scenario = Scenario {
+    first: |server| {
+        server.put(&client("alice"));
+        server.put(&client("bob"));
+    },
+    deed: |server| rotate(server, "qnet-acme-ca"),
+    rule: assert_no_handshake_fails,
+    quiet: ROTATED,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_networks_authority_is_followed_by_the_next_whatever_fails() {
+    survives_a_fault_at_each(NETWORK_ROTATES).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes minutes: make chaos runs it"]
+async fn the_authority_of_a_network_with_managers_is_followed_by_the_next_whatever_fails() {
+    survives_every_fault(Scenario {
+        first: |server| {
+            server.put(&manager_keys("bob", [9; 32]));
+            server.put(&member("alice"));
+            server.put(&member("bob"));
+        },
+        ..NETWORK_ROTATES
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes minutes: make chaos runs it"]
+async fn a_nodes_own_authority_is_followed_by_the_next_whatever_fails() {
+    survives_every_fault(Scenario {
+        first: |server| {
+            server.put(&member("alice"));
+            server.put(&client("bob"));
+        },
+        deed: |server| rotate(server, "qn-alice-ca"),
+        ..NETWORK_ROTATES
     })
     .await;
 }

@@ -56,7 +56,7 @@ fn assert_ready(world: &World, target: &Target) {
 /// At no time did two pods run with one identity.
 fn assert_never_both(server: &Server) {
     let mut running = std::collections::BTreeMap::<Target, String>::new();
-    for Change { kind, target, object } in server.changes() {
+    for Change { kind, target, object, .. } in server.changes() {
         let identity = &object["metadata"]["labels"]["quorum.security/identity"];
         let Some(identity) = identity.as_str().filter(|_| target.resource == "pods") else { continue };
         if kind == "DELETED" {

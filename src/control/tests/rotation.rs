@@ -1,40 +1,30 @@
 //! One authority after another, from its Secret to the last pod that trusts it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use k8s_openapi::ByteString;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::world::{World, node, secret};
+use super::{
+    handshakes::{assert_no_handshake_fails, data},
+    world::{ROTATED, World, node, secret},
+};
 use crate::{
-    node::secrets::{
-        Data,
-        tls::{self, LeafFacts},
-    },
+    node::secrets::tls::{self, LeafFacts},
     testing::server::Server,
 };
 
 const NETWORK: &str = "qnet-acme-ca";
 
+/// Asks for another authority to follow this one.
+pub(super) fn rotate(server: &Server, authority: &str) {
+    server.edit(&secret(authority), "kubectl-annotate", |secret| {
+        secret["metadata"]["annotations"]["quorum.security/rotate"] = json!("2031");
+    });
+}
+
 fn ask(server: &Server) {
-    for authority in [NETWORK, "qn-alice-ca"] {
-        server.edit(&secret(authority), "kubectl-annotate", |secret| {
-            secret["metadata"]["annotations"]["quorum.security/rotate"] = json!("2031");
-        });
-    }
-}
-
-/// As long as it takes: every step waits for kubelets and for readers.
-async fn rotated(world: &mut World) {
-    for _ in 0..6 {
-        tokio::time::sleep(Duration::from_secs(400)).await;
-        world.rest().await;
-    }
-}
-
-fn data(secret: &Value) -> Data {
-    let decoded = |text: &Value| serde_json::from_value::<ByteString>(text.clone()).expect("base64");
-    secret["data"].as_object().into_iter().flatten().map(|(key, text)| (key.clone(), decoded(text))).collect()
+    rotate(server, NETWORK);
+    rotate(server, "qn-alice-ca");
 }
 
 fn leaves(server: &Server) -> Vec<(String, LeafFacts)> {
@@ -48,32 +38,14 @@ fn authority(server: &Server, name: &str) -> tls::AuthorityFacts {
     tls::read_authority(&data(&server.get(&secret(name)).expect("an authority"))).expect("readable")
 }
 
-/// Fails where a certificate of a Secret is signed by someone whom another Secret of its kind does not trust.
-fn assert_none_refused(server: &Server) {
-    let mut now: std::collections::BTreeMap<String, LeafFacts> = [].into();
-    for change in server.changes() {
-        let name = &change.target.name;
-        if change.target.resource != "secrets" || !name.contains("-tls-") {
-            continue;
-        }
-        now.insert(name.clone(), tls::read_leaf(&data(&change.object)).expect("a certificate"));
-        let outward = |name: &str| name.ends_with("-metrics") || name.ends_with("-tm-peers");
-        for (one, trusts) in &now {
-            for (other, shows) in now.iter().filter(|(other, _)| outward(other) == outward(one)) {
-                assert!(trusts.trusted.contains(&shows.authority), "{one} refuses {other}");
-            }
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
     let mut world = World::network().await;
     ask(&world.server);
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     world.assert_ready("alice");
     world.assert_ready("bob");
-    assert_none_refused(&world.server);
+    assert_no_handshake_fails(&world.server);
     let own = authority(&world.server, "qn-alice-ca-2");
     let network = authority(&world.server, "qnet-acme-ca-2");
     let next = BTreeSet::from([own.fingerprint, network.fingerprint]);
@@ -84,7 +56,7 @@ async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
     assert!(world.server.get(&secret(NETWORK)).is_some());
     let version = world.server.version();
     world.start();
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     assert_eq!(world.server.version(), version, "{:#?}", world.recent());
     assert!(world.server.get(&secret("qnet-acme-ca-3")).is_none());
 }
@@ -109,7 +81,7 @@ async fn a_node_whose_keys_go_with_it_leaves_no_generation_of_its_authority() {
 async fn scrapers_are_told_of_the_next_authority_before_it_signs() {
     let mut world = World::network().await;
     ask(&world.server);
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     let mut known = String::new();
     for change in world.server.changes() {
         if change.target.resource == "configmaps" && change.target.name == NETWORK {
@@ -130,7 +102,7 @@ async fn an_authority_that_ended_while_no_operator_ran_is_replaced_without_a_per
     let mut world = World::network().await;
     world.stop();
     world.start_days_later(3660);
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     world.assert_ready("alice");
     world.assert_ready("bob");
     let next = authority(&world.server, "qnet-acme-ca-2");
@@ -143,7 +115,7 @@ async fn an_authority_that_ended_while_no_operator_ran_is_replaced_without_a_per
 async fn a_year_before_its_end_an_authority_is_followed_without_anyone_asking() {
     let mut world = World::network().await;
     world.start_days_later(3286);
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     let (first, next) = (authority(&world.server, NETWORK), authority(&world.server, "qnet-acme-ca-2"));
     let signer = |world: &World| {
         let leaves = leaves(&world.server).into_iter();
@@ -154,8 +126,8 @@ async fn a_year_before_its_end_an_authority_is_followed_without_anyone_asking() 
     };
     assert!(signer(&world).iter().all(|by| *by == first.fingerprint), "made known, and no more");
     world.start_days_later(31);
-    rotated(&mut world).await;
+    world.rest_after(ROTATED).await;
     assert!(signer(&world).iter().all(|by| *by == next.fingerprint));
     world.assert_ready("alice");
-    assert_none_refused(&world.server);
+    assert_no_handshake_fails(&world.server);
 }

@@ -17,7 +17,7 @@ pub(super) fn assert_safe(server: &Server) {
     let mut kept: BTreeMap<String, Value> = BTreeMap::new();
     let changes = server.changes();
     for change in &changes {
-        let Change { kind, target, object } = change;
+        let Change { kind, target, object, .. } = change;
         let what = format!("{kind} {} {}", target.resource, target.name);
         quorum.see(change);
         let name = (target.resource.as_str(), target.name.clone());
@@ -65,7 +65,7 @@ struct Quorum {
 }
 
 impl Quorum {
-    fn see(&mut self, Change { kind, target, object }: &Change) {
+    fn see(&mut self, Change { kind, target, object, .. }: &Change) {
         let is_there = *kind != "DELETED" && object["metadata"]["deletionTimestamp"].is_null();
         let (set, listed) = match target.resource.as_str() {
             "quorumnodes" => (&mut self.validators, is_there && object["spec"]["role"] == "Validator"),

@@ -20,6 +20,12 @@ use crate::{
 pub(super) const NAMESPACE: &str = "ledger";
 pub(super) const START: i64 = 1_800_000_000;
 
+/// Nothing more comes once there was nothing for so long.
+pub(super) const QUIET: Duration = Duration::from_secs(80);
+/// The same where one authority follows another: what reads files anew is waited for, and others are looked at
+/// once a minute.
+pub(super) const ROTATED: Duration = Duration::from_secs(400);
+
 pub(super) struct World {
     pub(super) server: Arc<Server>,
     /// What the operator watches.
@@ -77,13 +83,12 @@ impl World {
     pub(super) fn new() -> Self {
         let server = Server::with_hosts();
         server.put(&genesis_in(NAMESPACE));
-        let (private, public) = manager_key();
-        server.put(&json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "alice-tm-keys", "namespace": NAMESPACE},
-        "data": {
-            "tm.key": base64(json!({"type": "unlocked", "data": {"bytes": private}}).to_string().as_bytes()),
-            "tm.pub": base64(public.as_bytes()),
-        }}));
+        server.put(&manager_keys("alice", [7; 32]));
+        Self::on(server)
+    }
+
+    /// What is there already, and no operator yet.
+    pub(super) fn on(server: Arc<Server>) -> Self {
         let scopes = vec![Scope::Namespace(NAMESPACE.into())];
         Self {
             server,
@@ -151,17 +156,23 @@ impl World {
 
     /// Until nothing has been changed for a while; starts the controller again whenever it is to die.
     pub(super) async fn rest(&mut self) {
-        let mut quiet = 0;
+        self.rest_after(QUIET).await;
+    }
+
+    /// Until nothing has been changed for so long.
+    pub(super) async fn rest_after(&mut self, quiet_for: Duration) {
+        let round = Duration::from_secs(40);
+        let mut quiet = Duration::ZERO;
         let mut version = self.server.version();
-        while quiet < 2 {
+        while quiet < quiet_for {
             let died = tokio::select! {
                 () = self.server.crashed.notified() => true,
-                () = tokio::time::sleep(Duration::from_secs(40)) => false,
+                () = tokio::time::sleep(round) => false,
             };
             if died {
                 self.start();
             }
-            quiet = if self.server.version() == version && !died { quiet + 1 } else { 0 };
+            quiet = if self.server.version() == version && !died { quiet + round } else { Duration::ZERO };
             version = self.server.version();
             assert!(self.began.elapsed() < Duration::from_secs(86_400), "no rest: {:#?}", self.recent());
         }
@@ -215,12 +226,15 @@ pub(super) fn surroundings() -> Surroundings {
     }
 }
 
-/// A pair as base64: private, public.
-fn manager_key() -> (String, String) {
+/// The Secret with a manager's pair.
+pub(super) fn manager_keys(node: &str, private: [u8; 32]) -> Value {
     use aws_lc_rs::agreement::{PrivateKey, X25519};
-    let private = [7; 32];
     let key = PrivateKey::from_private_key(&X25519, &private).expect("32 bytes");
-    (base64(&private), base64(key.compute_public_key().expect("a point").as_ref()))
+    let public = base64(key.compute_public_key().expect("a point").as_ref());
+    let private = json!({"type": "unlocked", "data": {"bytes": base64(&private)}}).to_string();
+    json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": format!("{node}-tm-keys"), "namespace": NAMESPACE},
+        "data": {"tm.key": base64(private.as_bytes()), "tm.pub": base64(public.as_bytes())}})
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {

@@ -94,6 +94,7 @@ fn what_has_begun_goes_on_and_what_is_concluded_stays_so() {
     assert_eq!(signs(&lineage, &[leaf(1, &[0, 1])], &all), (2, 2), "another still presents the first");
     assert_eq!(signs(&lineage, &[leaf(1, &[0, 1])], &[holds(&[1], &[0, 1])]), (2, 1));
     assert_eq!(signs(&lineage, &[leaf(1, &[1])], &[None]), (2, 1), "concluded, whatever is known");
+    assert_eq!(signs(&lineage, &[leaf(1, &[0, 1]), leaf(1, &[1])], &[None]), (2, 1), "half concluded");
 }
 
 #[test]
@@ -211,6 +212,23 @@ fn a_node_says_what_it_holds_while_there_are_two_and_when_that_is_sure() {
     assert_eq!(told(&observed), (holds(&[0], &[0, 1]), true));
     samples::pod(&mut observed, Component::TransactionManager).certificates = None;
     assert_eq!(told(&observed), (None, true));
+}
+
+#[test]
+fn a_node_is_looked_at_until_it_is_sure_what_its_parts_hold() {
+    let watched = |observed: &Observed| {
+        let node = crate::node::validate::validate(observed).expect("no fault");
+        (goes_on(&node, observed, now()), is_watched(&node, observed, now()))
+    };
+    assert_eq!(watched(&about_to_sign()), (true, true));
+    let mut concluded = about_to_sign();
+    for read in concluded.certificates.values_mut() {
+        let facts = read.as_mut().expect("a certificate");
+        (facts.authority, facts.trusted) = (leaf(1, &[1]).authority, leaf(1, &[1]).trusted);
+    }
+    assert_eq!(watched(&concluded), (false, true), "others wait to be told");
+    started_anew(&mut concluded);
+    assert_eq!(watched(&concluded), (false, false));
 }
 
 /// A node of the model: what is in its Secret, what its parts have read, and what it last said.

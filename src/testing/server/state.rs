@@ -1,12 +1,16 @@
 //! Objects, versions, deletion, and who watches.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use futures::channel::mpsc::UnboundedSender;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
-    admission, ownership,
+    Server, admission, lock, ownership,
     request::{Call, Target},
 };
 
@@ -35,6 +39,8 @@ impl Refusal {
 /// A change of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
+    /// When it happened.
+    pub at: Instant,
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub kind: &'static str,
     /// Which object.
@@ -57,7 +63,7 @@ pub struct State {
     pub(super) watches: Vec<Watch>,
     /// Neither ended nor told anything.
     pub(super) forgotten: Vec<Watch>,
-    history: Vec<(u64, Target, &'static str, Value)>,
+    history: Vec<(u64, Change)>,
     /// Pods that are missing are not made.
     pub(super) no_new_pods: bool,
     /// New pods are not ready by themselves.
@@ -71,6 +77,22 @@ pub struct State {
 fn finalizers(object: &Value) -> Vec<String> {
     let listed = object["metadata"]["finalizers"].as_array().into_iter().flatten();
     listed.filter_map(|entry| entry.as_str().map(str::to_owned)).collect()
+}
+
+impl Server {
+    /// Another one that holds the same, and has been asked for nothing yet.
+    #[must_use]
+    pub fn copy(&self) -> Arc<Self> {
+        let state = lock(&self.state);
+        let copy = State {
+            objects: state.objects.clone(),
+            version: state.version,
+            uids: state.uids,
+            history: state.history.clone(),
+            ..State::default()
+        };
+        Arc::new(Self { state: Mutex::new(copy), ..Self::default() })
+    }
 }
 
 impl State {
@@ -142,17 +164,13 @@ impl State {
             !selects(&watch.call, target, &object)
                 || watch.events.unbounded_send(event(kind, shown(&watch.call, &object))).is_ok()
         });
-        self.history.push((self.version, target.clone(), kind, object));
+        self.history
+            .push((self.version, Change { at: Instant::now(), kind, target: target.clone(), object }));
     }
 
     /// Every change so far, in order: what it was, to what, and what it led to.
     pub(super) fn changes(&self) -> Vec<Change> {
-        let change = |(_, target, kind, object): &(u64, Target, &'static str, Value)| Change {
-            kind,
-            target: target.clone(),
-            object: object.clone(),
-        };
-        self.history.iter().map(change).collect()
+        self.history.iter().map(|(_, change)| change.clone()).collect()
     }
 
     /// Events since a version; `None` where they have been compacted away.
@@ -163,8 +181,8 @@ impl State {
         let later = self
             .history
             .iter()
-            .filter(|(at, target, _, object)| *at > version && selects(call, target, object));
-        Some(later.map(|(_, _, kind, object)| event(kind, shown(call, object))).collect())
+            .filter(|(at, change)| *at > version && selects(call, &change.target, &change.object));
+        Some(later.map(|(_, change)| event(change.kind, shown(call, &change.object))).collect())
     }
 
     pub(super) fn create(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
