@@ -34,6 +34,10 @@ unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
 e2e: ## The suite on a real cluster: real kubelets, a real client, a real PostgreSQL
 	@e2e/run
 
+.PHONY: e2e-long
+e2e-long: ## What waits for kubelets and alarms on a real cluster: an alarm, a rotation; most of an hour
+	@E2E_LONG=1 e2e/run
+
 .PHONY: chaos
 chaos: ## The operator twice, before a real API server, through a proxy that fails; the long fault tests in memory
 	@e2e/packages build-essential cmake

@@ -18,4 +18,5 @@ mod placement;
 mod pods;
 mod profile;
 mod rules;
+mod served;
 mod spine;

@@ -30,6 +30,12 @@ pub struct Settings {
     #[arg(long, env = "DNS_CIDRS", value_delimiter = ',')]
     pub dns_cidrs: Vec<String>,
 
+    /// Labels of the operator's own pods, as `key=value,key=value`. Node pods then let these in at the ports
+    /// that serve TLS, and the leader looks which certificates are served. Empty, nothing is opened and nobody
+    /// looks.
+    #[arg(long, env = "OPERATOR_POD_LABELS", default_value = "")]
+    pub operator_pod_labels: String,
+
     /// Address of the server for the operator's own metrics and probes.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: std::net::SocketAddr,
@@ -58,6 +64,17 @@ pub struct Surroundings {
     pub guard_image: String,
     /// Where DNS answers.
     pub dns: Dns,
+    /// The operator's own pods, which look at what is served; `None` where none may.
+    pub operator: Option<Pods>,
+}
+
+/// Pods of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pods {
+    /// Where they are.
+    pub namespace: String,
+    /// What they carry; not empty.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Where DNS answers.
@@ -77,16 +94,8 @@ impl Settings {
     /// # Errors
     /// Where DNS is neither in pods nor at an address, or a label or range cannot be read.
     pub fn surroundings(&self) -> anyhow::Result<Surroundings> {
-        let pod_labels = self
-            .dns_pod_labels
-            .split(',')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                pair.split_once('=')
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .with_context(|| format!("--dns-pod-labels: {pair:?} is not of the form key=value"))
-            })
-            .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        let pod_labels = labels("--dns-pod-labels", &self.dns_pod_labels)?;
+        let own = labels("--operator-pod-labels", &self.operator_pod_labels)?;
         let cidrs: Vec<String> = self.dns_cidrs.iter().filter(|cidr| !cidr.is_empty()).cloned().collect();
         for cidr in &cidrs {
             cidr.parse::<ipnet::IpNet>()
@@ -97,6 +106,18 @@ impl Settings {
             "--dns-pod-labels and --dns-cidrs are both empty: say where DNS answers, or no pod could resolve a name"
         );
         let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs };
-        Ok(Surroundings { guard_image: self.guard_image.clone(), dns })
+        let operator = (!own.is_empty()).then(|| Pods { namespace: self.namespace.clone(), labels: own });
+        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, operator })
     }
+}
+
+fn labels(flag: &str, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let pairs = text.split(',').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            pair.split_once('=')
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .with_context(|| format!("{flag}: {pair:?} is not of the form key=value"))
+        })
+        .collect()
 }

@@ -2,12 +2,14 @@
 
 pub mod caches;
 pub mod contests;
+pub mod dial;
 pub mod facts;
 pub mod fence;
 pub mod fields;
 pub mod forbidden;
 pub mod guard;
 pub mod pressure;
+pub mod served;
 mod trim;
 pub mod unsaid;
 mod volumes;
@@ -20,6 +22,7 @@ pub use facts::Facts;
 pub use fence::Fence;
 pub use forbidden::Forbidden;
 pub use pressure::Pressure;
+pub use served::Served;
 pub use unsaid::Unsaid;
 pub use volumes::Growth;
 pub use write::Writer;

@@ -4,6 +4,7 @@ mod backoff;
 mod everywhere;
 mod leader;
 mod lease;
+mod look;
 mod related;
 mod replica;
 #[cfg(test)]
@@ -28,10 +29,11 @@ use tokio::time::Instant;
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts, Fence, Unsaid, Writer,
+        Caches, Facts, Fence, Served, Unsaid, Writer,
         caches::{Events, Guarded, Woken},
         guard::Unreadable,
         pressure::PATIENT,
+        served::Dial,
     },
     node::{self, Stage, Tools, ending, report, teardown, unreadable},
     serve::{Health, Metrics},
@@ -85,6 +87,8 @@ struct Context {
     unsaid: Unsaid,
     writer: Writer,
     surroundings: Surroundings,
+    served: Served,
+    dial: Dial,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     backoff: Backoff,
@@ -118,7 +122,10 @@ async fn work(
         // every node is looked at, whatever has happened before
         while woken.try_recv().is_ok() {}
         look_at_all(&context, &wake);
-        pass_by_pass(&context, woken, stop.clone()).await;
+        tokio::select! {
+            () = pass_by_pass(&context, woken, stop.clone()) => {}
+            () = look::look(&context, &wake) => {}
+        }
     };
     tokio::select! {
         () = pump => tracing::error!("a watch ended"),
@@ -252,6 +259,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         everywhere: &context.everywhere.caches,
         facts: &context.facts,
         unsaid: &context.unsaid,
+        served: context.surroundings.operator.is_some().then_some(&context.served),
         writer: &context.writer,
         surroundings: &context.surroundings,
     };
@@ -269,6 +277,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
     }
     let passed = passed?;
     context.metrics.node(&namespace, &name, &passed.status);
+    context.metrics.served(&namespace, &name, &passed.served);
     context.metrics.writes.inc_by(passed.writes as u64);
     for condition in report::milestones(valid.status.as_ref(), &passed.status) {
         let kind = if condition.type_ == "Ready" && condition.status == "True" {

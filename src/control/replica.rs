@@ -11,7 +11,9 @@ use tower::util::option_layer;
 use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::Stand, work};
 use crate::{
     api::QuorumNode,
-    cluster::{Caches, Facts, Fence, Pressure, Unsaid, Writer, caches::Scope, fence::REQUEST},
+    cluster::{
+        self, Caches, Facts, Fence, Pressure, Served, Unsaid, Writer, caches::Scope, fence::REQUEST, served::Dial,
+    },
     serve::{self, Health, Metrics},
     settings::{Settings, Surroundings},
 };
@@ -30,6 +32,8 @@ pub(super) struct Replica {
     /// Where the lease is.
     pub(super) namespace: String,
     pub(super) surroundings: Surroundings,
+    /// The way to look which certificate a port serves.
+    pub(super) dial: Dial,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
     pub(super) concurrency: u16,
@@ -43,6 +47,7 @@ pub(super) struct Replica {
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let replica = Replica {
         surroundings: settings.surroundings()?,
+        dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
         client: client(Some(Pressure::default())).await?,
         lease: client(None).await?,
         identity: settings.identity,
@@ -112,6 +117,8 @@ impl Replica {
                 unsaid: Unsaid::default(),
                 writer: Writer::new(self.client.clone(), fence.clone(), &self.identity),
                 surroundings: self.surroundings.clone(),
+                served: Served::default(),
+                dial: Arc::clone(&self.dial),
                 metrics: Arc::clone(&self.metrics),
                 health: Arc::clone(&self.health),
                 backoff: Backoff::default(),

@@ -16,6 +16,7 @@ mod permissions;
 mod rotation;
 mod safety;
 mod secrecy;
+mod served;
 mod trouble;
 mod volumes;
 mod watches;

@@ -22,7 +22,7 @@ pub mod unreadable;
 pub mod validate;
 pub mod volumes;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Facts, Unsaid, Writer},
+    cluster::{Caches, Facts, Served, Unsaid, Writer},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -50,6 +50,8 @@ const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
 
 /// When a pass is due that an event should bring about.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// What is due is looked at in whole seconds: not before it is due.
+const LATER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Where a pass is, for errors and their metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,8 @@ pub struct Tools<'a> {
     pub everywhere: &'a [Caches],
     /// Known contents of Secrets and ConfigMaps.
     pub facts: &'a Facts,
+    /// What was seen to be served; `None` where nobody looks.
+    pub served: Option<&'a Served>,
     /// The way to write.
     pub writer: &'a Writer,
     /// What of nodes' statuses waits to be said.
@@ -98,6 +102,8 @@ pub struct Passed {
     pub next: Option<Timestamp>,
     /// Requests that changed something.
     pub writes: usize,
+    /// Certificates that were seen to be served, and whether they are those of the Secrets.
+    pub served: BTreeMap<names::Purpose, bool>,
 }
 
 /// One pass. Time is an argument.
@@ -110,6 +116,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         caches: tools.caches,
         everywhere: tools.everywhere,
         facts: tools.facts,
+        served: tools.served,
     };
     let mut held = 0;
     if !ending::waits(&node.metadata) {
@@ -133,15 +140,16 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         let turn = (waits || rollout::is_pending(&observed, node)).then(|| now + NEXT_TURN);
         report::next_renewal(node, &observed).into_iter().chain(turn).min()
     });
-    // at the earliest a second later: what is due is looked at in whole seconds
-    let contests = applied.contested.iter().map(|contest| contest.again + Duration::from_secs(1));
-    let contest = contests.min().and_then(|wait| now.checked_add(wait).ok());
+    let contests = applied.contested.iter().map(|contest| contest.again);
+    let contest = contests.min().and_then(|wait| now.checked_add(wait).ok()).map(|again| again + LATER);
     let rotates = validated.as_ref().is_ok_and(|node| rotation::is_watched(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
+    let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
+    let alarm = alarm.map(|alarm| alarm + LATER);
     let words = if let Told::Later(words) = told { now.checked_add(words).ok() } else { None };
-    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).chain(words).min();
-    Ok(Passed { status, next, writes })
+    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).chain(alarm).chain(words).min();
+    Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 
 /// Whether a status was written.

@@ -146,6 +146,18 @@ impl Purpose {
             Self::Database => "tm-db",
         }
     }
+
+    /// The component and the port that show the certificate to whoever connects.
+    #[must_use]
+    pub fn served(self) -> Option<(Component, i32)> {
+        match self {
+            Self::Metrics => Some((Component::Client, METRICS)),
+            Self::Manager => Some((Component::TransactionManager, CLIENT_TO_MANAGER)),
+            Self::ManagerPeers => Some((Component::TransactionManager, MANAGER_TO_MANAGER)),
+            Self::Database => Some((Component::Database, POSTGRES)),
+            Self::Client | Self::Probe | Self::DatabaseClient => None,
+        }
+    }
 }
 
 /// Who a node is among the cluster's objects.

@@ -1,5 +1,6 @@
 //! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
 
+mod certificates;
 mod claims;
 mod volumes;
 
@@ -10,21 +11,16 @@ use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
-    desired::certificates::secret_name,
     identity,
-    names::{self, Component, Names, Purpose},
+    names::{self, Component, Names},
     observed::{
         Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Pod, Taint, Workload,
     },
 };
 use crate::{
-    api::{
-        QuorumNode,
-        parts::{ConfigMapKey, Tls},
-        transaction_manager::TransactionManager,
-    },
+    api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
-        Caches, Facts,
+        Caches, Facts, Served,
         caches::find,
         facts::{self, Fact, Question},
         write::timely,
@@ -42,6 +38,8 @@ pub struct Sources<'a> {
     pub everywhere: &'a [Caches],
     /// Known contents.
     pub facts: &'a Facts,
+    /// What was seen to be served; `None` where nobody looks.
+    pub served: Option<&'a Served>,
 }
 
 impl Sources<'_> {
@@ -100,8 +98,10 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         bundles: bundles(sources, &namespace, &node).await?,
         network_authority: lineage(sources, &namespace, &names.network_authority()).await?,
         node_authority: lineage(sources, &namespace, &names.node_authority()).await?,
-        certificates: certificates(sources, &names, &node.spec.tls).await?,
-        made_for: made_for(sources.caches, &names),
+        certificates: certificates::certificates(sources, &names, &node.spec.tls).await?,
+        made_for: certificates::made_for(sources.caches, &names),
+        served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
+        written: certificates::written(sources.caches, &names, &node.spec.tls),
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
         claims: claims::claims(sources, &node, &names),
@@ -203,31 +203,6 @@ async fn bundles(
         bundles.insert(field, facts::bundle(fact));
     }
     Ok(bundles)
-}
-
-async fn certificates(
-    sources: Sources<'_>,
-    names: &Names,
-    tls: &Tls,
-) -> anyhow::Result<BTreeMap<Purpose, Result<super::secrets::tls::LeafFacts, super::secrets::Unusable>>> {
-    let mut certificates = BTreeMap::new();
-    for purpose in Purpose::ALL {
-        let name = secret_name(names, tls, purpose);
-        if let Some(Fact::Certificate(facts)) =
-            sources.secret(&names.namespace, &name, Question::Certificate).await?
-        {
-            certificates.insert(purpose, facts);
-        }
-    }
-    Ok(certificates)
-}
-
-fn made_for(caches: &Caches, names: &Names) -> BTreeMap<Purpose, String> {
-    let of = |purpose| {
-        let meta = find(&caches.secrets, &names.namespace, &names.certificate(purpose))?;
-        Some((purpose, meta.annotations?.remove(names::MADE_FOR)?))
-    };
-    Purpose::ALL.into_iter().filter_map(of).collect()
 }
 
 fn siblings(caches: &Caches, node: &QuorumNode) -> Vec<Arc<QuorumNode>> {

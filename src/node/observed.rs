@@ -5,6 +5,8 @@ pub(super) mod samples;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{
     genesis::GenesisFacts,
     identity::Claim,
@@ -12,7 +14,7 @@ use super::{
     secrets::{
         Unusable,
         keys::{NodeIdentity, TransactionManagerKey},
-        tls::{AuthorityFacts, LeafFacts},
+        tls::{AuthorityFacts, Fingerprint, LeafFacts},
     },
     volumes::Volume,
 };
@@ -104,6 +106,10 @@ pub struct Observed {
     pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
     /// Which request for renewal each of them was made for, where there was one.
     pub made_for: BTreeMap<Purpose, String>,
+    /// What its pods were seen to present; `None` where nobody looks.
+    pub served: Option<BTreeMap<Purpose, Fingerprint>>,
+    /// When the Secrets of its certificates were last written.
+    pub written: BTreeMap<Purpose, Timestamp>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
     /// Others who claim the node's identity, in any namespace that is watched.

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod contested;
+mod served;
 mod synced;
 mod tolerance;
 mod words;
@@ -24,6 +25,7 @@ use super::{
 };
 pub use certificates::next_renewal;
 pub use contested::is_established;
+pub use served::{next_alarm, seen_served};
 pub use synced::{failed, is_told_to_fail};
 pub use words::are_words;
 

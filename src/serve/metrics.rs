@@ -1,6 +1,6 @@
 //! What the operator tells of itself and of its nodes, by the field's usual names.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::api::QuorumNodeStatus;
+use crate::{api::QuorumNodeStatus, node::names::Purpose};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Of {
@@ -59,6 +59,7 @@ pub struct Metrics {
     duration: Histogram,
     ready: Family<Of, Gauge>,
     expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
+    served: Family<Certificate, Gauge>,
 }
 
 impl Default for Metrics {
@@ -82,6 +83,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
             ready: Family::default(),
             expiry: Family::default(),
+            served: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -130,6 +132,11 @@ impl Metrics {
             "End of a certificate, in seconds since 1970",
             metrics.expiry.clone(),
         );
+        registry.register(
+            "quorum_cert_served",
+            "1 where a port was seen to serve the certificate of its Secret, 0 where another one",
+            metrics.served.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -168,13 +175,29 @@ impl Metrics {
         }
     }
 
+    /// What was seen to be served, and whether it is what the Secret holds. Of the rest nothing is known.
+    pub fn served(&self, namespace: &str, name: &str, served: &BTreeMap<Purpose, bool>) {
+        for purpose in Purpose::ALL {
+            let of = Certificate {
+                namespace: namespace.into(),
+                name: name.into(),
+                purpose: purpose.as_str().into(),
+            };
+            match served.get(&purpose) {
+                Some(same) => drop(self.served.get_or_create(&of).set(i64::from(*same))),
+                None => drop(self.served.remove(&of)),
+            }
+        }
+    }
+
     /// A node is gone: so are its series.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.ready.remove(&Of { namespace: namespace.into(), name: name.into() });
-        for purpose in crate::node::names::Purpose::ALL {
+        for purpose in Purpose::ALL {
             let purpose = purpose.as_str().into();
             self.expiry.remove(&Certificate { namespace: namespace.into(), name: name.into(), purpose });
         }
+        self.served(namespace, name, &BTreeMap::new());
     }
 
     /// All series in the text format.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
-    cluster::{Fence, caches::Scope},
+    cluster::{Fence, caches::Scope, served::Dial},
     control::{Clock, replica::Replica},
     serve::{Health, Metrics},
     settings::{Dns, Surroundings},
@@ -32,6 +32,9 @@ pub(super) struct World {
     pub(super) scopes: Vec<Scope>,
     /// Those of the controller that was started last.
     pub(super) metrics: Arc<Metrics>,
+    pub(super) surroundings: Surroundings,
+    /// What the operator is shown where it looks.
+    pub(super) dial: Dial,
     began: Instant,
     /// How far the clock has been put forward.
     ahead: SignedDuration,
@@ -94,6 +97,8 @@ impl World {
             server,
             scopes,
             metrics: Arc::new(Metrics::new()),
+            surroundings: surroundings(),
+            dial: Arc::new(|_| Box::pin(std::future::ready(None))),
             began: Instant::now(),
             ahead: SignedDuration::ZERO,
             operator: vec![],
@@ -134,7 +139,8 @@ impl World {
             lease: self.server.client_of(identity),
             identity: identity.into(),
             namespace: "quorum-system".into(),
-            surroundings: surroundings(),
+            surroundings: self.surroundings.clone(),
+            dial: Arc::clone(&self.dial),
             metrics: Arc::clone(&self.metrics),
             health: Arc::new(Health::default()),
             concurrency: 8,
@@ -223,6 +229,7 @@ pub(super) fn surroundings() -> Surroundings {
             pod_labels: [("k8s-app".to_owned(), "kube-dns".to_owned())].into(),
             cidrs: vec![],
         },
+        operator: None,
     }
 }
 

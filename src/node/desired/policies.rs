@@ -15,19 +15,20 @@ use k8s_openapi::{
 
 use kube::api::ObjectMeta;
 
-use super::components;
+use super::{certificates::wanted, components};
 use crate::{
     api::parts::{Scraper, Source},
     node::{
         names::{self, Component},
         validate::{Database, Manager, Validated, enode_endpoint},
     },
-    settings::{Dns, Surroundings},
+    settings::{Dns, Pods, Surroundings},
 };
 
 pub(super) fn all(node: &Validated, surroundings: &Surroundings) -> Vec<NetworkPolicy> {
     let mut policies = vec![deny(node), peers(node)];
     policies.extend(node.spec.metrics.scrapers.iter().map(|scraper| scrape(node, scraper)));
+    policies.extend(surroundings.operator.as_ref().map(|pods| served(node, pods)));
     if let Some(manager) = &node.manager {
         policies.extend([
             dns(node, &surroundings.dns),
@@ -79,6 +80,14 @@ fn scrape(node: &Validated, scraper: &Scraper) -> NetworkPolicy {
         Flow { ingress: Some(vec![from_(vec![source(&scraper.from)], &[names::METRICS])]), egress: None };
     // a dot, which no node's name has: `a-metrics-deny` would be the closing policy of a node `a-metrics`
     policy(node, &format!("metrics.{}", scraper.name), node.names.pods(Component::Client), flow)
+}
+
+/// The operator's own pods look which certificates are served.
+fn served(node: &Validated, operator: &Pods) -> NetworkPolicy {
+    let ports: Vec<_> = wanted(node).keys().filter_map(|purpose| Some(purpose.served()?.1)).collect();
+    let from = pods_in(&operator.namespace, operator.labels.clone());
+    let flow = Flow { ingress: Some(vec![from_(vec![from], &ports)]), egress: None };
+    policy(node, "operator", node.names.all_pods(), flow)
 }
 
 /// Client and transaction manager resolve the names they dial; a client without manager dials none.

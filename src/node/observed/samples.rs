@@ -138,6 +138,8 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         network_authority: Found::Is(NETWORK.clone()).into(),
         node_authority: Found::Is(NODE.clone()).into(),
         certificates: BTreeMap::new(),
+        served: None,
+        written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),

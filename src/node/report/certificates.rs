@@ -2,7 +2,7 @@
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::{Finding, finding};
+use super::{Finding, finding, served};
 use crate::{
     api::status::CertificateStatus,
     node::{
@@ -47,6 +47,9 @@ pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Tim
                 return finding("CertificatesReady", "False", "BeingIssued", format!("{name} is being made"));
             }
         }
+    }
+    if let Some(differs) = served::differs(node, observed, now) {
+        return differs;
     }
     let follows = if rotation::goes_on(node, observed, now) { "; one authority follows another" } else { "" };
     let message = format!("every certificate is there and valid{follows}");

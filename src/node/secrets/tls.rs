@@ -27,6 +27,14 @@ const SKEW: SignedDuration = SignedDuration::from_hours(1);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(String);
 
+impl Fingerprint {
+    /// Of a certificate.
+    #[must_use]
+    pub fn of(der: &[u8]) -> Self {
+        Self(super::hex(&Sha256::digest(der)))
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -287,6 +287,33 @@ fn metrics_are_read_by_the_scrapers_that_are_named() {
 }
 
 #[test]
+fn the_operator_looks_at_the_ports_that_serve_tls_and_nobody_takes_its_place() {
+    let world = World::new();
+    let operator = stranger("operator-system", &[("app", "the-operator"), ("pod-template-hash", "1")]);
+    let others = [
+        stranger("operator-system", &[("app", "another")]),
+        stranger(NAMESPACE, &[("app", "the-operator")]),
+        internet(),
+    ];
+    for (component, port) in
+        [(Client, 9545), (TransactionManager, 9000), (TransactionManager, 9101), (Database, 5432)]
+    {
+        let part = world.pod("alice", component);
+        assert!(world.allows(&operator, &part, port), "{component:?} {port}");
+        for other in &others {
+            assert!(!world.allows(other, &part, port), "{component:?} {port}: {other:?}");
+        }
+    }
+    for port in [30303, names::HEALTH, 6060, 9080] {
+        for component in [Client, TransactionManager, Database] {
+            assert!(!world.allows(&operator, &world.pod("alice", component), port), "{component:?} {port}");
+        }
+    }
+    let lone = world.pod("carol", Client);
+    assert!(world.allows(&operator, &lone, 9545) && !world.allows(&operator, &lone, 9000));
+}
+
+#[test]
 fn peers_speak_tcp_alone() {
     let world = World::new();
     let (from, to) = (world.pod("alice", Client), world.pod("bob", Client));

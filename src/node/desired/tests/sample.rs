@@ -23,7 +23,7 @@ use crate::{
         },
         validate::{Validated, validate},
     },
-    settings::{Dns, Surroundings},
+    settings::{Dns, Pods, Surroundings},
 };
 
 pub(super) const NAMESPACE: &str = "ledger";
@@ -211,6 +211,8 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         network_authority: Found::Missing.into(),
         node_authority: Found::Missing.into(),
         certificates: BTreeMap::new(),
+        served: None,
+        written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         peer_address: None,
         workloads: BTreeMap::new(),
@@ -254,6 +256,10 @@ pub(super) fn surroundings() -> Surroundings {
             pod_labels: BTreeMap::from([("k8s-app".into(), "coredns".into())]),
             cidrs: vec!["169.254.20.10/32".into()],
         },
+        operator: Some(Pods {
+            namespace: "operator-system".into(),
+            labels: BTreeMap::from([("app".into(), "the-operator".into())]),
+        }),
     }
 }
 

@@ -13,6 +13,7 @@ const REPORT: &str = concat!(
     include_str!("../../report.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
+    include_str!("../served.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );

@@ -147,6 +147,10 @@ pub(super) fn falls() -> Vec<Situation> {
             drop(seen.certificates.insert(Purpose::Database, tls::read_leaf(&Default::default())));
         }, "Unusable", "qn-bob-tls-tm-db: tls.crt is missing"),
         up(|seen, _| {
+            facts(seen, Purpose::Manager).not_before = now() - samples::hours(1);
+            seen.served = Some([(Purpose::Manager, tls::Fingerprint::of(b"another"))].into());
+        }, "ServedDiffers", "tm (the transaction manager at port 9101) serves another certificate than qn-bob-tls-tm "),
+        up(|seen, _| {
             let other = seen.node_authority.usable().next().expect("an authority").1.fingerprint.clone();
             facts(seen, Purpose::ManagerPeers).authority = other;
         }, "BeingIssued", "qn-bob-tls-tm-peers is signed by another authority and is made anew"),

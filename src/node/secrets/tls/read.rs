@@ -7,7 +7,6 @@ use aws_lc_rs::signature::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::{ByteString, jiff::Timestamp};
-use sha2::{Digest as _, Sha256};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -19,7 +18,7 @@ use x509_parser::{
 };
 
 use super::{
-    super::{Data, Unusable, content, hex},
+    super::{Data, Unusable, content},
     AUTHORITY, AuthorityFacts, CERTIFICATE, Fingerprint, KeyAlgorithm, LeafFacts, PRIVATE_KEY,
     PRIVATE_KEY_DER, Usage,
 };
@@ -49,7 +48,7 @@ pub fn read_authority(data: &Data) -> Result<AuthorityFacts, Unusable> {
     belongs(data, &certificate)?;
     Ok(AuthorityFacts {
         certificate_pem: pem(der),
-        fingerprint: fingerprint(der),
+        fingerprint: Fingerprint::of(der),
         subject: certificate.subject().to_string(),
         not_before: time(certificate.validity().not_before)?,
         not_after: time(certificate.validity().not_after)?,
@@ -80,9 +79,9 @@ pub fn read_leaf(data: &Data) -> Result<LeafFacts, Unusable> {
         usage: usage(&certificate)?,
         algorithm,
         has_pkcs8_der: data.contains_key(PRIVATE_KEY_DER),
-        fingerprint: fingerprint(&ders[0]),
+        fingerprint: Fingerprint::of(&ders[0]),
         authority: signer(data, &certificate)?,
-        trusted: certificates(data, AUTHORITY)?.iter().map(|der| fingerprint(der)).collect(),
+        trusted: certificates(data, AUTHORITY)?.iter().map(|der| Fingerprint::of(der)).collect(),
     })
 }
 
@@ -155,7 +154,7 @@ fn signer(data: &Data, certificate: &X509Certificate<'_>) -> Result<Fingerprint,
     for der in certificates(data, AUTHORITY)? {
         let authority = parse(&der, AUTHORITY)?;
         if may_sign(&authority) && is_signed_by(certificate, &authority) {
-            return Ok(fingerprint(&der));
+            return Ok(Fingerprint::of(&der));
         }
     }
     Err(Unusable::new(
@@ -284,10 +283,6 @@ fn name(name: &GeneralName<'_>) -> Result<String, Unusable> {
 fn time(time: ASN1Time) -> Result<Timestamp, Unusable> {
     Timestamp::from_second(time.timestamp())
         .map_err(|_| Unusable::new(CERTIFICATE, "has a validity beyond the calendar: have it issued anew"))
-}
-
-fn fingerprint(der: &[u8]) -> Fingerprint {
-    Fingerprint(hex(&Sha256::digest(der)))
 }
 
 /// Written anew rather than copied: around the block in a Secret there may be anything.

@@ -323,7 +323,13 @@ fn of_a_chain_the_first_certificate_is_the_leaf() {
 #[test]
 fn a_fingerprint_is_the_digest_of_the_whole_certificate() {
     let ours = authority();
-    let of = |data: &Data| hex(&Sha256::digest(&blocks(&data["tls.crt"].0).unwrap()[0].contents));
+    let of = |data: &Data| {
+        let digest = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            &blocks(&data["tls.crt"].0).unwrap()[0].contents,
+        );
+        crate::node::secrets::hex(digest.as_ref())
+    };
     assert_eq!(read_authority(&ours).unwrap().fingerprint.to_string(), of(&ours));
     let data = leaf(&ours);
     assert_eq!(read_leaf(&data).unwrap().fingerprint.to_string(), of(&data));

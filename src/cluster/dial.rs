@@ -1,0 +1,109 @@
+//! Which certificate a port presents: a handshake in which nothing is said and nobody is believed.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::served::Port;
+use crate::node::{names::Purpose, secrets::tls::Fingerprint};
+
+/// Whoever has not answered by then is not reached.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// PostgreSQL's own way into TLS: `SSLRequest`, which it answers with one letter.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// The certificate that a port presents and has the key of. `None`: it cannot be told.
+pub async fn presented(port: Port) -> Option<Fingerprint> {
+    let witness = Arc::new(Witness::new());
+    let _ = timeout(PATIENCE, greet(&port, Arc::clone(&witness))).await;
+    witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// How it ends says nothing: a port that wants a certificate of us refuses us after it has shown its own.
+async fn greet(port: &Port, witness: Arc<Witness>) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(port.address).await?;
+    if port.purpose == Purpose::Database {
+        stream.write_all(&SSL_REQUEST).await?;
+        anyhow::ensure!(stream.read_u8().await? == b'S', "it speaks no TLS");
+    }
+    let config = ClientConfig::builder_with_provider(Arc::clone(&witness.provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(witness)
+        .with_no_client_auth();
+    let name = ServerName::IpAddress(port.address.ip().into());
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await?.shutdown().await?;
+    Ok(())
+}
+
+/// Believes whoever proves that the key is his, whatever his name: it is only to be seen who that is.
+#[derive(Debug)]
+struct Witness {
+    provider: Arc<CryptoProvider>,
+    seen: Mutex<Option<Fingerprint>>,
+}
+
+impl Witness {
+    fn new() -> Self {
+        Self { provider: Arc::new(aws_lc_rs::default_provider()), seen: Mutex::default() }
+    }
+
+    fn saw(&self, certificate: &CertificateDer<'_>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Fingerprint::of(certificate));
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms).inspect(|_| self.saw(certificate))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms).inspect(|_| self.saw(certificate))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
