@@ -17,6 +17,7 @@ mod network;
 mod placement;
 mod pods;
 mod profile;
+mod rotation;
 mod rules;
 mod served;
 mod spine;

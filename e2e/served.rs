@@ -32,7 +32,7 @@ fn seen(node: &str, purpose: &str) -> Option<String> {
 /// The operator looks every five minutes, and a tenth longer at most.
 const LOOKED: Duration = Duration::from_secs(360);
 
-fn is_seen_as(node: &str, purpose: &str, expected: &str) {
+pub(crate) fn is_seen_as(node: &str, purpose: &str, expected: &str) {
     eventually(&format!("{node}'s {purpose} is seen as {expected}"), LOOKED, || {
         let seen = seen(node, purpose);
         if seen.as_deref() == Some(expected) { Ok(()) } else { Err(format!("{seen:?}")) }

@@ -113,12 +113,12 @@ fn the_metrics_sidecar_shows_expiry_and_identity_and_no_profiler() {
 }
 
 /// The scraper with the network's authority mounted, which lives in another namespace.
-fn looker() -> pods::From {
+pub(crate) fn looker() -> pods::From {
     pods::From { namespace: "monitoring", pod: "prometheus-tls", container: "dialer" }
 }
 
 /// Hands the network's authority to the scraper's namespace, as a platform team would.
-fn install_authority() {
+pub(crate) fn install_authority() {
     let authority = kubectl::get(&["-n", NAMESPACE, "configmap", "qnet-acme-ca"]);
     kubectl::apply(&[
         json!({"apiVersion": "v1", "kind": "ConfigMap",
