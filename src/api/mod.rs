@@ -3,6 +3,7 @@
 pub mod node;
 pub mod parts;
 pub mod status;
+pub mod tls;
 pub mod transaction_manager;
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretKey, Storage, Tls},
+    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretKey, Storage},
     status::QuorumNodeStatus,
+    tls::Tls,
     transaction_manager::TransactionManager,
 };
 

@@ -47,6 +47,12 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_authorities: Option<AuthoritiesInUse>,
 
+    /// Kinds of others of which the node has objects, or is to have some, such as
+    /// `certificates.cert-manager.io`: they are looked for as long as they stand here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub optional_kinds: Vec<String>,
+
     /// When the first of the node's certificates ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiry: Option<Time>,
@@ -110,7 +116,7 @@ pub struct AuthoritiesInUse {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// What the certificate is for; the Secret is `qn-NODE-tls-PURPOSE`.
+    /// What the certificate is for; a Secret of the operator's is `qn-NODE-tls-PURPOSE`.
     pub purpose: String,
     /// End of its validity.
     pub not_after: Time,

@@ -28,11 +28,15 @@ use serde::de::DeserializeOwned;
 use super::{
     Forbidden,
     guard::{self, Guard, Unread},
+    optional::{Asked, Optional, optional},
     trim,
     wakes::{Seen, SeenNodes, woken_by, woken_by_claim, woken_by_host, woken_by_node},
     watch::{everything, watch},
 };
-use crate::{api::QuorumNode, node::names};
+use crate::{
+    api::QuorumNode,
+    node::{foreign::Certificate, names, optional::asks_cert_manager},
+};
 
 /// A node as it arrives, readable or not.
 pub type Guarded = Guard<QuorumNode>;
@@ -86,6 +90,8 @@ pub struct Caches {
     pub accounts: Metadata<ServiceAccount>,
     /// Hosts, trimmed.
     pub hosts: Store<Node>,
+    /// Certificates of cert-manager, where it is there.
+    pub certificates: Optional<Certificate>,
     /// What may not be watched, and is not seen.
     pub forbidden: Forbidden,
 }
@@ -122,6 +128,8 @@ pub enum Woken {
     Host,
     /// Whatever may have been missed: a kind was listed anew, or may not be watched any more.
     All,
+    /// A kind that may not be there: whether it is has changed, or what there is of it is known now.
+    Optional,
     /// An object that does not decode, or does again, or is gone.
     Unreadable {
         /// Its kind.
@@ -161,6 +169,8 @@ impl Caches {
         let (accounts, on_accounts) =
             metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client), &notices);
         let (hosts, on_hosts) = hosts(Api::all(client.clone()), &notices);
+        let asked = Asked { api: scope.api(client), nodes: nodes.clone(), asks: asks_cert_manager };
+        let (certificates, on_certificates) = optional(client, asked, &notices, trim::certificate);
         let events = stream::select_all([
             node_events,
             on_workloads,
@@ -173,6 +183,7 @@ impl Caches {
             on_budgets,
             on_accounts,
             on_hosts,
+            on_certificates,
             noticed.map(Ok).boxed(),
         ]);
         let caches = Self {
@@ -187,6 +198,7 @@ impl Caches {
             budgets,
             accounts,
             hosts,
+            certificates,
             forbidden: notices.forbidden,
         };
         (caches, Box::pin(events))
@@ -224,7 +236,7 @@ where
 type Kept<K> = (Store<K>, stream::BoxStream<'static, Result<Woken, watcher::Error>>);
 
 /// A kind that can be watched.
-trait Watched:
+pub(super) trait Watched:
     Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static
 {
 }
@@ -236,9 +248,9 @@ impl<K> Watched for K where
 
 /// What watches tell beside their events.
 #[derive(Clone)]
-struct Notices {
+pub(super) struct Notices {
     tell: UnboundedSender<Woken>,
-    forbidden: Forbidden,
+    pub(super) forbidden: Forbidden,
 }
 
 impl Notices {
@@ -280,7 +292,7 @@ fn guarded<K: Watched>(
 }
 
 /// What is known of a kind of which some objects may not decode, trimmed.
-fn known<K: Watched + Default, F: Fn(&mut K) + Send + 'static>(
+pub(super) fn known<K: Watched + Default, F: Fn(&mut K) + Send + 'static>(
     api: Api<Guard<K>>,
     config: watcher::Config,
     notices: &Notices,

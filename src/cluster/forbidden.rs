@@ -41,6 +41,11 @@ impl Forbidden {
         }
     }
 
+    /// A kind that nobody watches any more.
+    pub(super) fn forget(&self, resource: &str) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(resource);
+    }
+
     /// Waits until a watch has been refused.
     pub async fn heard(&self) {
         // the sender is ours

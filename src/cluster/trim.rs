@@ -13,7 +13,10 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use super::fields;
-use crate::node::names;
+use crate::node::{
+    foreign::{Certificate, CertificateSpec},
+    names,
+};
 
 /// Where `kubectl apply` keeps the whole of what it was given: of a Secret its content.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -83,6 +86,10 @@ fn request(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec {
         volume_name: spec.volume_name,
         ..Default::default()
     }
+}
+
+pub(super) fn certificate(certificate: &mut Certificate) {
+    certificate.spec = CertificateSpec::default();
 }
 
 pub(super) fn pod(pod: &mut Pod) {

@@ -7,7 +7,11 @@ use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use crate::{
     api::QuorumNode,
     cluster::caches::{Guarded, Woken},
-    node::{identity, names::Names},
+    node::{
+        identity,
+        names::{Names, Purpose},
+        optional,
+    },
 };
 
 /// The nodes to look at.
@@ -31,6 +35,7 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
         }
         Woken::Host => chosen(&|_| true),
         Woken::All => known.iter().map(|node| ObjectRef::from_obj(&**node)).collect(),
+        Woken::Optional => chosen(&optional::asks),
         Woken::Unreadable { .. } => vec![],
     }
 }
@@ -48,6 +53,10 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
         named.push(&provided.metrics.name);
         named.extend(provided.tm_peers.iter().map(|secret| &secret.name));
     }
+    let names = names(node);
+    let requested = spec.tls.cert_manager.iter().flat_map(|_| Purpose::ALL);
+    let requested: Vec<_> = requested.map(|purpose| names.requested(purpose)).collect();
+    named.extend(&requested);
     named.extend(spec.tls.trust.iter().map(|trust| &trust.config_map_ref.name));
     named.extend(spec.metrics.client_authority.iter().map(|authority| &authority.name));
     if let Some(manager) = &spec.transaction_manager {
@@ -64,12 +73,16 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
 
 /// What is made once and outlives the node. Restored from a backup, it may come without our labels.
 fn may_be_restored(node: &QuorumNode) -> [String; 3] {
-    let names = Names {
+    let names = names(node);
+    [names.node_key(), names.node_authority(), names.network_authority()]
+}
+
+fn names(node: &QuorumNode) -> Names {
+    Names {
         node: node.name_any(),
         namespace: node.namespace().unwrap_or_default(),
         network: node.spec.network.clone(),
-    };
-    [names.node_key(), names.node_authority(), names.network_authority()]
+    }
 }
 
 #[cfg(test)]

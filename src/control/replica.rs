@@ -12,7 +12,8 @@ use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::St
 use crate::{
     api::QuorumNode,
     cluster::{
-        self, Caches, Facts, Fence, Pressure, Served, Unsaid, Writer, caches::Scope, fence::REQUEST, served::Dial,
+        self, Caches, Facts, Fence, Pressure, Served, Unsaid, Writer, caches::Scope, fence::REQUEST,
+        served::Dial,
     },
     serve::{self, Health, Metrics},
     settings::{Settings, Surroundings},

@@ -1,5 +1,7 @@
 //! The whole controller against an API server in memory.
 
+mod bank;
+mod cert_manager;
 mod certificates;
 mod converge;
 mod disruption;

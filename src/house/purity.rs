@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 32] = [
+const PURE: [&str; 34] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -11,10 +11,12 @@ const PURE: [&str; 32] = [
     "node/desired",
     "node/ending.rs",
     "node/fault.rs",
+    "node/foreign.rs",
     "node/genesis.rs",
     "node/identity.rs",
     "node/names.rs",
     "node/observed.rs",
+    "node/optional.rs",
     "node/placement.rs",
     "node/report",
     "node/report.rs",

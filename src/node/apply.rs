@@ -18,6 +18,7 @@ use super::{
     desired::{Desired, Sealed},
     ending,
     fault::Fault,
+    foreign::Certificate,
     names,
     validate::Validated,
 };
@@ -39,6 +40,8 @@ pub struct Applier<'a> {
     pub writer: &'a Writer,
     /// Whether everything but certificates is left as it is.
     pub frozen: bool,
+    /// Whether workloads are left as they are: a certificate that they mount is waited for.
+    pub waits: bool,
     /// Whether everything was there once: what is missing was deleted by someone else.
     pub established: bool,
     /// What was done.
@@ -102,7 +105,8 @@ impl Applier<'_> {
     /// # Errors
     /// Where the server refuses; what follows is then left for the next pass.
     pub async fn all(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
-        let Desired { accounts, policies, budgets, services, config_maps, sealed, workloads } = desired;
+        let Desired { accounts, policies, budgets, services, certificates, config_maps, sealed, workloads } =
+            desired;
         let caches = self.caches;
         self.kind(&caches.accounts, accounts).await?;
         let before = self.applied.left.len() + self.held();
@@ -111,6 +115,9 @@ impl Applier<'_> {
         self.applied.policies = self.applied.refused.is_empty() && after == before;
         self.kind(&caches.budgets, budgets).await?;
         self.kind(&caches.services, services).await?;
+        if let Some(there) = caches.certificates.store() {
+            self.kind(&there, certificates).await?;
+        }
         self.kind(&caches.config_maps, config_maps).await?;
         for sealed in sealed {
             self.sealed(sealed).await?;
@@ -119,7 +126,9 @@ impl Applier<'_> {
             // a workload would mount, or be closed by, something that is not ours
             return Ok(());
         }
-        self.kind(&caches.workloads, workloads).await?;
+        if !self.waits {
+            self.kind(&caches.workloads, workloads).await?;
+        }
         if self.frozen { Ok(()) } else { self.prune(node, desired).await }
     }
 
@@ -190,11 +199,14 @@ impl Applier<'_> {
 
     /// Kinds that may be deleted: claims and Secrets are not among them.
     async fn prune(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
-        let Desired { accounts, policies, services, config_maps, workloads, .. } = desired;
+        let Desired { accounts, policies, services, certificates, config_maps, workloads, .. } = desired;
         let caches = self.caches;
         // first what runs, last what closes it
         self.prune_kind::<StatefulSet, _>(node, &caches.workloads, workloads).await?;
         self.prune_kind::<Service, _>(node, &caches.services, services).await?;
+        if let Some(there) = caches.certificates.store() {
+            self.prune_kind::<Certificate, _>(node, &there, certificates).await?;
+        }
         self.prune_kind::<ConfigMap, _>(node, &caches.config_maps, config_maps).await?;
         self.prune_kind::<ServiceAccount, _>(node, &caches.accounts, accounts).await?;
         self.prune_kind::<NetworkPolicy, _>(node, &caches.policies, policies).await

@@ -101,7 +101,7 @@ pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpos
             let signing = match wanted.authority {
                 Authority::Network => network.as_ref()?,
                 Authority::Node => own.as_ref()?,
-                Authority::Provided => return None,
+                Authority::Requested | Authority::Provided => return None,
             };
             let existing = observed.certificates.get(&purpose);
             let made_for = observed.made_for.get(&purpose);
@@ -120,7 +120,9 @@ fn authority_name(node: &Validated, authority: Authority) -> anyhow::Result<Stri
     match authority {
         Authority::Network => Ok(node.names.network_authority()),
         Authority::Node => Ok(node.names.node_authority()),
-        Authority::Provided => anyhow::bail!("a certificate that somebody else provides is not made"),
+        Authority::Requested | Authority::Provided => {
+            anyhow::bail!("somebody else's certificate is not made")
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod desired;
 pub mod ending;
 pub mod fault;
+pub mod foreign;
 pub mod genesis;
 mod grow;
 pub mod identity;
@@ -12,6 +13,7 @@ pub mod issue;
 pub mod names;
 pub mod observe;
 pub mod observed;
+pub mod optional;
 pub mod placement;
 pub mod report;
 pub mod rollout;
@@ -201,6 +203,7 @@ async fn converge(
         caches: tools.caches,
         writer: tools.writer,
         frozen: node.spec.paused,
+        waits: desired::certificates::is_waited_for(node, observed),
         established: report::is_established(&observed.node),
         applied: Applied::default(),
     };
@@ -223,6 +226,9 @@ async fn converge(
     };
     let desired = desired::desired(node, &issued, tools.surroundings, &live);
     applier.all(node, &desired).await.context(Stage::Apply)?;
+    if applier.waits {
+        return Ok(applier.applied);
+    }
     applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
     let outdated = rollout::next(observed, node).filter(|_| !node.spec.paused);
     if let Some(part) = outdated

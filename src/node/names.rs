@@ -226,6 +226,12 @@ impl Names {
         format!("qn-{}-tls-{}", self.node, purpose.as_str())
     }
 
+    /// The Certificate that cert-manager is asked for, and the Secret that it makes.
+    #[must_use]
+    pub fn requested(&self, purpose: Purpose) -> String {
+        format!("qn-{}-cm-{}", self.node, purpose.as_str())
+    }
+
     /// The Secret with the authority that only this node's own parts trust.
     #[must_use]
     pub fn node_authority(&self) -> String {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod claims;
+mod requests;
 mod volumes;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -102,6 +103,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         made_for: certificates::made_for(sources.caches, &names),
         served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
         written: certificates::written(sources.caches, &names, &node.spec.tls),
+        requests: requests::requests(sources.caches, &node, &names),
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
         claims: claims::claims(sources, &node, &names),

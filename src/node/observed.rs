@@ -50,6 +50,29 @@ impl<T> From<Result<T, Unusable>> for Found<T> {
     }
 }
 
+/// Objects of a kind that may not be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// They are not known, or not yet.
+    #[default]
+    NotYet,
+    /// The server does not serve the kind.
+    Missing,
+    /// What there is.
+    Is(T),
+}
+
+/// What cert-manager says of a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// It is being issued.
+    pub issuing: bool,
+    /// It was not issued, when that was tried last.
+    pub failed: bool,
+    /// In its own words, cut short.
+    pub said: String,
+}
+
 /// An authority and those that followed it, eldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lineage(pub Vec<Generation>);
@@ -110,6 +133,8 @@ pub struct Observed {
     pub served: Option<BTreeMap<Purpose, Fingerprint>>,
     /// When the Secrets of its certificates were last written.
     pub written: BTreeMap<Purpose, Timestamp>,
+    /// What cert-manager is asked for, of this node's.
+    pub requests: Seen<BTreeMap<Purpose, Request>>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
     /// Others who claim the node's identity, in any namespace that is watched.

@@ -87,6 +87,7 @@ pub fn status(
             .map(|keys| keys.public_key.clone()),
         hosts: hosts(observed),
         network_authorities: validated.as_ref().ok().and_then(|node| rotation::told(node, observed, now)),
+        optional_kinds: certificates::optional_kinds(observed),
         certificate_expiry: certificates.iter().map(|certificate| certificate.not_after.clone()).min(),
         certificates,
     }

@@ -140,7 +140,7 @@ fn lineage(observed: &Observed, authority: Authority) -> Option<&Lineage> {
     match authority {
         Authority::Network => Some(&observed.network_authority),
         Authority::Node => Some(&observed.node_authority),
-        Authority::Provided => None,
+        Authority::Requested | Authority::Provided => None,
     }
 }
 

@@ -47,6 +47,7 @@ fn remove(node: &mut Value, parent: &str, field: &str) {
 pub fn creations() -> Vec<Creation> {
     let base = specs::with_managed_database;
     let external = specs::with_external_database;
+    let requested = specs::with_password;
     let cases: Vec<(&str, Value, &str, Edit)> = vec![
         ("name with a dot", base(), "metadata.name must begin", |node| {
             node["metadata"]["name"] = json!("a.b")
@@ -92,6 +93,25 @@ pub fn creations() -> Vec<Creation> {
         ("built in, and Secrets named", base(), "provided goes with issuer Provided", |node| {
             node["spec"]["tls"]["issuer"] = json!("BuiltIn");
         }),
+        (
+            "through cert-manager, no issuer named",
+            requested(),
+            "certManager goes with issuer CertManager",
+            |node| {
+                remove(node, "/spec/tls", "certManager");
+            },
+        ),
+        ("built in, and an issuer named", requested(), "certManager goes with issuer CertManager", |node| {
+            node["spec"]["tls"]["issuer"] = json!("BuiltIn");
+        }),
+        (
+            "an issuer of no kind of cert-manager's",
+            requested(),
+            "kind must be Issuer or ClusterIssuer",
+            |node| {
+                node["spec"]["tls"]["certManager"]["issuerRef"]["group"] = json!("cert-manager.io");
+            },
+        ),
         ("no certificate for the manager", base(), "tls.provided.tmPeers goes with", |node| {
             remove(node, "/spec/tls/provided", "tmPeers");
         }),

@@ -50,13 +50,18 @@ pub fn with_external_database() -> Value {
     node
 }
 
-/// Every field set, with a database elsewhere, entered with a password.
+/// Every field set, with certificates from cert-manager and a database elsewhere, entered with a password.
 #[must_use]
 pub fn with_password() -> Value {
     let mut node = full();
     node["spec"]["transactionManager"]["database"] = external();
     node["spec"]["transactionManager"]["database"]["external"]["passwordRef"] =
         json!({"name": "db-password", "key": "password"});
+    let tls = &mut node["spec"]["tls"];
+    tls["issuer"] = json!("CertManager");
+    tls["certManager"] =
+        json!({"issuerRef": {"name": "bank", "kind": "StepClusterIssuer", "group": "certmanager.step.sm"}});
+    tls.as_object_mut().map(|tls| tls.remove("provided"));
     node
 }
 

@@ -67,6 +67,20 @@ fn reference(namespace: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_cert_manager_makes_concerns_the_node_that_asked_for_it() {
+    let mut dora = alice("ledger", "dora", "acme");
+    dora["spec"]["tls"] = json!({"issuer": "CertManager", "certManager": {"issuerRef": {"name": "bank"}}});
+    let mut known = known();
+    known.push(Arc::new(serde_json::from_value(dora).expect("guarded")));
+    let woken =
+        |woken: &Woken| -> Vec<_> { nodes(woken, &known).into_iter().map(|node| node.name).collect() };
+    let made = |name: &str| Woken::Reference { namespace: "ledger".into(), name: name.into() };
+    assert_eq!(woken(&made("qn-dora-cm-metrics")), ["dora"]);
+    assert_eq!(woken(&made("qn-alice-cm-metrics")), [""; 0], "alice has not asked");
+    assert_eq!(woken(&Woken::Optional), ["dora"]);
+}
+
+#[test]
 fn the_sample_has_one_node_that_cannot_be_read() {
     let unreadable: Vec<_> =
         known().iter().filter(|node| node.0.is_err()).map(|node| node.name_any()).collect();

@@ -5,12 +5,17 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{
+    bank::{Bank, CERT_MANAGER},
+    cert_manager::through,
     handshakes::assert_no_handshake_fails,
     rotation::rotate,
     safety,
     world::{QUIET, ROTATED, World, client, manager_keys, member, node},
 };
-use crate::testing::server::{Fault, Plan, Server};
+use crate::{
+    node::secrets::tls::Usage,
+    testing::server::{Fault, Plan, Server},
+};
 
 const FAULTS: [Fault; 9] = [
     Fault::Refused(409),
@@ -113,6 +118,36 @@ fn same<V: PartialEq + std::fmt::Debug>(
 #[tokio::test(start_paused = true)]
 async fn a_client_is_made_whatever_fails() {
     survives_every_fault(Scenario { deed: |server| server.put(&client("alice")), ..NOTHING }).await;
+}
+
+/// The issuer may have been there before the node asks it: what it makes is found by its name.
+#[tokio::test(start_paused = true)]
+async fn a_client_has_its_certificate_from_cert_manager_whatever_fails() {
+    survives_every_fault(Scenario {
+        first: |server| {
+            server.learn(CERT_MANAGER);
+            let bank = Bank::new();
+            server.put(&bank.issue("qn-alice-cm-metrics", "alice-metrics", Usage::Server));
+        },
+        deed: |server| server.put(&through(client("alice"))),
+        ..NOTHING
+    })
+    .await;
+    survives_every_fault(Scenario {
+        first: |server| {
+            server.learn(CERT_MANAGER);
+            let bank = Bank::new();
+            server.put(&bank.issue("qn-alice-cm-metrics", "alice-metrics", Usage::Server));
+            server.put(&through(client("alice")));
+        },
+        deed: |server| {
+            server.edit(&node("alice"), "kubectl-edit", |alice| {
+                alice["spec"].as_object_mut().expect("a spec").remove("tls");
+            });
+        },
+        ..NOTHING
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::world::{NAMESPACE, World, member, node, object, secret};
-use crate::node::secrets::{
-    Data, mint,
-    tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+use super::{
+    bank::Bank,
+    world::{World, member, node, object, secret},
 };
+use crate::node::secrets::tls::Usage;
 
 const METRICS: &str = "from-the-bank-metrics";
 const PEERS: &str = "from-the-bank-peers";
@@ -20,36 +19,6 @@ fn provided() -> Value {
     alice["spec"]["tls"] = json!({"issuer": "Provided", "provided": {
         "metrics": {"name": METRICS}, "tmPeers": {"name": PEERS}}, "duration": "2160h", "renewBefore": "720h"});
     alice
-}
-
-/// Someone who issues certificates and is not us.
-struct Bank {
-    authority: Data,
-    now: Timestamp,
-}
-
-impl Bank {
-    fn new() -> Self {
-        let now = Timestamp::from_second(super::world::START).expect("a time");
-        Self { authority: mint::authority("bank", now).expect("an authority"), now }
-    }
-
-    /// A Secret with a certificate for a Service of alice.
-    fn issue(&self, name: &str, service: &str, usage: Usage) -> Value {
-        let dns = format!("{service}.{NAMESPACE}.svc");
-        let hours = k8s_openapi::jiff::SignedDuration::from_hours;
-        let request = LeafRequest {
-            common_name: "whatever the bank likes".into(),
-            dns_names: vec![format!("{dns}.cluster.local"), dns, "alice.bank.example".into()],
-            usage,
-            algorithm: if usage == Usage::Both { KeyAlgorithm::Rsa2048 } else { KeyAlgorithm::EcdsaP256 },
-            validity: Validity { duration: hours(100), renew_before: hours(1) },
-            pkcs8_der: false,
-        };
-        let data = mint::leaf(&self.authority, &request, self.now).expect("a certificate");
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
-            "data": data})
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::world::{World, client, member, node, object};
+use super::{
+    bank::{Bank, CERT_MANAGER},
+    cert_manager::through,
+    world::{World, client, member, node, object},
+};
 use crate::testing::{server::Server, specs};
 
 pub(super) const ROLE: &str = include_str!("../../../config/rbac/role.yaml");
@@ -36,13 +40,16 @@ fn pairs(groups: &[String], resources: &[String]) -> Vec<(String, String)> {
 /// A node's whole life: made, changed, replaced, reduced, deleted with all it had.
 async fn a_life() -> BTreeSet<String> {
     let mut world = World::new();
+    world.server.learn(CERT_MANAGER);
     world.start();
-    let mut alice = member("alice");
+    let mut alice = through(member("alice"));
     alice["spec"]["role"] = json!("Validator");
     alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
     alice["spec"]["metrics"] = json!({"scrapers": [
         {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}}]});
     world.server.put(&alice);
+    world.rest().await;
+    Bank::new().grant(&world.server, |_| {});
     world.rest().await;
     world.server.edit(&node("alice"), "kubectl-edit", |alice| {
         alice["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));

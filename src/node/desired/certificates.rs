@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::{
-    api::parts::{Issuer, Tls},
+    api::tls::{Issuer, Tls},
     node::{
         names::{Component, DATABASE, Names, Purpose},
-        secrets::tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+        observed::Observed,
+        secrets::tls::{self, KeyAlgorithm, LeafRequest, Usage, Validity},
         validate::{Database, Validated},
     },
 };
@@ -21,8 +22,49 @@ pub enum Authority {
     /// The node's own: client to manager and manager to database, since a manager in CA mode accepts
     /// whoever the authority signed.
     Node,
+    /// Somebody else's, whom cert-manager asks: it is asked for, read and judged, and never made here.
+    Requested,
     /// Somebody else's: it is read and judged, and never made.
     Provided,
+}
+
+impl Authority {
+    /// Whether what it signs is made here.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Network | Self::Node)
+    }
+}
+
+/// Why a certificate from elsewhere cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// There is none.
+    Missing,
+    /// What is wrong with it.
+    Of(String),
+}
+
+/// Why a certificate from elsewhere cannot be used, if it cannot.
+#[must_use]
+pub fn lack(observed: &Observed, purpose: Purpose, wanted: &Wanted) -> Option<Lack> {
+    match observed.certificates.get(&purpose) {
+        None => Some(Lack::Missing),
+        Some(Err(why)) => Some(Lack::Of(why.to_string())),
+        Some(Ok(facts)) => {
+            let lacking = tls::lacking(&wanted.request, facts)?;
+            Some(Lack::Of(format!("tls.crt {lacking}: have it issued so")))
+        }
+    }
+}
+
+/// Whether one that cert-manager is asked for is not there, or not as it must be: what runs is left as it is,
+/// and nothing is started with it.
+#[must_use]
+pub fn is_waited_for(node: &Validated, observed: &Observed) -> bool {
+    wanted(node).iter().any(|(purpose, wanted)| {
+        wanted.authority == Authority::Requested && lack(observed, *purpose, wanted).is_some()
+    })
 }
 
 /// A certificate the node is to have.
@@ -55,9 +97,13 @@ pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
     wanted
 }
 
-/// The Secret that holds a certificate: ours, or the one that the spec names.
+/// The Secret that holds a certificate: ours, cert-manager's, or the one that the spec names.
 #[must_use]
 pub fn secret_name(names: &Names, tls: &Tls, purpose: Purpose) -> String {
+    let is_outward = matches!(purpose, Purpose::Metrics | Purpose::ManagerPeers);
+    if tls.issuer == Issuer::CertManager && is_outward {
+        return names.requested(purpose);
+    }
     let named = tls.provided.as_ref().and_then(|provided| match purpose {
         Purpose::Metrics => Some(&provided.metrics),
         Purpose::ManagerPeers => provided.tm_peers.as_ref(),
@@ -70,6 +116,7 @@ pub fn secret_name(names: &Names, tls: &Tls, purpose: Purpose) -> String {
 fn outward(node: &Validated) -> Authority {
     match node.spec.tls.issuer {
         Issuer::BuiltIn => Authority::Network,
+        Issuer::CertManager => Authority::Requested,
         Issuer::Provided => Authority::Provided,
     }
 }

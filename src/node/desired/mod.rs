@@ -11,6 +11,7 @@ pub(in crate::node) mod held;
 mod manager;
 mod pods;
 mod policies;
+mod requests;
 mod services;
 mod tessera;
 
@@ -30,6 +31,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    foreign::Certificate,
     names::{Component, Purpose},
     secrets::{keys::NodeIdentity, tls::LeafFacts},
     validate::{Database, Validated},
@@ -58,6 +60,8 @@ pub struct Desired {
     pub budgets: Vec<PodDisruptionBudget>,
     /// Addresses, which enode URLs need.
     pub services: Vec<Service>,
+    /// What cert-manager is asked for.
+    pub certificates: Vec<Certificate>,
     /// Configuration without secrets.
     pub config_maps: Vec<ConfigMap>,
     /// Configuration that holds a password.
@@ -104,6 +108,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
         policies: policies::all(node, surroundings),
         budgets: budget::validators(node).into_iter().collect(),
         services: services::all(node, live),
+        certificates: requests::all(node),
         config_maps,
         sealed: sealed.into_iter().collect(),
         workloads,

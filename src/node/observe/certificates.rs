@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Sources;
 use crate::{
-    api::parts::Tls,
+    api::tls::Tls,
     cluster::{
         Caches, Served,
         caches::find,

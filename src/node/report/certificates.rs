@@ -4,15 +4,24 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{Finding, finding, served};
 use crate::{
-    api::status::CertificateStatus,
+    api::{status::CertificateStatus, tls::Issuer},
     node::{
-        desired::certificates, names::Purpose, observed::Observed, rotation, secrets::tls,
+        desired::certificates::{self, Authority, Lack},
+        names::Purpose,
+        observed::{Observed, Request, Seen},
+        optional, rotation,
+        secrets::tls,
         validate::Validated,
     },
 };
 
 pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Timestamp) -> Finding {
     for (purpose, wanted) in certificates::wanted(node) {
+        if wanted.authority == Authority::Requested
+            && let Some(lack) = certificates::lack(observed, purpose, &wanted)
+        {
+            return requested(observed, node, purpose, lack);
+        }
         let name = certificates::secret_name(&node.names, &node.spec.tls, purpose);
         match observed.certificates.get(&purpose) {
             Some(Ok(facts)) if facts.not_after <= now => {
@@ -52,20 +61,86 @@ pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Tim
         return differs;
     }
     let follows = if rotation::goes_on(node, observed, now) { "; one authority follows another" } else { "" };
-    let message = format!("every certificate is there and valid{follows}");
+    let unrenewed = not_renewed(observed, node);
+    let message = format!("every certificate is there and valid{follows}{unrenewed}");
     finding("CertificatesReady", "True", "Issued", message)
 }
 
-fn is_signed_by_ours(
-    observed: &Observed,
-    facts: &tls::LeafFacts,
-    authority: certificates::Authority,
-) -> bool {
+/// One that cert-manager is asked for and that cannot be used, or not yet.
+fn requested(observed: &Observed, node: &Validated, purpose: Purpose, lack: Lack) -> Finding {
+    let kind = "CertificatesReady";
+    let name = node.names.requested(purpose);
+    let issuer = node.spec.tls.cert_manager.as_ref().map(|through| &through.issuer_ref);
+    let by = issuer.map(|issuer| format!("{} {}", issuer.kind, issuer.name)).unwrap_or_default();
+    let none = Request::default();
+    let request = match &observed.requests {
+        Seen::Missing => {
+            let missing = format!(
+                "the server does not know {}, which spec.tls.issuer needs: install cert-manager; it is looked for each minute",
+                optional::CERT_MANAGER
+            );
+            return finding(kind, "False", "ApiMissing", missing);
+        }
+        Seen::NotYet => &none,
+        Seen::Is(requests) => requests.get(&purpose).unwrap_or(&none),
+    };
+    let said = if request.said.is_empty() { String::new() } else { format!(": {}", request.said) };
+    match lack {
+        _ if request.failed => {
+            finding(kind, "False", "NotIssued", format!("Certificate {name} was not issued by {by}{said}"))
+        }
+        Lack::Of(why) if !request.issuing => {
+            finding(kind, "False", "Unusable", format!("Secret {name}, issued by {by}: {why}"))
+        }
+        _ => {
+            finding(kind, "False", "BeingIssued", format!("Certificate {name} is being issued by {by}{said}"))
+        }
+    }
+}
+
+/// What will be missed later.
+fn not_renewed(observed: &Observed, node: &Validated) -> String {
+    let is_requested = |purpose: &Purpose| {
+        certificates::wanted(node).get(purpose).is_some_and(|wanted| wanted.authority == Authority::Requested)
+    };
+    match &observed.requests {
+        Seen::Missing if is_requested(&Purpose::Metrics) => {
+            "; cert-manager is gone and renews none of its own".into()
+        }
+        Seen::Is(requests) => {
+            let failed = requests.iter().filter(|(purpose, request)| request.failed && is_requested(purpose));
+            failed
+                .map(|(purpose, request)| {
+                    format!(
+                        "; Certificate {} is not renewed: {}",
+                        node.names.requested(*purpose),
+                        request.said
+                    )
+                })
+                .collect()
+        }
+        Seen::Missing | Seen::NotYet => String::new(),
+    }
+}
+
+/// Kinds of others of which the node has objects, or is to have some.
+pub(super) fn optional_kinds(observed: &Observed) -> Vec<String> {
+    let node = &observed.node;
+    let has = match &observed.requests {
+        // what was said before still holds
+        Seen::NotYet => optional::asks_cert_manager(node),
+        Seen::Missing => node.spec.tls.issuer == Issuer::CertManager,
+        Seen::Is(requests) => node.spec.tls.issuer == Issuer::CertManager || !requests.is_empty(),
+    };
+    has.then(|| optional::CERT_MANAGER.to_owned()).into_iter().collect()
+}
+
+fn is_signed_by_ours(observed: &Observed, facts: &tls::LeafFacts, authority: Authority) -> bool {
     let ours = match authority {
-        certificates::Authority::Network => &observed.network_authority,
-        certificates::Authority::Node => &observed.node_authority,
+        Authority::Network => &observed.network_authority,
+        Authority::Node => &observed.node_authority,
         // judged before anything else, and renewed by whoever provides it
-        certificates::Authority::Provided => return true,
+        Authority::Requested | Authority::Provided => return true,
     };
     ours.usable().any(|(_, ours)| ours.fingerprint == facts.authority)
 }
@@ -87,7 +162,7 @@ pub fn next_renewal(node: &Validated, observed: &Observed) -> Option<Timestamp> 
     let renew_before = certificates::validity(node).renew_before;
     certificates::wanted(node)
         .iter()
-        .filter(|(_, wanted)| wanted.authority != certificates::Authority::Provided)
+        .filter(|(_, wanted)| wanted.authority.is_ours())
         .filter_map(|(purpose, _)| observed.certificates.get(purpose)?.as_ref().ok())
         .map(|facts| tls::renewal_time(facts, renew_before, &node.owner.uid))
         .min()

@@ -2,23 +2,20 @@
 
 use super::Validated;
 use crate::node::{
-    desired::certificates::{Authority, secret_name, wanted},
+    desired::certificates::{Authority, Lack, Wanted, lack, secret_name, wanted},
     fault::{Fault, Reason},
     names::Purpose,
     observed::Observed,
-    secrets::tls,
 };
 
 pub(super) fn check(node: &Validated, observed: &Observed) -> Vec<Fault> {
     let provided = wanted(node).into_iter().filter(|(_, wanted)| wanted.authority == Authority::Provided);
-    let fault = |(purpose, wanted): (Purpose, crate::node::desired::certificates::Wanted)| {
-        let (reason, why) = match observed.certificates.get(&purpose) {
-            None => (Reason::ReferenceMissing, "create the Secret, in the node's namespace".to_owned()),
-            Some(Err(why)) => (Reason::ReferenceUnusable, why.to_string()),
-            Some(Ok(facts)) => (
-                Reason::ReferenceUnusable,
-                format!("tls.crt {}: have it issued so", tls::lacking(&wanted.request, facts)?),
-            ),
+    let fault = |(purpose, wanted): (Purpose, Wanted)| {
+        let (reason, why) = match lack(observed, purpose, &wanted)? {
+            Lack::Missing => {
+                (Reason::ReferenceMissing, "create the Secret, in the node's namespace".to_owned())
+            }
+            Lack::Of(why) => (Reason::ReferenceUnusable, why),
         };
         let field = if purpose == Purpose::Metrics { "metrics" } else { "tmPeers" };
         let secret = secret_name(&node.names, &node.spec.tls, purpose);

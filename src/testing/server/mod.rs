@@ -4,6 +4,7 @@
 mod admission;
 mod eviction;
 mod life;
+mod optional;
 mod ownership;
 mod refusals;
 mod request;
@@ -66,6 +67,7 @@ pub struct Server {
     used: Mutex<BTreeSet<String>>,
     plan: Mutex<Option<Plan>>,
     refusals: refusals::Refusals,
+    served: optional::Served,
     watching: Mutex<watching::Ways>,
     /// Told when the caller is to die.
     pub crashed: Notify,
@@ -212,7 +214,7 @@ impl Server {
         let call = Call { at: Instant::now(), ..call };
         lock(&self.used).extend(call.permissions());
         let body = request.into_body().collect_bytes().await.map_err(std::io::Error::other)?;
-        if let Some(refusal) = self.refusals.of(&call) {
+        if let Some(refusal) = self.refusals.of(&call).or_else(|| self.served.unknown(&call)) {
             lock(&self.calls).push(call);
             return Ok(answer(refusal.code, refusal.status()));
         }
@@ -271,6 +273,7 @@ impl Server {
         let target = &call.target;
         let outcome = match (call.verb, call.subresource.as_str()) {
             ("get", _) => state.get(target).cloned().ok_or_else(|| state::not_found(target))?,
+            ("discover", _) => return Ok(optional::resources(&target.group_version)),
             ("list", _) => {
                 let items: Vec<_> =
                     state.selected(call).iter().map(|object| state::shown(call, object)).collect();

@@ -25,7 +25,7 @@ pub struct Call {
     pub caller: String,
     /// When it was carried out.
     pub at: Instant,
-    /// `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
+    /// `discover`, `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
     pub verb: &'static str,
     /// What it is about.
     pub target: Target,
@@ -52,6 +52,7 @@ impl Call {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let verb = match *method {
             Method::GET if query.get("watch").is_some_and(|watch| watch == "true") => "watch",
+            Method::GET if target.resource.is_empty() => "discover",
             Method::GET if target.name.is_empty() => "list",
             Method::GET => "get",
             Method::POST => "create",
@@ -73,6 +74,8 @@ impl Call {
             "apply" => &["patch"],
             // a server that cannot stream the first list is asked for one
             "watch" => &["list", "watch"],
+            // everybody may
+            "discover" => &[],
             ref other => std::slice::from_ref(other),
         };
         let resource = match self.subresource.as_str() {
@@ -86,7 +89,7 @@ impl Call {
     /// Whether it may change something.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        !matches!(self.verb, "get" | "list" | "watch")
+        !matches!(self.verb, "get" | "list" | "watch" | "discover")
     }
 }
 

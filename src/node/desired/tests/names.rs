@@ -25,7 +25,7 @@ fn node(name: &str, network: &str, scraper: &str) -> Validated {
 /// Kind and name of everything that exists because of a node: what is rendered, what is minted, and what the
 /// cluster makes of it. What the nodes of a network share is left out.
 fn objects(node: &Validated) -> Vec<(&'static str, String)> {
-    let Desired { accounts, policies, budgets, services, config_maps, sealed, workloads } =
+    let Desired { accounts, policies, budgets, services, certificates, config_maps, sealed, workloads } =
         sample::render(node);
     let mut all = Vec::new();
     let mut add = |kind, name: Option<String>| all.push((kind, name.expect("a name")));
@@ -33,6 +33,7 @@ fn objects(node: &Validated) -> Vec<(&'static str, String)> {
     policies.into_iter().for_each(|it| add("NetworkPolicy", it.metadata.name));
     budgets.into_iter().for_each(|it| add("PodDisruptionBudget", it.metadata.name));
     services.into_iter().for_each(|it| add("Service", it.metadata.name));
+    certificates.into_iter().for_each(|it| add("Certificate", it.metadata.name));
     config_maps.into_iter().for_each(|it| add("ConfigMap", it.metadata.name));
     sealed.into_iter().for_each(|it| add("Secret", it.secret.metadata.name));
     workloads.into_iter().for_each(|it| add("StatefulSet", it.metadata.name));
@@ -40,9 +41,10 @@ fn objects(node: &Validated) -> Vec<(&'static str, String)> {
     add("Secret", Some(names.node_key()));
     add("Secret", Some(names.node_authority()));
     add("Secret", Some(names.manager_config()));
-    certificates::wanted(node)
-        .into_keys()
-        .for_each(|purpose| add("Secret", Some(names.certificate(purpose))));
+    for purpose in certificates::wanted(node).into_keys() {
+        add("Secret", Some(names.certificate(purpose)));
+        add("Secret", Some(names.requested(purpose)));
+    }
     for component in Component::ALL {
         add("Pod", Some(names.pod(component)));
         add("PersistentVolumeClaim", Some(names.claim(component)));
@@ -156,7 +158,8 @@ fn a_node_may_be_named_like_its_network_and_like_another() {
 }
 
 /// Pairs of names that look alike: one is the other, and a piece of an object's name.
-const PIECES: [&str; 22] = [
+const PIECES: [&str; 23] = [
+    "cm",
     "client",
     "tm",
     "tm-db",

@@ -214,6 +214,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         served: None,
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
+        requests: Default::default(),
         peer_address: None,
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),

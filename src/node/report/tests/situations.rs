@@ -4,9 +4,12 @@ use super::{
     kstatus::{Computed, compute, read},
     *,
 };
+use std::collections::BTreeMap;
+
+use crate::api::tls::{CertManager, Issuer, IssuerRef};
 use crate::cluster::contests::Contest;
 use crate::node::identity::Claim;
-use crate::node::observed::Pod;
+use crate::node::observed::{Pod, Request, Seen};
 use crate::node::{
     names::Purpose,
     secrets::tls,
@@ -50,6 +53,24 @@ fn stalls(change: fn(&mut Observed, &mut Applied), reason: &'static str, message
 fn nothing_runs(seen: &mut Observed) {
     seen.workloads.clear();
     seen.pods.clear();
+}
+
+/// From cert-manager, which has issued nothing yet.
+fn requested(seen: &mut Observed, requests: Seen<BTreeMap<Purpose, Request>>) {
+    seen.certificates.remove(&Purpose::Metrics);
+    seen.requests = requests;
+    spec(seen).tls.issuer = Issuer::CertManager;
+    spec(seen).tls.cert_manager = Some(CertManager {
+        issuer_ref: IssuerRef {
+            name: "bank".into(),
+            kind: "ClusterIssuer".into(),
+            group: "cert-manager.io".into(),
+        },
+    });
+}
+
+fn refused() -> Request {
+    Request { failed: true, issuing: false, said: "no such order".into() }
 }
 
 /// Its own identity is pinned, and another node has it too.
@@ -141,6 +162,9 @@ pub(super) fn falls() -> Vec<Situation> {
         }, "NotReady", "database: postgres ended with 1, see its log"),
         up(|seen, _| drop(seen.pods.remove(&DATABASE)), "NotStarted", "the database has no pod yet"),
         up(|seen, _| facts(seen, Purpose::Probe).not_after = now(), "Expired", "qn-bob-tls-tm-probe has ended"),
+        up(|seen, _| requested(seen, Seen::Missing), "ApiMissing", "install cert-manager"),
+        up(|seen, _| requested(seen, Seen::Is([(Purpose::Metrics, refused())].into())),
+            "NotIssued", "qn-bob-cm-metrics was not issued by ClusterIssuer bank: no such order"),
         up(|seen, _| facts(seen, Purpose::Probe).not_before = later(1),
             "NotYetValid", "qn-bob-tls-tm-probe begins at 2031-03-07T11:13:18Z: compare the clocks"),
         up(|seen, _| {

@@ -1,0 +1,74 @@
+//! What cert-manager is asked for: one Certificate for each purpose that others see.
+
+use kube::api::ObjectMeta;
+
+use super::certificates::{Authority, Wanted, wanted};
+use crate::{
+    api::tls,
+    node::{
+        foreign::{Certificate, CertificateSpec, IssuerRef, PrivateKey},
+        secrets::tls::{KeyAlgorithm, LeafRequest, Usage},
+        validate::Validated,
+    },
+};
+
+pub(super) fn all(node: &Validated) -> Vec<Certificate> {
+    let Some(through) = &node.spec.tls.cert_manager else { return Vec::new() };
+    let requested = wanted(node).into_iter().filter(|(_, wanted)| wanted.authority == Authority::Requested);
+    let certificate = |(purpose, Wanted { request, .. })| {
+        let name = node.names.requested(purpose);
+        let metadata = node.names.meta(name.clone(), node.names.labels(), &node.owner);
+        certificate(metadata, name, &request, &through.issuer_ref)
+    };
+    requested.map(certificate).collect()
+}
+
+/// No common name: issuers that check it want it among the names, and nobody here looks at it.
+fn certificate(
+    metadata: ObjectMeta,
+    secret_name: String,
+    request: &LeafRequest,
+    issuer: &tls::IssuerRef,
+) -> Certificate {
+    let (algorithm, size) = match request.algorithm {
+        KeyAlgorithm::EcdsaP256 => ("ECDSA", 256),
+        KeyAlgorithm::Rsa2048 => ("RSA", 2048),
+    };
+    let spec = CertificateSpec {
+        secret_name,
+        issuer_ref: IssuerRef {
+            name: issuer.name.clone(),
+            kind: issuer.kind.clone(),
+            group: issuer.group.clone(),
+        },
+        dns_names: request.dns_names.clone(),
+        usages: usages(request),
+        private_key: PrivateKey {
+            algorithm: algorithm.into(),
+            size,
+            encoding: "PKCS8".into(),
+            rotation_policy: "Always".into(),
+        },
+        duration: duration(request.validity.duration.as_hours()),
+        renew_before: duration(request.validity.renew_before.as_hours()),
+    };
+    Certificate { metadata, spec, status: None }
+}
+
+/// As Go writes it: whoever reads the object and writes it back changes nothing.
+fn duration(hours: i64) -> String {
+    format!("{hours}h0m0s")
+}
+
+fn usages(request: &LeafRequest) -> Vec<String> {
+    let mut usages = vec!["digital signature"];
+    if request.algorithm == KeyAlgorithm::Rsa2048 {
+        usages.push("key encipherment");
+    }
+    usages.extend(match request.usage {
+        Usage::Server => &["server auth"][..],
+        Usage::Client => &["client auth"],
+        Usage::Both => &["server auth", "client auth"],
+    });
+    usages.into_iter().map(str::to_owned).collect()
+}
