@@ -10,6 +10,7 @@ mod deletion;
 mod drain;
 mod flows;
 mod grow;
+mod issuers;
 mod join;
 mod keys;
 mod kubectl;

@@ -1,0 +1,141 @@
+//! Certificates through cert-manager, whose part is played here: its definition comes while the operator runs, and
+//! goes again. With `E2E_CERT_MANAGER_CRD` the definition is cert-manager's own, from that file.
+
+use std::{fs, time::Duration};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use quorum_operator::node::secrets::{
+    Data, mint,
+    tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    kubectl::{self, condition, eventually, variable},
+    network, pods,
+};
+
+const NAMESPACE: &str = "e2e-issuers";
+const CERTIFICATE: &str = "qn-casey-cm-metrics";
+const DEFINITION: &str = "certificates.cert-manager.io";
+
+/// As much of the definition as a server needs to take the kind; what is in it is not checked.
+fn stand_in() -> Value {
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let schema = json!({"type": "object", "properties": {"spec": any, "status": any}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": DEFINITION},
+        "spec": {"group": "cert-manager.io", "scope": "Namespaced",
+            "names": {"kind": "Certificate", "listKind": "CertificateList", "plural": "certificates", "singular": "certificate"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": schema}}]}})
+}
+
+fn install() {
+    match std::env::var("E2E_CERT_MANAGER_CRD") {
+        Ok(path) => {
+            let definition = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let output = kubectl::run(&["apply", "--server-side", "-f", "-"], &definition);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Err(_) => kubectl::apply(&[stand_in()]),
+    }
+    kubectl::text(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{DEFINITION}")]);
+}
+
+/// What cert-manager puts into the Secret, for these names.
+fn issue(authority: &Data, dns_names: Vec<String>) {
+    let hours = SignedDuration::from_hours;
+    let request = LeafRequest {
+        common_name: "whatever the bank likes".into(),
+        dns_names,
+        usage: Usage::Server,
+        algorithm: KeyAlgorithm::EcdsaP256,
+        validity: Validity { duration: hours(48), renew_before: hours(12) },
+        pkcs8_der: false,
+    };
+    let data = mint::leaf(authority, &request, Timestamp::now()).expect("a certificate");
+    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": CERTIFICATE, "namespace": NAMESPACE}, "data": data})]);
+}
+
+/// Waits until `CertificatesReady` says so, in these words.
+fn says(reason: &str, words: &str) {
+    eventually(&format!("{reason}: {words}"), Duration::from_secs(30), || {
+        let node = kubectl::get(&["-n", NAMESPACE, "quorumnode", "casey"]);
+        match condition(&node, "CertificatesReady") {
+            Some((_, said, message)) if said == reason && message.contains(words) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn metrics_are_served_with_a_certificate_of_cert_managers() {
+    install();
+    network::prepare(NAMESPACE, &[]);
+    let mut node = network::client(NAMESPACE, "casey");
+    node["spec"]["tls"] = json!({"issuer": "CertManager", "certManager": {"issuerRef": {"name": "bank", "kind": "ClusterIssuer"}}});
+    kubectl::apply(&[node]);
+    says("BeingIssued", CERTIFICATE);
+    let spec = eventually("the Certificate", Duration::from_secs(10), || {
+        let found = kubectl::find(&["-n", NAMESPACE, "certificates.cert-manager.io", CERTIFICATE]);
+        found.map(|found| found["spec"].clone()).ok_or_else(|| "not there".to_owned())
+    });
+    let names = vec![
+        format!("casey-metrics.{NAMESPACE}.svc.cluster.local"),
+        format!("casey-metrics.{NAMESPACE}.svc"),
+    ];
+    let whole = json!({"secretName": CERTIFICATE, "dnsNames": names,
+        "issuerRef": {"name": "bank", "kind": "ClusterIssuer", "group": "cert-manager.io"},
+        "usages": ["digital signature", "server auth"],
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always"},
+        "duration": "2160h0m0s", "renewBefore": "720h0m0s"});
+    assert_eq!(spec, whole, "the server takes all of it");
+
+    let bank = mint::authority("bank", Timestamp::now()).expect("an authority");
+    issue(&bank, vec!["somebody.else".into()]);
+    says("Unusable", "is not for the names");
+    assert!(kubectl::find(&["-n", NAMESPACE, "statefulset", "casey-client"]).is_none());
+    issue(&bank, names);
+    says("Issued", "every certificate is there and valid");
+
+    // cert-manager is removed, with all its objects
+    kubectl::text(&["delete", "crd", DEFINITION, "--timeout=30s"]);
+    says("Issued", "cert-manager is gone");
+    let set = eventually("the client", Duration::from_secs(10), || {
+        kubectl::find(&["-n", NAMESPACE, "statefulset", "casey-client"]).ok_or_else(|| "not there".to_owned())
+    });
+    assert!(set.to_string().contains(CERTIFICATE), "{set}");
+
+    kubectl::wait_condition(NAMESPACE, "casey", "Ready", "True", "");
+    let authority = String::from_utf8(bank["tls.crt"].0.clone()).expect("PEM");
+    kubectl::apply(&[
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "bank-ca", "namespace": "monitoring"}, "data": {"ca.crt": authority}}),
+        json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "prometheus-bank", "namespace": "monitoring", "labels": {"app": "prometheus"}},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "volumes": [{"name": "ca", "configMap": {"name": "bank-ca"}}],
+            "containers": [{"name": "dialer", "image": variable("DIALER_IMAGE"),
+                "imagePullPolicy": "IfNotPresent", "args": ["wait"],
+                "volumeMounts": [{"name": "ca", "mountPath": "/ca"}]}],
+        }}),
+    ]);
+    kubectl::text(&[
+        "-n",
+        "monitoring",
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "pod",
+        "prometheus-bank",
+    ]);
+    let scraper = pods::From { namespace: "monitoring", pod: "prometheus-bank", container: "dialer" };
+    let url = format!("https://casey-metrics.{NAMESPACE}.svc:9545/metrics");
+    let (page, well) = pods::exec(scraper, &["/dialer", "https", &url, "--ca", "/ca/ca.crt"]);
+    assert!(well && page.contains("quorum_node_info{"), "{page}");
+    kubectl::text(&["-n", NAMESPACE, "delete", "quorumnode", "casey", "--wait=false"]);
+}
