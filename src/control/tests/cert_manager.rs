@@ -197,8 +197,11 @@ async fn cert_manager_may_come_late_go_and_come_back() {
     let asked = calls.iter().filter(|call| call.target.group_version == CERT_MANAGER).count();
     assert!(asked <= 5, "no flood: {calls:#?}");
     assert_eq!(errors(&world), before, "and no trouble");
-    // a replica that starts now waits for nothing
+    // a replica that starts now has nothing else to say, and waits for nothing
+    let version = world.server.version();
     world.start();
+    world.rest().await;
+    assert_eq!(world.server.version(), version, "{:#?}", world.recent());
     world.server.put(&client("carol"));
     world.rest().await;
     world.assert_ready("carol");

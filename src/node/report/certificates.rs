@@ -62,6 +62,9 @@ pub(super) fn certificates_ready(observed: &Observed, node: &Validated, now: Tim
     }
     let follows = if rotation::goes_on(node, observed, now) { "; one authority follows another" } else { "" };
     let unrenewed = not_renewed(observed, node);
+    if let Some(said) = said_before(observed) {
+        return finding("CertificatesReady", "True", "Issued", said);
+    }
     let message = format!("every certificate is there and valid{follows}{unrenewed}");
     finding("CertificatesReady", "True", "Issued", message)
 }
@@ -96,6 +99,14 @@ fn requested(observed: &Observed, node: &Validated, purpose: Purpose, lack: Lack
             finding(kind, "False", "BeingIssued", format!("Certificate {name} is being issued by {by}{said}"))
         }
     }
+}
+
+/// While it is not known yet whether cert-manager is there, what was said of it stands.
+fn said_before(observed: &Observed) -> Option<String> {
+    let unknown = matches!(observed.requests, Seen::NotYet) && optional::asks_cert_manager(&observed.node);
+    let mut said = observed.node.status.iter().flat_map(|status| &status.conditions).filter(|_| unknown);
+    let said = said.find(|said| said.type_ == "CertificatesReady" && said.reason == "Issued");
+    said.map(|said| said.message.clone())
 }
 
 /// What will be missed later.

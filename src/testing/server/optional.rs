@@ -13,6 +13,12 @@ const KINDS: [(&str, &str, &str); 1] = [("cert-manager.io/v1", "Certificate", "c
 #[derive(Default)]
 pub(super) struct Served(Mutex<BTreeSet<String>>);
 
+impl Clone for Served {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(lock(&self.0).clone()))
+    }
+}
+
 impl Served {
     pub(super) fn unknown(&self, call: &Call) -> Option<Refusal> {
         let group = &call.target.group_version;

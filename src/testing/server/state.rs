@@ -91,7 +91,7 @@ impl Server {
             history: state.history.clone(),
             ..State::default()
         };
-        Arc::new(Self { state: Mutex::new(copy), ..Self::default() })
+        Arc::new(Self { state: Mutex::new(copy), served: self.served.clone(), ..Self::default() })
     }
 }
 
