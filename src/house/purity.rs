@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 34] = [
+const PURE: [&str; 35] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -14,6 +14,7 @@ const PURE: [&str; 34] = [
     "node/foreign.rs",
     "node/genesis.rs",
     "node/identity.rs",
+    "node/kept.rs",
     "node/names.rs",
     "node/observed.rs",
     "node/optional.rs",

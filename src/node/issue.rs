@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use anyhow::Context as _;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{ResourceExt as _, api::ObjectMeta};
+use kube::{Resource as _, ResourceExt as _, api::ObjectMeta};
 
 use super::{
     apply::Applier,
@@ -13,14 +13,15 @@ use super::{
         Issued,
         certificates::{self, Authority},
     },
+    kept,
     names::{self, Names, Purpose},
     observed::Observed,
     rotation,
     secrets::{
         Data, mint,
-        tls::{self, Decision, LeafFacts, MintReason, Signing},
+        tls::{self, AuthorityFacts, Decision, LeafFacts, LeafRequest, MintReason, Signing},
     },
-    validate::Validated,
+    validate::{Validated, names_of},
 };
 use crate::cluster::{caches::find, facts::read_secret};
 
@@ -58,30 +59,37 @@ pub async fn issue(
     let (Some(identity), false) = (&node.identity, created) else { return Ok(None) };
     let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
     let mut certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
-    let asked = asked(observed);
     let mut wanted = certificates::wanted(node);
-    // read once for all that they sign now, and dropped with it
-    let mut authorities = BTreeMap::new();
+    let mut keys = Keys::default();
     for (purpose, signing, reason) in due(node, observed, now) {
-        let place = names.meta(names.certificate(purpose), names.labels(), &node.owner);
-        if !applier.may_remake(&Secret { metadata: place, ..Secret::default() }) {
-            continue;
-        }
-        tracing::info!(node = names.node, namespace = names.namespace, purpose = purpose.as_str(), %reason, "certificate is made");
         let wanted = wanted.remove(&purpose).context("a certificate nobody wants")?;
-        let name = Names::generation(&authority_name(node, wanted.authority)?, signing.generation);
-        let authority = match authorities.entry(name) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let read = authority(applier, node, unknown.key()).await?;
-                unknown.insert(read)
+        let authority = match wanted.authority {
+            Authority::Network => names.network_authority(),
+            Authority::Node => names.node_authority(),
+            Authority::Requested | Authority::Provided => {
+                anyhow::bail!("somebody else's certificate is not made")
             }
         };
-        let data = mint::trusting(mint::leaf(authority, &wanted.request, now)?, &signing.trusted);
-        certificates.insert(purpose, renew(applier, node, (purpose, asked), data).await?);
+        let authority = Names::generation(&authority, signing.generation);
+        let order = Order { purpose, reason, authority, request: wanted.request, trusted: signing.trusted };
+        if let Some(made) = keys.make(applier, observed, order, now).await? {
+            certificates.insert(purpose, made);
+        }
     }
     let network_authorities = tls::bundle(rotation::made_known(&observed.network_authority, now));
     Ok(Some(Issued { identity: identity.clone(), network_authorities, certificates }))
+}
+
+/// Makes anew what a node that stalls has and needs.
+///
+/// # Errors
+/// Where the server refuses, or no key can be made.
+pub async fn keep(applier: &mut Applier<'_>, observed: &Observed, now: Timestamp) -> anyhow::Result<()> {
+    let mut keys = Keys::default();
+    for order in kept::due(observed, now) {
+        keys.make(applier, observed, order, now).await?;
+    }
+    Ok(())
 }
 
 /// What whoever asks for new certificates has written. The value says nothing: another one asks again.
@@ -116,36 +124,63 @@ pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpos
         .collect()
 }
 
-fn authority_name(node: &Validated, authority: Authority) -> anyhow::Result<String> {
-    match authority {
-        Authority::Network => Ok(node.names.network_authority()),
-        Authority::Node => Ok(node.names.node_authority()),
-        Authority::Requested | Authority::Provided => {
-            anyhow::bail!("somebody else's certificate is not made")
+/// What is to be signed, and by whom.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What the certificate is for.
+    pub purpose: Purpose,
+    /// Why it is made.
+    pub reason: MintReason,
+    /// The Secret of whoever signs.
+    pub authority: String,
+    /// What it is to say.
+    pub request: LeafRequest,
+    /// Whom its holder is to trust.
+    pub trusted: Vec<AuthorityFacts>,
+}
+
+/// Authorities with their keys: each is read once for all that it signs in a pass, and dropped with it.
+#[derive(Default)]
+struct Keys(BTreeMap<String, Data>);
+
+impl Keys {
+    async fn of(&mut self, applier: &Applier<'_>, namespace: &str, name: String) -> anyhow::Result<&Data> {
+        match self.0.entry(name) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let gone = || format!("Secret {} is gone", unknown.key());
+                let meta = find(&applier.caches.secrets, namespace, unknown.key()).with_context(gone)?;
+                let data = read_secret(applier.client, &meta).await?.with_context(gone)?;
+                Ok(unknown.insert(data))
+            }
         }
     }
-}
 
-/// An authority with its key.
-async fn authority(applier: &Applier<'_>, node: &Validated, name: &str) -> anyhow::Result<Data> {
-    let gone = || format!("Secret {name} is gone");
-    let meta = find(&applier.caches.secrets, &node.names.namespace, name).with_context(gone)?;
-    read_secret(applier.client, &meta).await?.with_context(gone)
-}
-
-/// Writes what was just signed, and notes on the Secret who asked for it: a restart neither forgets that nor
-/// repeats it.
-async fn renew(
-    applier: &mut Applier<'_>,
-    node: &Validated,
-    (purpose, asked): (Purpose, Option<&String>),
-    data: Data,
-) -> anyhow::Result<LeafFacts> {
-    let facts = tls::read_leaf(&data).context("the certificate just made")?;
-    let mut meta = node.names.meta(node.names.certificate(purpose), node.names.labels(), &node.owner);
-    meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
-    applier.secret(&secret(meta, data, false)).await?;
-    Ok(facts)
+    /// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it.
+    /// `None` where someone fights over the Secret.
+    async fn make(
+        &mut self,
+        applier: &mut Applier<'_>,
+        observed: &Observed,
+        order: Order,
+        now: Timestamp,
+    ) -> anyhow::Result<Option<LeafFacts>> {
+        let names = names_of(observed);
+        let owner = observed.node.controller_owner_ref(&()).unwrap_or_default();
+        let mut meta = names.meta(names.certificate(order.purpose), names.labels(), &owner);
+        if !applier.may_remake(&Secret { metadata: meta.clone(), ..Secret::default() }) {
+            return Ok(None);
+        }
+        let (purpose, reason) = (order.purpose.as_str(), order.reason);
+        tracing::info!(node = names.node, namespace = names.namespace, purpose, %reason, "certificate is made");
+        let authority = self.of(applier, &names.namespace, order.authority).await?;
+        let data = mint::trusting(mint::leaf(authority, &order.request, now)?, &order.trusted);
+        let facts = tls::read_leaf(&data).context("the certificate just made")?;
+        let asked = asked(observed);
+        meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
+        applier.secret(&secret(meta, data, false)).await?;
+        Ok(Some(facts))
+    }
 }
 
 fn secret(metadata: ObjectMeta, data: Data, immutable: bool) -> Secret {

@@ -10,6 +10,7 @@ pub mod genesis;
 mod grow;
 pub mod identity;
 pub mod issue;
+mod kept;
 pub mod names;
 pub mod observe;
 pub mod observed;
@@ -131,7 +132,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
             let applied = converge(tools, &validated, &observed, now).await?;
             (Ok(validated), applied)
         }
-        Err(faults) => (Err(faults), Applied::default()),
+        Err(faults) => (Err(faults), keep(tools, &observed, now).await.context(Stage::Issue)?),
     };
     let status = report::status(&observed, &validated, &applied, now);
     let told = tell(tools, &observed.node, &status, applied.writes > 0).await.context(Stage::Report)?;
@@ -192,21 +193,33 @@ async fn tell(
     }
 }
 
+/// What a node that stalls goes on with.
+async fn keep(tools: Tools<'_>, observed: &Observed, now: Timestamp) -> anyhow::Result<Applied> {
+    let mut applier = applier(tools, observed, true);
+    issue::keep(&mut applier, observed, now).await?;
+    Ok(applier.applied)
+}
+
+fn applier<'a>(tools: Tools<'a>, observed: &Observed, frozen: bool) -> Applier<'a> {
+    Applier {
+        client: tools.client,
+        caches: tools.caches,
+        writer: tools.writer,
+        frozen,
+        waits: false,
+        established: report::is_established(&observed.node),
+        applied: Applied::default(),
+    }
+}
+
 async fn converge(
     tools: Tools<'_>,
     node: &validate::Validated,
     observed: &Observed,
     now: Timestamp,
 ) -> anyhow::Result<Applied> {
-    let mut applier = Applier {
-        client: tools.client,
-        caches: tools.caches,
-        writer: tools.writer,
-        frozen: node.spec.paused,
-        waits: desired::certificates::is_waited_for(node, observed),
-        established: report::is_established(&observed.node),
-        applied: Applied::default(),
-    };
+    let mut applier = applier(tools, observed, node.spec.paused);
+    applier.waits = desired::certificates::is_waited_for(node, observed);
     let issued = issue::issue(&mut applier, node, observed, now).await.context(Stage::Issue)?;
     let Some(issued) = issued else { return Ok(applier.applied) };
     let client = observed.workloads.get(&names::Component::Client);

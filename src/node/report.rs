@@ -71,7 +71,7 @@ pub fn status(
     };
     let certificates = match validated {
         Ok(node) => certificates::certificate_ends(observed, node),
-        Err(_) => before.certificates.clone(),
+        Err(_) => certificates::kept(observed, &before),
     };
     QuorumNodeStatus {
         observed_generation: generation,

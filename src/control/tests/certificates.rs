@@ -1,10 +1,20 @@
 //! Certificates over time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
-use super::world::{World, client, member, node, object};
+use super::{
+    handshakes::data as data_of_secret,
+    world::{World, client, member, node, object},
+};
+use crate::node::secrets::{
+    Data,
+    tls::{self, LeafFacts},
+};
 
 const RENEW: &str = "quorum.security/renew-certs-at";
 
@@ -14,6 +24,10 @@ fn certificates(world: &World) -> BTreeMap<String, Value> {
     let secrets = objects
         .filter(|(target, _)| target.resource == "secrets" && target.name.starts_with("qn-alice-tls-"));
     secrets.map(|(target, object)| (target.name, object["data"].clone())).collect()
+}
+
+fn data_of(data: &Value) -> Data {
+    data_of_secret(&json!({"data": data}))
 }
 
 /// The certificates that are others than before.
@@ -80,6 +94,59 @@ async fn a_paused_node_has_its_certificates_made_anew() {
     assert_eq!(renewed(&before, &world).len(), before.len());
 }
 
+/// A typing error must not end in an outage when the certificates do.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stalls_has_its_certificates_made_anew_as_they_are_and_nothing_else_is_written() {
+    let mut world = with(&member("alice")).await;
+    let genesis = |world: &World, name: &str| {
+        world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+            alice["spec"]["genesis"]["configMapRef"]["name"] = json!(name);
+        });
+    };
+    genesis(&world, "nowhere");
+    world.rest().await;
+    let (before, made) = (certificates(&world), world.server.changes().len());
+    world.start_days_later(61);
+    world.rest().await;
+    assert_eq!(world.condition("alice", "Stalled").expect("it stalls").1, "GenesisMissing");
+    assert_eq!(renewed(&before, &world).len(), before.len(), "as they were due");
+    let facts = |data: &Value| tls::read_leaf(&data_of(data)).expect("a certificate");
+    let after = certificates(&world);
+    for (name, data) in &before {
+        let (before, after) = (facts(data), facts(&after[name]));
+        let lasts = |leaf: &LeafFacts| leaf.not_after.duration_since(leaf.not_before);
+        assert_eq!(lasts(&before), lasts(&after), "{name}");
+        let same = LeafFacts {
+            not_before: after.not_before,
+            not_after: after.not_after,
+            fingerprint: after.fingerprint.clone(),
+            ..before
+        };
+        assert_eq!(same, after, "{name}");
+    }
+    let status = world.server.get(&node("alice")).expect("alice")["status"].clone();
+    let first = after.values().map(|data| facts(data).not_after).min().expect("some");
+    assert_eq!(status["certificateExpiry"], json!(first.to_string()));
+    ask(&world, "now");
+    world.rest().await;
+    assert_eq!(renewed(&after, &world).len(), before.len(), "as was asked for");
+    for change in world.server.changes().split_off(made) {
+        let name = &change.target.name;
+        let written = ["quorumnodes", "events"].contains(&change.target.resource.as_str());
+        assert!(written || before.contains_key(name), "{} {name}", change.target.resource);
+    }
+
+    let kept = certificates(&world);
+    let version = world.server.version();
+    world.start();
+    world.rest().await;
+    assert_eq!(world.server.version(), version, "once: {:#?}", world.recent());
+    genesis(&world, "acme-genesis");
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_eq!(renewed(&kept, &world), BTreeSet::new(), "they are what is wanted");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_reads_certificates_at_start_is_replaced_by_a_renewal_database_first_and_the_client_is_not() {
     let mut world = with(&member("alice")).await;
@@ -119,4 +186,22 @@ async fn certificates_that_ended_while_no_operator_ran_are_made_anew_without_a_p
     world.rest().await;
     assert_eq!(renewed(&before, &world).len(), before.len());
     world.assert_ready("alice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_again_and_again_has_six_a_minute_and_in_the_end_what_was_asked_for_last() {
+    let mut world = with(&client("alice")).await;
+    let made = world.server.changes().len();
+    for value in 0..20 {
+        ask(&world, &format!("{value}"));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let changes = world.server.changes().split_off(made);
+    let anew = changes.iter().filter(|change| change.target.name == "qn-alice-tls-metrics").count();
+    assert!((2..=6).contains(&anew), "{anew} in 40 s");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    world.rest().await;
+    world.assert_ready("alice");
+    let metrics = world.server.get(&object("v1", "secrets", "qn-alice-tls-metrics")).expect("a certificate");
+    assert_eq!(metrics["metadata"]["annotations"]["quorum.security/made-for"], "19");
 }

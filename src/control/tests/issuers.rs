@@ -98,3 +98,30 @@ async fn a_provided_certificate_that_becomes_wrong_leaves_what_runs_and_one_that
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Expired"));
     assert!(message.contains(METRICS), "{message}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_whose_provided_certificate_changes_is_replaced_in_its_turn_and_nothing_else_is() {
+    let (mut world, bank) = (World::new(), Bank::new());
+    world.start();
+    world.server.put(&bank.issue(METRICS, "alice-metrics", Usage::Server));
+    world.server.put(&bank.issue(PEERS, "alice-tm", Usage::Both));
+    world.server.put(&provided());
+    world.rest().await;
+    world.assert_ready("alice");
+    let ended = |calls: usize, world: &World| {
+        let changes = world.server.changes().split_off(calls);
+        let pods =
+            changes.into_iter().filter(|change| change.kind == "DELETED" && change.target.resource == "pods");
+        pods.map(|change| change.target.name).collect::<Vec<_>>()
+    };
+    for (secret, service, usage, expected) in [
+        (METRICS, "alice-metrics", Usage::Server, vec![]),
+        (PEERS, "alice-tm", Usage::Both, vec!["alice-tm-0"]),
+    ] {
+        let before = world.server.changes().len();
+        world.server.put(&bank.issue(secret, service, usage));
+        world.rest().await;
+        world.assert_ready("alice");
+        assert_eq!(ended(before, &world), expected, "{secret}");
+    }
+}

@@ -4,7 +4,10 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{Finding, finding, served};
 use crate::{
-    api::{status::CertificateStatus, tls::Issuer},
+    api::{
+        status::{CertificateStatus, QuorumNodeStatus},
+        tls::Issuer,
+    },
     node::{
         desired::certificates::{self, Authority, Lack},
         names::Purpose,
@@ -165,6 +168,15 @@ pub(super) fn certificate_ends(observed: &Observed, node: &Validated) -> Vec<Cer
             Some(CertificateStatus { purpose: purpose.as_str().into(), not_after: Time(facts.not_after) })
         })
         .collect()
+}
+
+/// What a node that stalls has, as far as it can be read.
+pub(super) fn kept(observed: &Observed, before: &QuorumNodeStatus) -> Vec<CertificateStatus> {
+    let now = |one: &CertificateStatus| {
+        let (_, read) = observed.certificates.iter().find(|(purpose, _)| purpose.as_str() == one.purpose)?;
+        Some(CertificateStatus { not_after: Time(read.as_ref().ok()?.not_after), ..one.clone() })
+    };
+    before.certificates.iter().map(|one| now(one).unwrap_or_else(|| one.clone())).collect()
 }
 
 /// When the next certificate of ours is due.
