@@ -132,7 +132,7 @@ pub fn bundle<'a>(authorities: impl IntoIterator<Item = &'a AuthorityFacts>) -> 
 pub struct LeafFacts {
     /// When it begins.
     pub not_before: Timestamp,
-    /// When it ends.
+    /// When it ends, or the first of those between it and its authority.
     pub not_after: Timestamp,
     /// Common name of the subject; empty without one.
     pub common_name: String,
@@ -146,7 +146,7 @@ pub struct LeafFacts {
     pub has_pkcs8_der: bool,
     /// Of the certificate.
     pub fingerprint: Fingerprint,
-    /// Of the certificate in `ca.crt` whose key verifiably signed it.
+    /// Of the certificate in `ca.crt` whose key verifiably signed it, or the last of the intermediates in `tls.crt`.
     pub authority: Fingerprint,
     /// Of every certificate in `ca.crt`: whom its holder trusts.
     pub trusted: BTreeSet<Fingerprint>,

@@ -62,25 +62,27 @@ pub fn read_authority(data: &Data) -> Result<AuthorityFacts, Unusable> {
 pub fn read_leaf(data: &Data) -> Result<LeafFacts, Unusable> {
     // Where there is a chain, the first is the one that is presented.
     let ders = certificates(data, CERTIFICATE)?;
-    let certificate = parse(&ders[0], CERTIFICATE)?;
+    let chain: Vec<_> = ders.iter().map(|der| parse(der, CERTIFICATE)).collect::<Result<_, _>>()?;
+    let certificate = &chain[0];
     if certificate.is_ca() {
         return Err(Unusable::new(
             CERTIFICATE,
             "is an authority's: put a certificate that signs nothing there",
         ));
     }
-    let algorithm = algorithm(&certificate)?;
-    belongs(data, &certificate)?;
+    let algorithm = algorithm(certificate)?;
+    belongs(data, certificate)?;
+    let (authority, ends) = signer(data, &chain)?;
     Ok(LeafFacts {
         not_before: time(certificate.validity().not_before)?,
-        not_after: time(certificate.validity().not_after)?,
-        common_name: common_name(&certificate)?,
-        dns_names: names(&certificate)?,
-        usage: usage(&certificate)?,
+        not_after: time(ends)?,
+        common_name: common_name(certificate)?,
+        dns_names: names(certificate)?,
+        usage: usage(certificate)?,
         algorithm,
         has_pkcs8_der: data.contains_key(PRIVATE_KEY_DER),
         fingerprint: Fingerprint::of(&ders[0]),
-        authority: signer(data, &certificate)?,
+        authority,
         trusted: certificates(data, AUTHORITY)?.iter().map(|der| Fingerprint::of(der)).collect(),
     })
 }
@@ -149,17 +151,28 @@ fn is_signed_by(certificate: &X509Certificate<'_>, authority: &X509Certificate<'
         && certificate.verify_signature(Some(authority.public_key())).is_ok()
 }
 
-/// Which of the authorities in `ca.crt` signed it; there may be two while one replaces the other.
-fn signer(data: &Data, certificate: &X509Certificate<'_>) -> Result<Fingerprint, Unusable> {
-    for der in certificates(data, AUTHORITY)? {
-        let authority = parse(&der, AUTHORITY)?;
-        if may_sign(&authority) && is_signed_by(certificate, &authority) {
-            return Ok(Fingerprint::of(&der));
+/// Which of the authorities in `ca.crt` the certificates of a chain, in order, lead to, and when the first of them
+/// ends. There may be two authorities while one replaces the other.
+fn signer(data: &Data, chain: &[X509Certificate<'_>]) -> Result<(Fingerprint, ASN1Time), Unusable> {
+    let authorities = certificates(data, AUTHORITY)?;
+    let mut ends = chain[0].validity().not_after;
+    for (position, last) in chain.iter().enumerate() {
+        ends = ends.min(last.validity().not_after);
+        for der in &authorities {
+            let authority = parse(der, AUTHORITY)?;
+            if may_sign(&authority) && is_signed_by(last, &authority) {
+                return Ok((Fingerprint::of(der), ends));
+            }
+        }
+        let next = chain.get(position + 1);
+        if !next.is_some_and(|next| may_sign(next) && is_signed_by(last, next)) {
+            break;
         }
     }
     Err(Unusable::new(
         CERTIFICATE,
-        "is not signed by an authority in ca.crt: put the authority that signed it, itself, into ca.crt",
+        "is not signed by an authority in ca.crt: put the authority that signed it, itself, into ca.crt; or, where \
+         intermediates are between the two, these after it into tls.crt, in order",
     ))
 }
 
@@ -299,5 +312,7 @@ fn pem(der: &[u8]) -> String {
     pem
 }
 
+#[cfg(test)]
+mod chains;
 #[cfg(test)]
 mod tests;
