@@ -169,6 +169,14 @@ pub struct Readiness {
 /// Who may read the client's metrics.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.podMonitor) || self.podMonitor == 'Disabled' || (has(self.scrapers) && size(self.scrapers) > 0)")
+        .message("podMonitor needs a scraper: name Prometheus in scrapers, or nobody may connect")
+        .field_path(".podMonitor"),
+    validation = Rule::new("!has(self.podMonitor) || self.podMonitor == 'Disabled' || !has(self.clientAuthority)")
+        .message("podMonitor and clientAuthority exclude each other: write a PodMonitor of your own, with the scraper's certificate")
+        .field_path(".podMonitor")
+)]
 pub struct Metrics {
     /// Scrapers that may connect to port 9545, at most 16. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,6 +188,22 @@ pub struct Metrics {
     /// certificate as PEM. Default: scrapers are admitted by the network alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authority: Option<ConfigMapKey>,
+
+    /// Whether a PodMonitor tells the Prometheus operator of the client: `Enabled`, with port, authority and
+    /// name to check, or `Disabled` (default). Needs `monitoring.coreos.com/v1`; where that is missing a
+    /// condition says so and the node is as ready as without.
+    #[serde(default)]
+    pub pod_monitor: PodMonitoring,
+}
+
+/// Whether a PodMonitor is written.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum PodMonitoring {
+    /// It is.
+    Enabled,
+    /// It is not.
+    #[default]
+    Disabled,
 }
 
 /// A scraper by name.

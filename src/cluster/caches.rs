@@ -35,7 +35,11 @@ use super::{
 };
 use crate::{
     api::QuorumNode,
-    node::{foreign::Certificate, names, optional::asks_cert_manager},
+    node::{
+        foreign::{Certificate, PodMonitor},
+        names,
+        optional::{asks_cert_manager, asks_monitoring},
+    },
 };
 
 /// A node as it arrives, readable or not.
@@ -92,6 +96,8 @@ pub struct Caches {
     pub hosts: Store<Node>,
     /// Certificates of cert-manager, where it is there.
     pub certificates: Optional<Certificate>,
+    /// PodMonitors of the Prometheus operator, where it is there.
+    pub monitors: Optional<PodMonitor>,
     /// What may not be watched, and is not seen.
     pub forbidden: Forbidden,
 }
@@ -171,6 +177,8 @@ impl Caches {
         let (hosts, on_hosts) = hosts(Api::all(client.clone()), &notices);
         let asked = Asked { api: scope.api(client), nodes: nodes.clone(), asks: asks_cert_manager };
         let (certificates, on_certificates) = optional(client, asked, &notices, trim::certificate);
+        let asked = Asked { api: scope.api(client), nodes: nodes.clone(), asks: asks_monitoring };
+        let (monitors, on_monitors) = optional(client, asked, &notices, trim::monitor);
         let events = stream::select_all([
             node_events,
             on_workloads,
@@ -184,6 +192,7 @@ impl Caches {
             on_accounts,
             on_hosts,
             on_certificates,
+            on_monitors,
             noticed.map(Ok).boxed(),
         ]);
         let caches = Self {
@@ -199,6 +208,7 @@ impl Caches {
             accounts,
             hosts,
             certificates,
+            monitors,
             forbidden: notices.forbidden,
         };
         (caches, Box::pin(events))

@@ -14,7 +14,7 @@ use kube::api::ObjectMeta;
 
 use super::fields;
 use crate::node::{
-    foreign::{Certificate, CertificateSpec},
+    foreign::{Certificate, CertificateSpec, PodMonitor, PodMonitorSpec},
     names,
 };
 
@@ -90,6 +90,10 @@ fn request(spec: PersistentVolumeClaimSpec) -> PersistentVolumeClaimSpec {
 
 pub(super) fn certificate(certificate: &mut Certificate) {
     certificate.spec = CertificateSpec::default();
+}
+
+pub(super) fn monitor(monitor: &mut PodMonitor) {
+    monitor.spec = PodMonitorSpec::default();
 }
 
 pub(super) fn pod(pod: &mut Pod) {

@@ -18,7 +18,7 @@ use super::{
     desired::{Desired, Sealed},
     ending,
     fault::Fault,
-    foreign::Certificate,
+    foreign::{Certificate, PodMonitor},
     names,
     validate::Validated,
 };
@@ -105,8 +105,17 @@ impl Applier<'_> {
     /// # Errors
     /// Where the server refuses; what follows is then left for the next pass.
     pub async fn all(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
-        let Desired { accounts, policies, budgets, services, certificates, config_maps, sealed, workloads } =
-            desired;
+        let Desired {
+            accounts,
+            policies,
+            budgets,
+            services,
+            certificates,
+            monitors,
+            config_maps,
+            sealed,
+            workloads,
+        } = desired;
         let caches = self.caches;
         self.kind(&caches.accounts, accounts).await?;
         let before = self.applied.left.len() + self.held();
@@ -117,6 +126,9 @@ impl Applier<'_> {
         self.kind(&caches.services, services).await?;
         if let Some(there) = caches.certificates.store() {
             self.kind(&there, certificates).await?;
+        }
+        if let Some(there) = caches.monitors.store() {
+            self.kind(&there, monitors).await?;
         }
         self.kind(&caches.config_maps, config_maps).await?;
         for sealed in sealed {
@@ -199,13 +211,17 @@ impl Applier<'_> {
 
     /// Kinds that may be deleted: claims and Secrets are not among them.
     async fn prune(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
-        let Desired { accounts, policies, services, certificates, config_maps, workloads, .. } = desired;
+        let Desired { accounts, policies, services, certificates, monitors, config_maps, workloads, .. } =
+            desired;
         let caches = self.caches;
         // first what runs, last what closes it
         self.prune_kind::<StatefulSet, _>(node, &caches.workloads, workloads).await?;
         self.prune_kind::<Service, _>(node, &caches.services, services).await?;
         if let Some(there) = caches.certificates.store() {
             self.prune_kind::<Certificate, _>(node, &there, certificates).await?;
+        }
+        if let Some(there) = caches.monitors.store() {
+            self.prune_kind::<PodMonitor, _>(node, &there, monitors).await?;
         }
         self.prune_kind::<ConfigMap, _>(node, &caches.config_maps, config_maps).await?;
         self.prune_kind::<ServiceAccount, _>(node, &caches.accounts, accounts).await?;

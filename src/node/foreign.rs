@@ -1,5 +1,6 @@
 //! Kinds of others that a cluster may have: as much of them as is written or read here.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 
@@ -78,4 +79,69 @@ pub struct Said {
     pub status: String,
     /// Why, for people.
     pub message: String,
+}
+
+/// Which pods Prometheus is to scrape, and how.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "monitoring.coreos.com",
+    version = "v1",
+    kind = "PodMonitor",
+    namespaced,
+    schema = "disabled",
+    derive = "Default",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodMonitorSpec {
+    /// Which pods of the namespace.
+    pub selector: LabelSelector,
+    /// Where in each.
+    pub pod_metrics_endpoints: Vec<Endpoint>,
+}
+
+/// Where a pod shows its metrics.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Endpoint {
+    /// Name of the container's port.
+    pub port: String,
+    /// `https`.
+    pub scheme: String,
+    /// Path of the page.
+    pub path: String,
+    /// Whom to trust, as whom.
+    pub tls_config: Trusted,
+}
+
+/// Whom a scraper is to trust.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Trusted {
+    /// Where the authority is.
+    pub ca: Held,
+    /// The name that the certificate must be for.
+    pub server_name: String,
+}
+
+/// One of the two.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Held {
+    /// A key of a ConfigMap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<Key>,
+    /// A key of a Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Key>,
+}
+
+/// A key of an object.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Key {
+    /// Name of the object.
+    pub name: String,
+    /// The key inside.
+    pub key: String,
 }

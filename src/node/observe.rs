@@ -104,6 +104,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
         written: certificates::written(sources.caches, &names, &node.spec.tls),
         requests: requests::requests(sources.caches, &node, &names),
+        monitor: requests::monitor(sources.caches, &node, &names),
         neighbours: neighbours(sources.caches, &siblings, &names),
         siblings,
         claims: claims::claims(sources, &node, &names),

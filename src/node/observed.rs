@@ -135,6 +135,8 @@ pub struct Observed {
     pub written: BTreeMap<Purpose, Timestamp>,
     /// What cert-manager is asked for, of this node's.
     pub requests: Seen<BTreeMap<Purpose, Request>>,
+    /// Whether Prometheus is told of the node by an object of its own.
+    pub monitor: Seen<bool>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
     /// Others who claim the node's identity, in any namespace that is watched.

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod contested;
+mod monitored;
 mod served;
 mod synced;
 mod tolerance;
@@ -199,6 +200,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         }
     }
     findings.extend(tolerance::quorum_tolerant(node));
+    findings.extend(monitored::monitored(observed));
     findings
 }
 

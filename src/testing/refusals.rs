@@ -112,6 +112,17 @@ pub fn creations() -> Vec<Creation> {
                 node["spec"]["tls"]["certManager"]["issuerRef"]["group"] = json!("cert-manager.io");
             },
         ),
+        ("a monitor and nobody to scrape", base(), "podMonitor needs a scraper", |node| {
+            node["spec"]["metrics"] = json!({"podMonitor": "Enabled"});
+        }),
+        (
+            "a monitor without the certificate it needs",
+            base(),
+            "podMonitor and clientAuthority exclude",
+            |node| {
+                node["spec"]["metrics"]["podMonitor"] = json!("Enabled");
+            },
+        ),
         ("no certificate for the manager", base(), "tls.provided.tmPeers goes with", |node| {
             remove(node, "/spec/tls/provided", "tmPeers");
         }),

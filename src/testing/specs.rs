@@ -118,7 +118,7 @@ fn full() -> Value {
             {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}},
             {"name": "outside", "from": {"cidr": "203.0.113.9/32"}},
         ],
-        "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"},
+        "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"}, "podMonitor": "Disabled",
     });
     spec["placement"] = json!({
         "nodeSelector": {"pool": "ledger"},

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     bank::{Bank, CERT_MANAGER},
     cert_manager::through,
+    monitor::MONITORING,
     world::{World, client, member, node, object},
 };
 use crate::testing::{server::Server, specs};
@@ -41,11 +42,12 @@ fn pairs(groups: &[String], resources: &[String]) -> Vec<(String, String)> {
 async fn a_life() -> BTreeSet<String> {
     let mut world = World::new();
     world.server.learn(CERT_MANAGER);
+    world.server.learn(MONITORING);
     world.start();
     let mut alice = through(member("alice"));
     alice["spec"]["role"] = json!("Validator");
     alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
-    alice["spec"]["metrics"] = json!({"scrapers": [
+    alice["spec"]["metrics"] = json!({"podMonitor": "Enabled", "scrapers": [
         {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}}]});
     world.server.put(&alice);
     world.rest().await;

@@ -9,6 +9,7 @@ mod config;
 mod database;
 pub(in crate::node) mod held;
 mod manager;
+mod monitor;
 mod pods;
 mod policies;
 mod requests;
@@ -31,7 +32,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    foreign::Certificate,
+    foreign::{Certificate, PodMonitor},
     names::{Component, Purpose},
     secrets::{keys::NodeIdentity, tls::LeafFacts},
     validate::{Database, Validated},
@@ -62,6 +63,8 @@ pub struct Desired {
     pub services: Vec<Service>,
     /// What cert-manager is asked for.
     pub certificates: Vec<Certificate>,
+    /// How Prometheus is told of the client.
+    pub monitors: Vec<PodMonitor>,
     /// Configuration without secrets.
     pub config_maps: Vec<ConfigMap>,
     /// Configuration that holds a password.
@@ -109,6 +112,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
         budgets: budget::validators(node).into_iter().collect(),
         services: services::all(node, live),
         certificates: requests::all(node),
+        monitors: monitor::all(node).into_iter().collect(),
         config_maps,
         sealed: sealed.into_iter().collect(),
         workloads,

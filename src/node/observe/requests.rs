@@ -1,4 +1,4 @@
-//! What cert-manager is asked for, and what it says.
+//! What is asked of others, and what they say.
 
 use std::collections::BTreeMap;
 
@@ -33,11 +33,28 @@ pub(super) fn requests(
     };
     let of = |purpose| {
         let certificate = store.get(&ObjectRef::new(&names.requested(purpose)).within(&names.namespace))?;
-        let is_ours =
-            certificate.owner_references().iter().any(|owner| Some(&owner.uid) == node.uid().as_ref());
-        is_ours.then(|| (purpose, request(&certificate)))
+        is_owned(&*certificate, node).then(|| (purpose, request(&certificate)))
     };
     Seen::Is(Purpose::ALL.into_iter().filter_map(of).collect())
+}
+
+/// Whether Prometheus is told of the node.
+pub(super) fn monitor(caches: &Caches, node: &QuorumNode, names: &Names) -> Seen<bool> {
+    if optional::asks_monitoring(node) {
+        caches.monitors.ask();
+    }
+    match caches.monitors.known() {
+        Known::NotYet => Seen::NotYet,
+        Known::Missing => Seen::Missing,
+        Known::There(store) => {
+            let found = store.get(&ObjectRef::new(&names.metrics_service()).within(&names.namespace));
+            Seen::Is(found.is_some_and(|found| is_owned(&*found, node)))
+        }
+    }
+}
+
+fn is_owned(object: &impl kube::Resource, node: &QuorumNode) -> bool {
+    object.owner_references().iter().any(|owner| Some(&owner.uid) == node.uid().as_ref())
 }
 
 fn request(certificate: &Certificate) -> Request {

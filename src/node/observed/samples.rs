@@ -142,6 +142,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),
+        monitor: Default::default(),
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),

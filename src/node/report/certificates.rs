@@ -5,6 +5,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{Finding, finding, served};
 use crate::{
     api::{
+        parts::PodMonitoring,
         status::{CertificateStatus, QuorumNodeStatus},
         tls::Issuer,
     },
@@ -140,13 +141,20 @@ fn not_renewed(observed: &Observed, node: &Validated) -> String {
 /// Kinds of others of which the node has objects, or is to have some.
 pub(super) fn optional_kinds(observed: &Observed) -> Vec<String> {
     let node = &observed.node;
-    let has = match &observed.requests {
+    let wanted = node.spec.metrics.pod_monitor == PodMonitoring::Enabled;
+    let monitored = match observed.monitor {
+        Seen::NotYet => optional::asks_monitoring(node),
+        Seen::Missing => wanted,
+        Seen::Is(there) => wanted || there,
+    };
+    let requested = match &observed.requests {
         // what was said before still holds
         Seen::NotYet => optional::asks_cert_manager(node),
         Seen::Missing => node.spec.tls.issuer == Issuer::CertManager,
         Seen::Is(requests) => node.spec.tls.issuer == Issuer::CertManager || !requests.is_empty(),
     };
-    has.then(|| optional::CERT_MANAGER.to_owned()).into_iter().collect()
+    let kinds = [(requested, optional::CERT_MANAGER), (monitored, optional::POD_MONITORS)];
+    kinds.into_iter().filter(|(has, _)| *has).map(|(_, kind)| kind.to_owned()).collect()
 }
 
 fn is_signed_by_ours(observed: &Observed, facts: &tls::LeafFacts, authority: Authority) -> bool {

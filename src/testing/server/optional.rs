@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::{Call, Refusal, Server, life, lock};
 
 /// Group and version, kind, plural name.
-const KINDS: [(&str, &str, &str); 1] = [("cert-manager.io/v1", "Certificate", "certificates")];
+const KINDS: [(&str, &str, &str); 2] = [
+    ("cert-manager.io/v1", "Certificate", "certificates"),
+    ("monitoring.coreos.com/v1", "PodMonitor", "podmonitors"),
+];
 
 /// The groups that are served now, of those in [`KINDS`].
 #[derive(Default)]

@@ -14,7 +14,7 @@ use crate::node::{
 fn node(name: &str, network: &str, scraper: &str) -> Validated {
     let change = json!({
         "network": network,
-        "metrics": {"scrapers": [{"name": scraper, "from": {"cidr": "192.0.2.9/32"}}]},
+        "metrics": {"podMonitor": "Enabled", "scrapers": [{"name": scraper, "from": {"cidr": "192.0.2.9/32"}}]},
     });
     let mut node = sample::with(sample::managed(), &change);
     node["metadata"]["name"] = name.into();
@@ -25,8 +25,17 @@ fn node(name: &str, network: &str, scraper: &str) -> Validated {
 /// Kind and name of everything that exists because of a node: what is rendered, what is minted, and what the
 /// cluster makes of it. What the nodes of a network share is left out.
 fn objects(node: &Validated) -> Vec<(&'static str, String)> {
-    let Desired { accounts, policies, budgets, services, certificates, config_maps, sealed, workloads } =
-        sample::render(node);
+    let Desired {
+        accounts,
+        policies,
+        budgets,
+        services,
+        certificates,
+        monitors,
+        config_maps,
+        sealed,
+        workloads,
+    } = sample::render(node);
     let mut all = Vec::new();
     let mut add = |kind, name: Option<String>| all.push((kind, name.expect("a name")));
     accounts.into_iter().for_each(|it| add("ServiceAccount", it.metadata.name));
@@ -34,6 +43,7 @@ fn objects(node: &Validated) -> Vec<(&'static str, String)> {
     budgets.into_iter().for_each(|it| add("PodDisruptionBudget", it.metadata.name));
     services.into_iter().for_each(|it| add("Service", it.metadata.name));
     certificates.into_iter().for_each(|it| add("Certificate", it.metadata.name));
+    monitors.into_iter().for_each(|it| add("PodMonitor", it.metadata.name));
     config_maps.into_iter().for_each(|it| add("ConfigMap", it.metadata.name));
     sealed.into_iter().for_each(|it| add("Secret", it.secret.metadata.name));
     workloads.into_iter().for_each(|it| add("StatefulSet", it.metadata.name));

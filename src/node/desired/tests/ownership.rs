@@ -5,14 +5,24 @@ use crate::node::{desired::Desired, names};
 
 /// Every object of a node with its kind, in the order in which they are written.
 fn objects(desired: Desired) -> Vec<(&'static str, ObjectMeta)> {
-    let Desired { accounts, policies, budgets, services, certificates, config_maps, sealed, workloads } =
-        desired;
+    let Desired {
+        accounts,
+        policies,
+        budgets,
+        services,
+        certificates,
+        monitors,
+        config_maps,
+        sealed,
+        workloads,
+    } = desired;
     let mut all = Vec::new();
     all.extend(accounts.into_iter().map(|it| ("ServiceAccount", it.metadata)));
     all.extend(policies.into_iter().map(|it| ("NetworkPolicy", it.metadata)));
     all.extend(budgets.into_iter().map(|it| ("PodDisruptionBudget", it.metadata)));
     all.extend(services.into_iter().map(|it| ("Service", it.metadata)));
     all.extend(certificates.into_iter().map(|it| ("Certificate", it.metadata)));
+    all.extend(monitors.into_iter().map(|it| ("PodMonitor", it.metadata)));
     all.extend(config_maps.into_iter().map(|it| ("ConfigMap", it.metadata)));
     all.extend(sealed.into_iter().map(|it| ("Secret", it.secret.metadata)));
     all.extend(workloads.into_iter().map(|it| ("StatefulSet", it.metadata)));

@@ -215,6 +215,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),
+        monitor: Default::default(),
         peer_address: None,
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),

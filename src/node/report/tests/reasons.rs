@@ -14,12 +14,13 @@ const REPORT: &str = concat!(
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
+    include_str!("../monitored.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 14] = [
+const CONDITIONS: [&str; 15] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -34,6 +35,7 @@ const CONDITIONS: [&str; 14] = [
     "Synced",
     "Contested",
     "QuorumTolerant",
+    "Monitored",
 ];
 
 /// Reasons that only a person can mend.
