@@ -233,7 +233,11 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
             Ok(_) if !fence.holds() => {}
             Ok(Woken::All) => look_at_all(&context, &wake),
             Ok(woken) => {
-                let news = if matches!(woken, Woken::Child { .. }) { News::Own } else { News::Said };
+                let news = match woken {
+                    Woken::Child { .. } => News::Own,
+                    Woken::Node(_) | Woken::Network { .. } => News::Said,
+                    _ => News::Other,
+                };
                 for node in related::nodes(&woken, &context.caches.nodes.state()) {
                     let _ = wake.unbounded_send(Wake::News(node, news));
                 }

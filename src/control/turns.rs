@@ -37,7 +37,8 @@ enum Rank {
 /// How long a burst of events may take to settle before a pass begins.
 pub(super) const SETTLES: Duration = Duration::from_millis(100);
 
-/// How long a stream of events that never settles may postpone a pass.
+/// How long a stream of events that never settles may postpone a pass. What nodes say is heard out in any case:
+/// that two of them do not run with one key rests on it.
 const AT_MOST: Duration = Duration::from_secs(1);
 
 /// What has happened.
@@ -45,8 +46,10 @@ const AT_MOST: Duration = Duration::from_secs(1);
 pub(super) enum News {
     /// Something to an object of the node's own.
     Own,
-    /// Something that others have said, or the node itself: it may have to be weighed with what is said next.
+    /// What nodes say, this one or others: it may have to be weighed with what is said next.
     Said,
+    /// Anything else.
+    Other,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,8 @@ struct Turn {
     touched: Option<Instant>,
     /// The first event that no pass has begun after.
     since: Option<Instant>,
+    /// The last time that nodes said something, of those events.
+    said: Option<Instant>,
     /// Whether nothing has happened to it since it is to be looked at.
     looked_at: bool,
     /// Whether it has a pass now, and if so as what.
@@ -89,6 +94,8 @@ impl Turns {
         turn.looked_at = false;
         let touched = turn.touched.replace(now);
         let first = *turn.since.get_or_insert(now);
+        turn.said = if news == News::Said { Some(now) } else { turn.said };
+        let heard = turn.said.map_or(now, |said| said + SETTLES);
         let at_rest = turn.runs.is_none() && touched.is_some_and(|touched| touched + SETTLES <= now);
         if let Some(Place::Ready(Rank::Look, arrived)) = turn.place {
             turn.place = Some(Place::Ready(Rank::News, arrived));
@@ -96,7 +103,7 @@ impl Turns {
             self.ready.insert((Rank::News, arrived, which));
         } else {
             let settled = if news == News::Own && at_rest { now } else { now + SETTLES };
-            self.place(which, settled.min(first + AT_MOST), |_| true);
+            self.place(which, settled.min(first + AT_MOST).max(heard), |_| true);
         }
     }
 

@@ -147,10 +147,22 @@ fn what_others_say_is_never_acted_upon_at_once() {
 }
 
 #[test]
+fn what_nodes_say_is_heard_out_whatever_else_happens() {
+    let (mut turns, end) = looked_at();
+    let said = end + TICK * 16;
+    for i in 0..16 {
+        turns.wake(which("a"), end + TICK * i, News::Other);
+    }
+    turns.wake(which("a"), said, News::Said);
+    turns.wake(which("a"), said + TICK, News::Other);
+    assert_eq!(turns.until(), Some(said + SETTLES), "later than a second after the first");
+}
+
+#[test]
 fn events_that_never_end_postpone_a_pass_for_a_second() {
     let (mut turns, end) = looked_at();
     for i in 0..40 {
-        turns.wake(which("a"), end + TICK * i, News::Said);
+        turns.wake(which("a"), end + TICK * i, News::Other);
         if turns.next(end + TICK * i, failures).is_some() {
             assert_eq!(i, 17, "the first after a second");
             return;
