@@ -242,7 +242,7 @@ async fn a_networks_authority_is_followed_by_the_next_whatever_fails() {
 #[tokio::test(start_paused = true)]
 #[ignore = "takes minutes: make chaos runs it"]
 async fn the_authority_of_a_network_with_managers_is_followed_by_the_next_whatever_fails() {
-    survives_every_fault(Scenario {
+    survives_a_fault_at_each(Scenario {
         first: |server| {
             server.put(&manager_keys("bob", [9; 32]));
             server.put(&member("alice"));

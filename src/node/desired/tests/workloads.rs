@@ -54,6 +54,22 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     );
 }
 
+/// They remember whom the client has admitted, while its workload is taken away from around its pod.
+#[test]
+fn lists_of_peers_come_with_their_client_and_stay() {
+    let mut nameless = client_alone();
+    nameless["status"] = json!({});
+    let node = sample::among(&managed(), &[nameless]);
+    let listed = |live: Live| {
+        let desired = desired(&node, &sample::issued(&node), &sample::surroundings(), &live);
+        let mut names = desired.config_maps.iter().filter_map(|map| map.metadata.name.as_deref());
+        names.any(|name| name == "qn-alice-peers")
+    };
+    assert!(!listed(Live::default()));
+    assert!(listed(Live { client_exists: true, ..Live::default() }));
+    assert!(listed(Live { permitted: Some(String::new()), ..Live::default() }));
+}
+
 #[test]
 fn one_pod_at_a_time_and_never_by_the_workloads_own_rollout() {
     for node in sample::network() {
