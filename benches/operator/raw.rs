@@ -17,8 +17,8 @@ use crate::{
     fleet::Fleet,
 };
 
-/// What the operator wrote for a fleet, each object once and as it was in the end, in the order in which
-/// they were first written: the least that anyone must write for the same outcome.
+/// What the operator wrote for a fleet, each object once and as it was in the end, finalizers first and then in the
+/// order in which they were first written: the least that anyone must write for the same outcome.
 pub(crate) struct Recording {
     fleet: Fleet,
     nodes: Nodes,
@@ -57,6 +57,8 @@ impl Recording {
                 }
             }
         }
+        // a status that is written at the same time would take the version away that a finalizer asks for
+        writes.sort_by_key(|write| !write.merge);
         Ok(Self { fleet: fleet.clone(), nodes, writes })
     }
 
