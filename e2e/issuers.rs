@@ -11,8 +11,8 @@ use quorum_operator::node::secrets::{
 use serde_json::{Value, json};
 
 use crate::{
-    kubectl::{self, condition, eventually, variable},
-    network, pods,
+    kubectl::{self, condition, eventually},
+    network, pods, spine,
 };
 
 const NAMESPACE: &str = "e2e-issuers";
@@ -110,29 +110,8 @@ fn metrics_are_served_with_a_certificate_of_cert_managers() {
 
     kubectl::wait_condition(NAMESPACE, "casey", "Ready", "True", "");
     let authority = String::from_utf8(bank["tls.crt"].0.clone()).expect("PEM");
-    kubectl::apply(&[
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}),
-        json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "bank-ca", "namespace": "monitoring"}, "data": {"ca.crt": authority}}),
-        json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "prometheus-bank", "namespace": "monitoring", "labels": {"app": "prometheus"}},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "volumes": [{"name": "ca", "configMap": {"name": "bank-ca"}}],
-            "containers": [{"name": "dialer", "image": variable("DIALER_IMAGE"),
-                "imagePullPolicy": "IfNotPresent", "args": ["wait"],
-                "volumeMounts": [{"name": "ca", "mountPath": "/ca"}]}],
-        }}),
-    ]);
-    kubectl::text(&[
-        "-n",
-        "monitoring",
-        "wait",
-        "--for=condition=Ready",
-        "--timeout=60s",
-        "pod",
-        "prometheus-bank",
-    ]);
+    kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})]);
+    spine::install_scraper("prometheus-bank", "bank-ca", &json!({"ca.crt": authority}));
     let scraper = pods::From { namespace: "monitoring", pod: "prometheus-bank", container: "dialer" };
     let url = format!("https://casey-metrics.{NAMESPACE}.svc:9545/metrics");
     let (page, well) = pods::exec(scraper, &["/dialer", "https", &url, "--ca", "/ca/ca.crt"]);

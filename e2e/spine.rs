@@ -120,28 +120,25 @@ pub(crate) fn looker() -> pods::From {
 /// Hands the network's authority to the scraper's namespace, as a platform team would.
 pub(crate) fn install_authority() {
     let authority = kubectl::get(&["-n", NAMESPACE, "configmap", "qnet-acme-ca"]);
+    install_scraper("prometheus-tls", "acme-ca", &authority["data"]);
+}
+
+/// A scraper that trusts the authority in a ConfigMap.
+pub(crate) fn install_scraper(pod: &str, map: &str, data: &serde_json::Value) {
     kubectl::apply(&[
         json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "acme-ca", "namespace": "monitoring"}, "data": authority["data"]}),
+            "metadata": {"name": map, "namespace": "monitoring"}, "data": data}),
         json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "prometheus-tls", "namespace": "monitoring", "labels": {"app": "prometheus"}},
+        "metadata": {"name": pod, "namespace": "monitoring", "labels": {"app": "prometheus"}},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "volumes": [{"name": "ca", "configMap": {"name": "acme-ca"}}],
+            "volumes": [{"name": "ca", "configMap": {"name": map}}],
             "containers": [{"name": "dialer", "image": variable("DIALER_IMAGE"),
                 "imagePullPolicy": "IfNotPresent", "args": ["wait"],
                 "volumeMounts": [{"name": "ca", "mountPath": "/ca"}]}],
         }}),
     ]);
-    kubectl::text(&[
-        "-n",
-        "monitoring",
-        "wait",
-        "--for=condition=Ready",
-        "--timeout=60s",
-        "pod",
-        "prometheus-tls",
-    ]);
+    kubectl::text(&["-n", "monitoring", "wait", "--for=condition=Ready", "--timeout=60s", "pod", pod]);
 }
 
 fn scrape(node: &str) -> String {

@@ -28,9 +28,10 @@ use serde::de::DeserializeOwned;
 use super::{
     Forbidden,
     guard::{self, Guard, Unread},
+    listed::Listed,
     optional::{Asked, Optional, optional},
     trim,
-    wakes::{Seen, SeenNodes, woken_by, woken_by_claim, woken_by_host, woken_by_node},
+    wakes::{SeenNodes, woken_by, woken_by_claim, woken_by_host, woken_by_node},
     watch::{everything, watch},
 };
 use crate::{
@@ -278,7 +279,9 @@ fn heeded<K: Watched>(
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K> {
     let (resource, notices) = (api.resource_url().to_owned(), notices.clone());
     watch(api, config).inspect(move |event| {
-        if notices.forbidden.hear(&resource, event) {
+        // what went while nobody watched is in no event
+        let listed = matches!(event, Ok(watcher::Event::InitDone));
+        if notices.forbidden.hear(&resource, event) || listed {
             notices.tell(Woken::All);
         }
     })
@@ -370,7 +373,7 @@ fn nodes(api: Api<Guarded>, notices: &Notices) -> Kept<Guarded> {
 
 fn hosts(api: Api<Guard<Node>>, notices: &Notices) -> Kept<Node> {
     let (reader, writer) = reflector::store();
-    let mut seen = Seen::default();
+    let mut seen = Listed::default();
     let events = known(api, everything(), notices, trim::host)
         .reflect(writer)
         .filter_map(move |event| {

@@ -22,16 +22,12 @@ impl Default for Forbidden {
 }
 
 impl Forbidden {
-    /// Takes note of what a watch has come to: a refusal lasts until everything has been read.
-    /// Says whether every node should be looked at for it, since what is seen has changed.
+    /// Takes note of what a watch has come to: a refusal lasts until everything has been read. Says whether it is
+    /// news.
     pub(super) fn hear<T>(&self, resource: &str, event: &Result<watcher::Event<T>, watcher::Error>) -> bool {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            // what went while nobody watched is in no event
-            Ok(watcher::Event::InitDone) => {
-                said.remove(resource);
-                true
-            }
+            Ok(watcher::Event::InitDone) => said.remove(resource).is_some(),
             Ok(_) => false,
             Err(error) => {
                 let Some(refusal) = refusal(error) else { return false };
@@ -88,7 +84,7 @@ mod tests {
         assert!(!forbidden.hear("/pods", &refused(403)));
         assert!(!forbidden.hear("/pods", &refused(500)), "only refusals");
         assert!(!forbidden.hear("/pods", &Ok(Event::<()>::Init)));
-        assert!(forbidden.hear("/nodes", &Ok(Event::<()>::InitDone)));
+        assert!(!forbidden.hear("/nodes", &Ok(Event::<()>::InitDone)));
         assert_eq!(forbidden.now(), ["cannot watch pods"]);
         assert!(forbidden.hear("/pods", &Ok(Event::<()>::InitDone)));
         assert_eq!(forbidden.now(), [""; 0]);

@@ -1,6 +1,6 @@
 //! Objects as they arrive: one that does not decode must not stop the watch for everybody else.
 
-use std::{borrow::Cow, collections::HashSet, mem};
+use std::borrow::Cow;
 
 use kube::{Resource, ResourceExt as _, api::ObjectMeta, runtime::watcher::Event};
 use serde::{
@@ -8,6 +8,8 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 use serde_json::Value;
+
+use super::listed::Listed;
 
 /// An object, or what can be known of one that does not decode.
 #[derive(Clone, Debug)]
@@ -96,29 +98,24 @@ type Which = (String, String);
 
 /// The objects of one kind that do not decode at present.
 #[derive(Debug, Default)]
-pub(super) struct Unread {
-    now: HashSet<Which>,
-    /// From before the list that is being read.
-    before: HashSet<Which>,
-}
+pub(super) struct Unread(Listed<Which, ()>);
 
 impl Unread {
     /// Which objects cannot be read from now on (`true`), and which no longer count as such.
     pub(super) fn changes<K: Resource>(&mut self, event: &Event<Guard<K>>) -> Vec<(Which, bool)> {
+        let ends = |which| (which, false);
         match event {
             Event::Init => {
-                self.before.extend(mem::take(&mut self.now));
+                self.0.begin();
                 vec![]
             }
-            Event::InitDone => self.before.drain().map(|which| (which, false)).collect(),
+            Event::InitDone => self.0.gone().into_iter().map(ends).collect(),
             Event::Apply(object) | Event::InitApply(object) if object.0.is_err() => {
-                let is_known = self.before.remove(&which(object));
-                let is_new = self.now.insert(which(object)) && !is_known;
-                is_new.then(|| (which(object), true)).into_iter().collect()
+                let known = self.0.replace(which(object), ()).is_some();
+                (!known).then(|| (which(object), true)).into_iter().collect()
             }
             Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => {
-                let was = self.now.remove(&which(object)) || self.before.remove(&which(object));
-                was.then(|| (which(object), false)).into_iter().collect()
+                self.0.remove(&which(object)).map(|()| ends(which(object))).into_iter().collect()
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod fence;
 pub mod fields;
 pub mod forbidden;
 pub mod guard;
+mod listed;
 pub mod optional;
 pub mod pressure;
 pub mod served;

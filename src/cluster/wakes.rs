@@ -1,6 +1,6 @@
 //! Whom an event concerns. Pure.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{
@@ -9,7 +9,10 @@ use kube::{
     runtime::{reflector::ObjectRef, watcher::Event},
 };
 
-use super::caches::{Guarded, Woken};
+use super::{
+    caches::{Guarded, Woken},
+    listed::Listed,
+};
 use crate::{
     api::QuorumNode,
     node::{identity, names},
@@ -36,45 +39,8 @@ pub(super) fn woken_by_claim(meta: &ObjectMeta) -> Woken {
     Woken::Child { namespace: meta.namespace.clone().unwrap_or_default(), node: node.unwrap_or_default() }
 }
 
-/// What was last seen of each object of a kind, for as long as it is there.
-#[derive(Debug)]
-pub(super) struct Seen<K, F> {
-    now: HashMap<K, F>,
-    /// From before the list that is being read.
-    before: HashMap<K, F>,
-}
-
-impl<K, F> Default for Seen<K, F> {
-    fn default() -> Self {
-        Self { now: HashMap::new(), before: HashMap::new() }
-    }
-}
-
-impl<K: Hash + Eq, F> Seen<K, F> {
-    /// All objects are listed anew from here.
-    fn begin(&mut self) {
-        self.before.extend(self.now.drain());
-    }
-
-    /// What was known of an object of which this is known now.
-    fn replace(&mut self, object: K, facts: F) -> Option<F> {
-        let before = self.before.remove(&object);
-        self.now.insert(object, facts).or(before)
-    }
-
-    fn remove(&mut self, object: &K) {
-        self.now.remove(object);
-        self.before.remove(object);
-    }
-
-    /// The list is read: those that were not in it.
-    fn gone(&mut self) -> Vec<K> {
-        self.before.drain().map(|(object, _)| object).collect()
-    }
-}
-
 /// What was last seen of each node: what wakes itself, and what wakes others.
-pub(super) type SeenNodes = Seen<ObjectRef<Guarded>, (u64, u64)>;
+pub(super) type SeenNodes = Listed<ObjectRef<Guarded>, (u64, u64)>;
 
 /// A node wakes itself when what people write changes, and its siblings when what they read of it does.
 /// Its own status writes wake nobody else, and not itself.
@@ -102,7 +68,7 @@ pub(super) fn woken_by_node(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec
 }
 
 /// A host wakes all nodes when what is kept of it changes: a kubelet reports every few minutes, mostly nothing new.
-pub(super) fn woken_by_host(seen: &mut Seen<String, u64>, event: &Event<Node>) -> Option<Woken> {
+pub(super) fn woken_by_host(seen: &mut Listed<String, u64>, event: &Event<Node>) -> Option<Woken> {
     let news = match event {
         Event::Init => {
             seen.begin();

@@ -121,7 +121,9 @@ async fn work(
         }
         // every node is looked at, whatever has happened before
         while woken.try_recv().is_ok() {}
-        look_at_all(&context, &wake);
+        for node in related::nodes(&Woken::All, &context.caches.nodes.state()) {
+            let _ = wake.unbounded_send(Wake::Look(node));
+        }
         tokio::select! {
             () = pass_by_pass(&context, woken, stop.clone()) => {}
             () = look::look(&context, &wake) => {}
@@ -211,12 +213,6 @@ async fn turn(context: Arc<Context>, which: Which, patient: bool) -> (Which, Opt
     (which, again)
 }
 
-fn look_at_all(context: &Context, wake: &mpsc::UnboundedSender<Wake>) {
-    for node in context.caches.nodes.state() {
-        let _ = wake.unbounded_send(Wake::Look(ObjectRef::from_obj(&*node)));
-    }
-}
-
 /// Turns events into nodes to look at. Everything the watches report is logged.
 async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mpsc::UnboundedSender<Wake>) {
     while let Some(event) = events.next().await {
@@ -231,15 +227,15 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
             }
             // a standby makes no pass, and looks at every node when its turn comes
             Ok(_) if !fence.holds() => {}
-            Ok(Woken::All) => look_at_all(&context, &wake),
             Ok(woken) => {
-                let news = match woken {
-                    Woken::Child { .. } => News::Own,
-                    Woken::Node(_) | Woken::Network { .. } => News::Said,
-                    _ => News::Other,
+                let why = |node| match woken {
+                    Woken::All => Wake::Look(node),
+                    Woken::Child { .. } => Wake::News(node, News::Own),
+                    Woken::Node(_) | Woken::Network { .. } => Wake::News(node, News::Said),
+                    _ => Wake::News(node, News::Other),
                 };
                 for node in related::nodes(&woken, &context.caches.nodes.state()) {
-                    let _ = wake.unbounded_send(Wake::News(node, news));
+                    let _ = wake.unbounded_send(why(node));
                 }
             }
             Err(error) => {

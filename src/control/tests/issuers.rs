@@ -21,6 +21,18 @@ fn provided() -> Value {
     alice
 }
 
+/// `alice`, with the certificates that she is provided with.
+async fn ready() -> (World, Bank) {
+    let (mut world, bank) = (World::new(), Bank::new());
+    world.start();
+    world.server.put(&bank.issue(METRICS, "alice-metrics", Usage::Server));
+    world.server.put(&bank.issue(PEERS, "alice-tm", Usage::Both));
+    world.server.put(&provided());
+    world.rest().await;
+    world.assert_ready("alice");
+    (world, bank)
+}
+
 #[tokio::test(start_paused = true)]
 async fn provided_certificates_are_waited_for_judged_and_taken_without_a_write() {
     let (mut world, bank) = (World::new(), Bank::new());
@@ -67,13 +79,7 @@ async fn provided_certificates_are_waited_for_judged_and_taken_without_a_write()
 
 #[tokio::test(start_paused = true)]
 async fn a_provided_certificate_that_becomes_wrong_leaves_what_runs_and_one_that_ends_is_told() {
-    let (mut world, bank) = (World::new(), Bank::new());
-    world.start();
-    world.server.put(&bank.issue(METRICS, "alice-metrics", Usage::Server));
-    world.server.put(&bank.issue(PEERS, "alice-tm", Usage::Both));
-    world.server.put(&provided());
-    world.rest().await;
-    world.assert_ready("alice");
+    let (mut world, bank) = ready().await;
     let workload = object("apps/v1", "statefulsets", "alice-tm");
     let before = world.server.get(&workload);
 
@@ -101,13 +107,7 @@ async fn a_provided_certificate_that_becomes_wrong_leaves_what_runs_and_one_that
 
 #[tokio::test(start_paused = true)]
 async fn a_manager_whose_provided_certificate_changes_is_replaced_in_its_turn_and_nothing_else_is() {
-    let (mut world, bank) = (World::new(), Bank::new());
-    world.start();
-    world.server.put(&bank.issue(METRICS, "alice-metrics", Usage::Server));
-    world.server.put(&bank.issue(PEERS, "alice-tm", Usage::Both));
-    world.server.put(&provided());
-    world.rest().await;
-    world.assert_ready("alice");
+    let (mut world, bank) = ready().await;
     let ended = |calls: usize, world: &World| {
         let changes = world.server.changes().split_off(calls);
         let pods =

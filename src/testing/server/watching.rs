@@ -44,6 +44,13 @@ impl Server {
         }
     }
 
+    /// As [`Self::end_watches`] with `compact`, of one kind alone.
+    pub fn end_watches_of(&self, resource: &str) {
+        let mut state = lock(&self.state);
+        state.watches.retain(|watch| watch.call.target.resource != resource);
+        state.compacted = state.version();
+    }
+
     /// Unlearns to stream lists, or learns it again.
     pub fn stream_lists(&self, otherwise: Option<Streaming>) {
         lock(&self.watching).streaming = otherwise;

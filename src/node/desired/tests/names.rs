@@ -4,11 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::sample;
-use crate::node::{
-    desired::{Desired, certificates},
-    names::Component,
-    validate::Validated,
-};
+use crate::node::{desired::certificates, names::Component, validate::Validated};
 
 /// A node with everything a node can have, under these names.
 fn node(name: &str, network: &str, scraper: &str) -> Validated {
@@ -25,39 +21,20 @@ fn node(name: &str, network: &str, scraper: &str) -> Validated {
 /// Kind and name of everything that exists because of a node: what is rendered, what is minted, and what the
 /// cluster makes of it. What the nodes of a network share is left out.
 fn objects(node: &Validated) -> Vec<(&'static str, String)> {
-    let Desired {
-        accounts,
-        policies,
-        budgets,
-        services,
-        certificates,
-        monitors,
-        config_maps,
-        sealed,
-        workloads,
-    } = sample::render(node);
-    let mut all = Vec::new();
-    let mut add = |kind, name: Option<String>| all.push((kind, name.expect("a name")));
-    accounts.into_iter().for_each(|it| add("ServiceAccount", it.metadata.name));
-    policies.into_iter().for_each(|it| add("NetworkPolicy", it.metadata.name));
-    budgets.into_iter().for_each(|it| add("PodDisruptionBudget", it.metadata.name));
-    services.into_iter().for_each(|it| add("Service", it.metadata.name));
-    certificates.into_iter().for_each(|it| add("Certificate", it.metadata.name));
-    monitors.into_iter().for_each(|it| add("PodMonitor", it.metadata.name));
-    config_maps.into_iter().for_each(|it| add("ConfigMap", it.metadata.name));
-    sealed.into_iter().for_each(|it| add("Secret", it.secret.metadata.name));
-    workloads.into_iter().for_each(|it| add("StatefulSet", it.metadata.name));
+    let rendered = sample::objects(sample::render(node)).into_iter();
+    let mut all: Vec<_> = rendered.map(|(kind, meta)| (kind, meta.name.expect("a name"))).collect();
+    let mut add = |kind, name| all.push((kind, name));
     let names = &node.names;
-    add("Secret", Some(names.node_key()));
-    add("Secret", Some(names.node_authority()));
-    add("Secret", Some(names.manager_config()));
+    add("Secret", names.node_key());
+    add("Secret", names.node_authority());
+    add("Secret", names.manager_config());
     for purpose in certificates::wanted(node).into_keys() {
-        add("Secret", Some(names.certificate(purpose)));
-        add("Secret", Some(names.requested(purpose)));
+        add("Secret", names.certificate(purpose));
+        add("Secret", names.requested(purpose));
     }
     for component in Component::ALL {
-        add("Pod", Some(names.pod(component)));
-        add("PersistentVolumeClaim", Some(names.claim(component)));
+        add("Pod", names.pod(component));
+        add("PersistentVolumeClaim", names.claim(component));
     }
     all.retain(|(_, name)| *name != names.network_authority() && *name != names.validators());
     all

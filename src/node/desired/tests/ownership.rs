@@ -1,33 +1,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::sample;
-use crate::node::{desired::Desired, names};
-
-/// Every object of a node with its kind, in the order in which they are written.
-fn objects(desired: Desired) -> Vec<(&'static str, ObjectMeta)> {
-    let Desired {
-        accounts,
-        policies,
-        budgets,
-        services,
-        certificates,
-        monitors,
-        config_maps,
-        sealed,
-        workloads,
-    } = desired;
-    let mut all = Vec::new();
-    all.extend(accounts.into_iter().map(|it| ("ServiceAccount", it.metadata)));
-    all.extend(policies.into_iter().map(|it| ("NetworkPolicy", it.metadata)));
-    all.extend(budgets.into_iter().map(|it| ("PodDisruptionBudget", it.metadata)));
-    all.extend(services.into_iter().map(|it| ("Service", it.metadata)));
-    all.extend(certificates.into_iter().map(|it| ("Certificate", it.metadata)));
-    all.extend(monitors.into_iter().map(|it| ("PodMonitor", it.metadata)));
-    all.extend(config_maps.into_iter().map(|it| ("ConfigMap", it.metadata)));
-    all.extend(sealed.into_iter().map(|it| ("Secret", it.secret.metadata)));
-    all.extend(workloads.into_iter().map(|it| ("StatefulSet", it.metadata)));
-    all
-}
+use crate::node::names;
 
 /// Kind, name and uid of an owner, and whether it controls.
 fn short(owner: &OwnerReference) -> (&str, &str, &str, bool) {
@@ -44,7 +18,8 @@ fn every_object_of_a_node_is_controlled_by_it_and_goes_with_it() {
     for node in sample::network() {
         let name = &node.names.node;
         let uid = format!("uid-{name}");
-        let owned = objects(sample::render(&node)).into_iter().filter(|(_, metadata)| !is_shared(metadata));
+        let owned =
+            sample::objects(sample::render(&node)).into_iter().filter(|(_, metadata)| !is_shared(metadata));
         for (kind, metadata) in owned {
             let owners = metadata.owner_references.unwrap_or_default();
             let owners: Vec<_> = owners.iter().map(short).collect();
@@ -61,7 +36,7 @@ fn every_object_of_a_node_is_controlled_by_it_and_goes_with_it() {
 #[test]
 fn every_object_carries_the_labels_by_which_it_is_found() {
     for node in sample::network() {
-        for (kind, metadata) in objects(sample::render(&node)) {
+        for (kind, metadata) in sample::objects(sample::render(&node)) {
             let labels = metadata.labels.clone().unwrap_or_default();
             let label = |key: &str| labels.get(key).map(String::as_str);
             let of = format!("{kind} {:?}", metadata.name);
@@ -80,7 +55,7 @@ fn every_object_carries_the_labels_by_which_it_is_found() {
 fn what_belongs_to_a_component_says_so() {
     for node in sample::network() {
         let of_components = ["ServiceAccount", "Service", "StatefulSet", "Secret"];
-        for (kind, metadata) in objects(sample::render(&node)) {
+        for (kind, metadata) in sample::objects(sample::render(&node)) {
             let labels = metadata.labels.clone().unwrap_or_default();
             let component = labels.get(names::COMPONENT).cloned();
             assert_eq!(labels.get("app.kubernetes.io/component"), component.as_ref());

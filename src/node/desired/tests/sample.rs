@@ -6,6 +6,7 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Container, PodSpec, PodTemplateSpec},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
@@ -331,4 +332,30 @@ pub(super) fn container(node: &Validated, component: Component, name: &str) -> C
     let desired = render(node);
     let workload = workload(&desired, component).expect("the component");
     containers(pod(workload)).find(|container| container.name == name).expect("the container").clone()
+}
+
+/// Every object of a node with its kind, in the order in which they are written.
+pub(super) fn objects(desired: Desired) -> Vec<(&'static str, ObjectMeta)> {
+    let Desired {
+        accounts,
+        policies,
+        budgets,
+        services,
+        certificates,
+        monitors,
+        config_maps,
+        sealed,
+        workloads,
+    } = desired;
+    let mut all = Vec::new();
+    all.extend(accounts.into_iter().map(|it| ("ServiceAccount", it.metadata)));
+    all.extend(policies.into_iter().map(|it| ("NetworkPolicy", it.metadata)));
+    all.extend(budgets.into_iter().map(|it| ("PodDisruptionBudget", it.metadata)));
+    all.extend(services.into_iter().map(|it| ("Service", it.metadata)));
+    all.extend(certificates.into_iter().map(|it| ("Certificate", it.metadata)));
+    all.extend(monitors.into_iter().map(|it| ("PodMonitor", it.metadata)));
+    all.extend(config_maps.into_iter().map(|it| ("ConfigMap", it.metadata)));
+    all.extend(sealed.into_iter().map(|it| ("Secret", it.secret.metadata)));
+    all.extend(workloads.into_iter().map(|it| ("StatefulSet", it.metadata)));
+    all
 }
