@@ -113,8 +113,7 @@ fn metrics_are_served_with_a_certificate_of_cert_managers() {
     kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})]);
     spine::install_scraper("prometheus-bank", "bank-ca", &json!({"ca.crt": authority}));
     let scraper = pods::From { namespace: "monitoring", pod: "prometheus-bank", container: "dialer" };
-    let url = format!("https://casey-metrics.{NAMESPACE}.svc:9545/metrics");
-    let (page, well) = pods::exec(scraper, &["/dialer", "https", &url, "--ca", "/ca/ca.crt"]);
-    assert!(well && page.contains("quorum_node_info{"), "{page}");
+    let page = spine::scrape(scraper, NAMESPACE, "casey");
+    assert!(page.contains("quorum_node_info{"), "{page}");
     kubectl::text(&["-n", NAMESPACE, "delete", "quorumnode", "casey", "--wait=false"]);
 }

@@ -78,13 +78,13 @@ fn the_two_clients_are_connected() {
     for node in ["alice", "bob"] {
         let mut in_a_row = 0;
         eventually(&format!("{node}: one peer in five scrapes in a row"), Duration::from_secs(120), || {
-            let page = scrape(node);
+            let page = scrape(looker(), NAMESPACE, node);
             in_a_row = if value(&page, "p2p_peers ") == Some(1.0) { in_a_row + 1 } else { 0 };
             if in_a_row >= 5 { Ok(()) } else { Err(format!("p2p_peers {:?}", value(&page, "p2p_peers "))) }
         });
-        let before = value(&scrape(node), "p2p_ingress ").expect("ingress is there");
+        let before = value(&scrape(looker(), NAMESPACE, node), "p2p_ingress ").expect("ingress is there");
         eventually(&format!("{node}: ingress bytes rise"), Duration::from_secs(120), || {
-            let now = value(&scrape(node), "p2p_ingress ").unwrap_or_default();
+            let now = value(&scrape(looker(), NAMESPACE, node), "p2p_ingress ").unwrap_or_default();
             if now > before { Ok(()) } else { Err(format!("{before} then {now}")) }
         });
     }
@@ -94,7 +94,7 @@ fn the_two_clients_are_connected() {
 fn the_metrics_sidecar_shows_expiry_and_identity_and_no_profiler() {
     network::ready();
     install_authority();
-    let page = scrape("alice");
+    let page = scrape(looker(), NAMESPACE, "alice");
     assert!(page.contains("quorum_node_info{"), "{page}");
     assert!(page.contains("quorum_certificate_not_after_timestamp_seconds{purpose=\"tm-db\"}"), "{page}");
     for path in [
@@ -141,11 +141,14 @@ pub(crate) fn install_scraper(pod: &str, map: &str, data: &serde_json::Value) {
     kubectl::text(&["-n", "monitoring", "wait", "--for=condition=Ready", "--timeout=60s", "pod", pod]);
 }
 
-fn scrape(node: &str) -> String {
-    let url = format!("https://{node}-metrics.{NAMESPACE}.svc:9545/metrics");
-    let (page, well) = pods::exec(looker(), &["/dialer", "https", &url, "--ca", "/ca/ca.crt"]);
-    assert!(well, "{page}");
-    page
+/// The page of a node's metrics. A pod that is ready is reached through its Service a little later: when the
+/// host of the one that dials has the rules for it.
+pub(crate) fn scrape(from: pods::From, namespace: &str, node: &str) -> String {
+    let url = format!("https://{node}-metrics.{namespace}.svc:9545/metrics");
+    eventually(&format!("a scrape of {node}"), Duration::from_secs(30), || {
+        let (page, well) = pods::exec(from, &["/dialer", "https", &url, "--ca", "/ca/ca.crt"]);
+        if well { Ok(page) } else { Err(page) }
+    })
 }
 
 #[test]
