@@ -22,6 +22,8 @@ pub struct Unreadable {
     pub error: String,
     /// Its metadata, which does.
     pub metadata: ObjectMeta,
+    /// Its spec as it came: what others go by of it may still be told from it.
+    pub spec: Value,
     /// Its status as it came, which must survive until the object can be read again.
     pub status: Value,
 }
@@ -36,8 +38,8 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
         };
         let metadata = serde_json::from_value(object["metadata"].take())
             .map_err(|_| D::Error::custom("an object without readable metadata"))?;
-        let status = object["status"].take();
-        Ok(Self(Err(Box::new(Unreadable { error: unreadable, metadata, status }))))
+        let (spec, status) = (object["spec"].take(), object["status"].take());
+        Ok(Self(Err(Box::new(Unreadable { error: unreadable, metadata, spec, status }))))
     }
 }
 

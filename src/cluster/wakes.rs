@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     api::QuorumNode,
-    node::{identity, names},
+    node::{
+        identity, names,
+        sibling::{self, Sibling},
+    },
 };
 
 /// Whom an object concerns, from its labels, or else from its owners.
@@ -97,23 +100,21 @@ fn own(node: &Guarded) -> u64 {
 /// What siblings read.
 fn shown(node: &Guarded) -> u64 {
     let meta = node.meta();
-    let valid = node.0.as_ref().ok();
-    let status = valid.and_then(|valid| valid.status.as_ref());
+    let sibling = Sibling::from(node);
     hashed(&(
         meta.generation,
         &meta.uid,
         meta.deletion_timestamp.is_some(),
-        valid.map(|valid| (identity::claimed(valid), identity::stands_back(valid), identity::is_held(valid))),
-        status.and_then(|status| status.peer_address.as_ref()),
+        node.0.as_ref().ok().map(identity::stands_back),
+        (sibling.public_key, sibling.is_held, sibling.peer_address),
     ))
 }
 
 fn network(node: &Guarded) -> Option<Woken> {
-    let valid = node.0.as_ref().ok()?;
     Some(Woken::Network {
-        namespace: valid.namespace().unwrap_or_default(),
-        network: valid.spec.network.clone(),
-        identity: identity::claimed(valid).map(str::to_owned),
+        namespace: node.namespace().unwrap_or_default(),
+        network: sibling::network(node)?.to_owned(),
+        identity: Sibling::from(node).public_key,
     })
 }
 

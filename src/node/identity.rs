@@ -10,7 +10,7 @@ use super::{
     observed::Observed,
     volumes,
 };
-use crate::api::QuorumNode;
+use crate::api::{QuorumNode, status::QuorumNodeStatus};
 
 /// Someone else who claims the node's identity: another node, or what one that is gone has left running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,24 +48,24 @@ pub fn claimed(node: &QuorumNode) -> Option<&str> {
     Some(node.status.as_ref()?.identity.as_ref()?.public_key.as_str())
 }
 
-fn says(node: &QuorumNode, kind: &str, status: &str) -> Option<String> {
-    let conditions = &node.status.as_ref()?.conditions;
-    let found = conditions.iter().find(|found| found.type_ == kind && found.status == status)?;
-    Some(found.reason.clone())
+fn says<'a>(of: &'a QuorumNodeStatus, kind: &str, status: &str) -> Option<&'a str> {
+    let found = of.conditions.iter().find(|found| found.type_ == kind && found.status == status)?;
+    Some(&found.reason)
 }
 
 /// Whether a node says that another one has its identity. It is no peer and no validator beside that one.
 #[must_use]
-pub fn is_held(node: &QuorumNode) -> bool {
-    says(node, "IdentityReady", "False").is_some_and(|reason| reason == Reason::DuplicateIdentity.to_string())
+pub fn is_held(status: &QuorumNodeStatus) -> bool {
+    says(status, "IdentityReady", "False")
+        .is_some_and(|reason| reason == Reason::DuplicateIdentity.to_string())
 }
 
 /// Whether a node says that it starts nothing: it looks again at who claims its identity before it does.
 #[must_use]
 pub fn stands_back(node: &QuorumNode) -> bool {
-    is_held(node)
-        || says(node, "ConfigValid", "False").is_some()
-        || node.metadata.deletion_timestamp.is_some()
+    let says_so =
+        |status: &QuorumNodeStatus| is_held(status) || says(status, "ConfigValid", "False").is_some();
+    node.metadata.deletion_timestamp.is_some() || node.status.as_ref().is_some_and(says_so)
 }
 
 /// Where a node stands among those who claim its identity. Whoever is meant to run goes before whoever is

@@ -20,6 +20,7 @@ pub mod report;
 pub mod rollout;
 pub mod rotation;
 pub mod secrets;
+pub mod sibling;
 pub mod teardown;
 pub mod unreadable;
 pub mod validate;

@@ -9,20 +9,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
-use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
+use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
-    identity,
     names::{self, Component, Names},
     observed::{
         Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Pod, Taint, Workload,
     },
+    sibling::{self, Sibling},
 };
 use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
         Caches, Facts, Served,
-        caches::find,
+        caches::{Guarded, find},
         facts::{self, Fact, Question},
         write::timely,
     },
@@ -81,7 +81,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         None => (names.node_key(), "nodekey".into()),
     };
     let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
-    let siblings = siblings(sources.caches, &node);
+    let siblings = siblings(sources.caches, &names);
     let pods = pods(sources.caches, &names);
     Ok(Observed {
         chain_data_exists: match node_key {
@@ -208,36 +208,32 @@ async fn bundles(
     Ok(bundles)
 }
 
-fn siblings(caches: &Caches, node: &QuorumNode) -> Vec<Arc<QuorumNode>> {
-    let mut siblings: Vec<_> = caches
-        .nodes
-        .state()
-        .into_iter()
-        .filter_map(|other| {
-            let other = other.0.as_ref().ok()?;
-            let is_sibling = other.metadata.namespace == node.metadata.namespace
-                && other.spec.network == node.spec.network
-                && other.metadata.name != node.metadata.name
-                && other.metadata.deletion_timestamp.is_none();
-            // thousands are looked at, a few are kept
-            is_sibling.then(|| Arc::new(other.clone()))
-        })
-        .collect();
-    siblings.sort_by_key(|sibling| sibling.name_any());
+fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
+    let is_sibling = |other: &Guarded| {
+        let meta = other.meta();
+        meta.namespace.as_ref() == Some(&own.namespace)
+            && sibling::network(other) == Some(&own.network)
+            && meta.name.as_ref() != Some(&own.node)
+            && meta.deletion_timestamp.is_none()
+    };
+    let nodes = caches.nodes.state();
+    let mut siblings: Vec<_> =
+        nodes.iter().filter(|other| is_sibling(other)).map(|other| Sibling::from(&**other)).collect();
+    siblings.sort_by(|a, b| a.name.cmp(&b.name));
     siblings
 }
 
-fn neighbours(caches: &Caches, siblings: &[Arc<QuorumNode>], own: &Names) -> Vec<Neighbour> {
-    let neighbour = |sibling: &Arc<QuorumNode>| {
-        let names = Names { node: sibling.name_any(), ..own.clone() };
+fn neighbours(caches: &Caches, siblings: &[Sibling], own: &Names) -> Vec<Neighbour> {
+    let neighbour = |sibling: &Sibling| {
+        let names = Names { node: sibling.name.clone(), ..own.clone() };
         Neighbour {
-            role: sibling.spec.role,
+            role: sibling.role,
             workload: workload(caches, &names, Component::Client),
             pod: pod(caches, &names, Component::Client),
             name: names.node,
         }
     };
-    siblings.iter().filter(|sibling| !identity::is_held(sibling)).map(neighbour).collect()
+    siblings.iter().filter(|sibling| !sibling.is_held).map(neighbour).collect()
 }
 
 fn peer_address(caches: &Caches, names: &Names) -> Option<String> {

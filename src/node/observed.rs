@@ -16,6 +16,7 @@ use super::{
         keys::{NodeIdentity, TransactionManagerKey},
         tls::{AuthorityFacts, Fingerprint, LeafFacts},
     },
+    sibling::Sibling,
     volumes::Volume,
 };
 use crate::api::{QuorumNode, node::Role};
@@ -110,7 +111,7 @@ pub struct Observed {
     /// The node itself.
     pub node: Arc<QuorumNode>,
     /// The other nodes of its network, by name, none of them being deleted.
-    pub siblings: Vec<Arc<QuorumNode>>,
+    pub siblings: Vec<Sibling>,
     /// Its genesis.
     pub genesis: Found<GenesisFacts>,
     /// Its key: the adopted Secret, or the minted one.
@@ -175,8 +176,8 @@ pub struct ObservedManager {
 pub struct Neighbour {
     /// Name of its node.
     pub name: String,
-    /// What its node does on the chain.
-    pub role: Role,
+    /// What its node does on the chain; `None` where its spec does not tell.
+    pub role: Option<Role>,
     /// Its workload, where it exists.
     pub workload: Option<Workload>,
     /// Its pod, where it exists.

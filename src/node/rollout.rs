@@ -34,9 +34,10 @@ pub fn is_pending(observed: &Observed, node: &Validated) -> bool {
     !node.spec.paused && components(node).into_iter().any(|part| is_outdated_part(observed, part))
 }
 
-/// One validator at a time: by name, and only while every other one serves.
+/// One validator at a time: by name, and only while every other one serves. Whose role is not known may be one.
 fn is_our_turn(observed: &Observed, own: &str) -> bool {
-    observed.neighbours.iter().filter(|other| other.role == Role::Validator).all(|other| {
+    let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
+    observed.neighbours.iter().filter(may_be_one).all(|other| {
         let serves = other.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
         let earlier = other.name.as_str() < own && is_outdated_neighbour(other);
         serves && !earlier

@@ -18,7 +18,7 @@ use super::{
     },
     validate::Validated,
 };
-use crate::api::{QuorumNode, status::AuthoritiesInUse};
+use crate::api::status::AuthoritiesInUse;
 
 /// How long before its end an authority is followed by another one.
 const LEAD: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -97,8 +97,8 @@ pub fn of(node: &Validated, observed: &Observed, authority: Authority, now: Time
     let own = (!leaves.is_empty()).then(|| in_use(node, observed, authority, now));
     match authority {
         Authority::Network => {
-            let others = observed.siblings.iter().filter(|other| !is_new(other));
-            let others = others.map(|other| other.status.as_ref()?.network_authorities.clone());
+            let others = observed.siblings.iter().filter(|other| !other.is_new);
+            let others = others.map(|other| other.authorities.clone());
             signing(lineage, &leaves, &own.into_iter().chain(others).collect::<Vec<_>>(), now)
         }
         _ => signing(lineage, &leaves, &Vec::from_iter(own), now),
@@ -142,11 +142,6 @@ fn lineage(observed: &Observed, authority: Authority) -> Option<&Lineage> {
         Authority::Node => Some(&observed.node_authority),
         Authority::Requested | Authority::Provided => None,
     }
-}
-
-/// A node that has no certificate yet holds nothing that could be refused.
-fn is_new(node: &QuorumNode) -> bool {
-    node.status.as_ref().is_none_or(|status| status.certificates.is_empty())
 }
 
 fn leaves<'a>(

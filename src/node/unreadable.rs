@@ -51,7 +51,7 @@ mod tests {
 
     fn poison(status: Value) -> Unreadable {
         let metadata = ObjectMeta { generation: Some(7), ..ObjectMeta::default() };
-        Unreadable { error: "no number".into(), metadata, status }
+        Unreadable { error: "no number".into(), metadata, spec: json!({}), status }
     }
 
     #[test]

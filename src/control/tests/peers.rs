@@ -42,3 +42,36 @@ async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_no
     assert_eq!(pod(&world), second, "once");
     world.assert_ready("alice");
 }
+
+/// A client that runs is not cut off because its object cannot be read; when it goes, so does its place.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {
+    let mut world = World::new();
+    world.start();
+    for name in ["alice", "poison"] {
+        world.server.put(&client(name));
+    }
+    world.rest().await;
+    let enode = world.server.get(&node("poison")).expect("a node")["status"]["enode"].to_string();
+    let knows = |world: &World, name: &str| {
+        let peers =
+            world.server.get(&object("v1", "configmaps", &format!("qn-{name}-peers"))).expect("peers");
+        ["static-nodes.json", "permissioned-nodes.json"]
+            .map(|list| peers["data"][list].to_string().contains(enode.trim_matches('"')))
+    };
+    assert_eq!(knows(&world, "alice"), [true; 2]);
+    world.server.edit(&node("poison"), "kubectl", |poison| {
+        poison["spec"]["client"]["tunables"] = json!({"cacheMib": "many"});
+    });
+    // one that comes later, and one that is asked anew
+    world.server.put(&client("bob"));
+    admit(&world, &["aa"]);
+    world.rest().await;
+    assert_eq!(["alice", "bob"].map(|name| knows(&world, name)), [[true; 2]; 2]);
+    for name in ["alice", "bob"] {
+        world.assert_ready(name);
+    }
+    world.server.delete(&node("poison"), &json!({}));
+    world.rest().await;
+    assert_eq!(["alice", "bob"].map(|name| knows(&world, name)), [[false; 2]; 2]);
+}

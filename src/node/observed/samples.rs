@@ -23,6 +23,7 @@ use crate::{
             mint,
             tls::{self, AuthorityFacts, LeafFacts},
         },
+        sibling::Sibling,
         validate,
     },
 };
@@ -70,7 +71,7 @@ pub(in crate::node) fn node(mut node: Value) -> QuorumNode {
 }
 
 /// Another node of the network `acme`; where it is complete it has the key of `digit` and an address.
-pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Arc<QuorumNode> {
+pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Sibling {
     let mut other = smallest();
     other["metadata"]["name"] = json!(name);
     let mut other = node(other);
@@ -79,7 +80,12 @@ pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Arc<
         peer_address: Some(address.into()),
         ..QuorumNodeStatus::default()
     });
-    Arc::new(other)
+    of_network(other)
+}
+
+/// As the node's siblings see it.
+pub(in crate::node) fn of_network(node: QuorumNode) -> Sibling {
+    Sibling::from(&crate::cluster::guard::Guard(Ok(node)))
 }
 
 pub(in crate::node) fn identity(digit: char) -> NodeIdentity {

@@ -23,7 +23,7 @@ fn validator(change: impl FnOnce(&mut Observed)) -> Observed {
     observed.neighbours = ["a-first", "z-last"]
         .map(|name| Neighbour {
             name: name.into(),
-            role: Role::Validator,
+            role: Some(Role::Validator),
             workload: Some(Workload { update_revision: Some("r7".into()), ..Workload::default() }),
             pod: Some(Pod { revision: Some("r7".into()), ready: true, ..Pod::default() }),
         })
@@ -79,11 +79,14 @@ fn a_validator_waits_while_another_one_does_not_serve() {
     assert_eq!(chosen(&validator(|observed| pod(observed, 1).ready = false)), None);
     assert_eq!(chosen(&validator(|observed| pod(observed, 1).terminating = true)), None);
     assert_eq!(chosen(&validator(|observed| observed.neighbours[1].pod = None)), None);
-    let member = validator(|observed| {
-        observed.neighbours[1].pod = None;
-        observed.neighbours[1].role = Role::Member;
-    });
-    assert_eq!(chosen(&member), Some(Component::Client), "a member carries no quorum");
+    let without = |role| {
+        chosen(&validator(|observed| {
+            observed.neighbours[1].pod = None;
+            observed.neighbours[1].role = role;
+        }))
+    };
+    assert_eq!(without(Some(Role::Member)), Some(Component::Client), "a member carries no quorum");
+    assert_eq!(without(None), None, "whose role cannot be read may be a validator");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::node::{
     observed::{Found, Generation, samples},
     secrets::{mint, tls},
+    sibling::Sibling,
 };
 use samples::{hours, now};
 
@@ -136,15 +137,9 @@ fn started_anew(observed: &mut Observed) {
 }
 
 /// A node of the network that has certificates, and says what it holds.
-fn sibling(says: Option<AuthoritiesInUse>) -> std::sync::Arc<QuorumNode> {
-    let mut sibling = samples::sibling("carol", Some(('c', "10.96.7.9")));
-    let status = std::sync::Arc::make_mut(&mut sibling).status.get_or_insert_default();
-    status.network_authorities = says;
-    status.certificates = vec![crate::api::status::CertificateStatus {
-        purpose: "metrics".into(),
-        not_after: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()),
-    }];
-    sibling
+fn sibling(says: Option<AuthoritiesInUse>) -> Sibling {
+    let sibling = samples::sibling("carol", Some(('c', "10.96.7.9")));
+    Sibling { authorities: says, is_new: false, ..sibling }
 }
 
 /// Who signs for the network, and who for the node's own parts.

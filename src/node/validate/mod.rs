@@ -164,26 +164,22 @@ fn owner(node: &QuorumNode) -> OwnerReference {
 /// From every node of the network, so that all of them come to the same number.
 fn validators(observed: &Observed) -> Option<i32> {
     let here = Some(validators_here(observed)).filter(|count| *count > 0)?;
-    let said = network(observed).filter_map(|node| node.spec.consensus.validators).max();
+    let others = observed.siblings.iter().map(|sibling| sibling.validators);
+    let said = others.chain([observed.node.spec.consensus.validators]).flatten().max();
     Some(said.unwrap_or(here).max(here))
 }
 
 fn validators_here(observed: &Observed) -> i32 {
-    let is_one = |node: &&QuorumNode| node.spec.role == Role::Validator && !identity::is_held(node);
-    let here = network(observed).filter(is_one).count();
-    i32::try_from(here).unwrap_or(i32::MAX)
-}
-
-fn network(observed: &Observed) -> impl Iterator<Item = &QuorumNode> {
-    std::iter::once(&observed.node).chain(&observed.siblings).map(|node| &**node)
+    let QuorumNode { spec, status, .. } = &*observed.node;
+    let itself = spec.role == Role::Validator && !status.as_ref().is_some_and(identity::is_held);
+    let others = observed.siblings.iter().filter(|sibling| sibling.is_validator()).count();
+    i32::try_from(others + usize::from(itself)).unwrap_or(i32::MAX)
 }
 
 /// Nobody controls what a network shares; it goes when its last node goes.
 fn network_owners(observed: &Observed) -> Vec<OwnerReference> {
-    let mut owners: Vec<_> = std::iter::once(&observed.node)
-        .chain(&observed.siblings)
-        .filter_map(|node| node.owner_ref(&()))
-        .collect();
+    let others = observed.siblings.iter().map(|sibling| sibling.owner.clone());
+    let mut owners: Vec<_> = others.chain(observed.node.owner_ref(&())).collect();
     owners.sort_by(|a, b| a.name.cmp(&b.name));
     owners
 }
@@ -318,9 +314,9 @@ fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> 
     let mut peers: Vec<String> = observed
         .siblings
         .iter()
-        .filter(|sibling| sibling.spec.transaction_manager.is_some())
+        .filter(|sibling| sibling.has_manager)
         .map(|sibling| {
-            let names = Names { node: sibling.name_any(), ..own.clone() };
+            let names = Names { node: sibling.name.clone(), ..own.clone() };
             let service = names.workload(names::Component::TransactionManager);
             format!("https://{}:{}/", names.dns(&service), names::MANAGER_TO_MANAGER)
         })
@@ -334,13 +330,10 @@ fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> 
 fn peers(observed: &Observed) -> Peers {
     let spec = &observed.node.spec;
     let mut peers = Peers { dialled: spec.peering.dialled.clone(), ..Peers::default() };
-    for sibling in observed.siblings.iter().filter(|sibling| !identity::is_held(sibling)) {
-        let status = sibling.status.as_ref();
-        let key = status.and_then(|status| status.identity.as_ref());
-        let address = status.and_then(|status| status.peer_address.as_deref());
-        match key.zip(address) {
-            Some((key, address)) => peers.dialled.push(enode(&key.public_key, address, names::P2P)),
-            None => peers.incomplete.push(sibling.name_any()),
+    for sibling in observed.siblings.iter().filter(|sibling| !sibling.is_held) {
+        match sibling.public_key.as_deref().zip(sibling.peer_address.as_deref()) {
+            Some((key, address)) => peers.dialled.push(enode(key, address, names::P2P)),
+            None => peers.incomplete.push(sibling.name.clone()),
         }
     }
     peers.permitted = spec.peering.permissioned.clone();

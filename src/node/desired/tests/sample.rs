@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     api::QuorumNode,
     api::status::IdentityStatus,
+    cluster::guard::Guard,
     node::{
         desired::{Desired, Issued, Live, certificates::wanted, desired},
         genesis::{Engine, GenesisFacts},
@@ -22,6 +23,7 @@ use crate::{
             mint,
             tls::{AuthorityFacts, LeafFacts, LeafRequest, read_authority},
         },
+        sibling::Sibling,
         validate::{Validated, validate},
     },
     settings::{Dns, Pods, Surroundings},
@@ -201,7 +203,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
     node.status.get_or_insert_default().identity =
         Some(IdentityStatus { public_key, address, secret_name: String::new() });
     Observed {
-        siblings: siblings.iter().map(|sibling| parse(sibling).into()).collect(),
+        siblings: siblings.iter().map(|sibling| Sibling::from(&Guard(Ok(parse(sibling))))).collect(),
         neighbours: Vec::new(),
         claims: Vec::new(),
         genesis: Found::Is(GenesisFacts { sha256: "c0".repeat(32), chain_id: 1981, engine: Engine::Qbft }),

@@ -1,7 +1,7 @@
 //! Who a node's peers are.
 
 use super::*;
-use crate::node::observed::samples::sibling;
+use crate::node::observed::samples::{of_network, sibling};
 
 fn url(digit: char, endpoint: &str) -> String {
     format!("enode://{}@{endpoint}?discport=0", identity(digit).public_key)
@@ -29,9 +29,9 @@ fn the_other_nodes_of_the_network_are_dialled_and_admitted() {
 fn a_node_without_key_or_address_is_incomplete_and_named() {
     let mut observed = in_order(smallest());
     let mut no_key = sibling("bob", Some(('e', "10.96.0.9")));
-    std::sync::Arc::make_mut(&mut no_key).status.as_mut().expect("a status").identity = None;
+    no_key.public_key = None;
     let mut no_address = sibling("carol", Some(('c', "10.96.0.10")));
-    std::sync::Arc::make_mut(&mut no_address).status.as_mut().expect("a status").peer_address = None;
+    no_address.peer_address = None;
     observed.siblings =
         vec![no_key, no_address, sibling("dave", None), sibling("erin", Some(('f', "10.96.0.11")))];
     let peers = valid(&observed).peers;
@@ -88,7 +88,7 @@ fn managers_of_the_network_and_of_others_are_peers_each_once() {
     let mut carol = member();
     carol["metadata"]["name"] = json!("carol");
     observed.siblings = vec![
-        std::sync::Arc::new(crate::node::observed::samples::node(carol)),
+        of_network(crate::node::observed::samples::node(carol)),
         sibling("alice", Some(('a', "10.96.0.8"))),
     ];
     let peer = |url: &str| json!({"url": url, "cidrs": ["192.0.2.0/24"]});
