@@ -23,4 +23,5 @@ mod served;
 mod trouble;
 mod volumes;
 mod watches;
+mod words;
 mod world;

@@ -1,0 +1,40 @@
+//! Words about a node on its way are heard out for a few seconds, each time anew.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::world::{World, client, object};
+
+/// How long it takes until the status says what the client's pod is in trouble with now.
+async fn told_after(world: &World, trouble: &str) -> Duration {
+    world.server.edit(&object("v1", "pods", "alice-client-0"), "kubelet", |pod| {
+        pod["status"]["containerStatuses"] = json!([{"name": "client", "image": "", "imageID": "",
+            "ready": false, "restartCount": 0, "lastState": {}, "state": {"waiting": {"reason": trouble}}}]);
+    });
+    let began = Instant::now();
+    let told =
+        || world.condition("alice", "ClientAvailable").is_some_and(|(.., said)| said.contains(trouble));
+    while !told() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{trouble}: {:#?}", world.recent());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    began.elapsed()
+}
+
+/// What was said before is no reason to say the next thing at once.
+#[tokio::test(start_paused = true)]
+async fn words_wait_anew_after_each_status_that_was_written() {
+    let mut world = World::new();
+    world.server.start_slowly(true);
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    for trouble in ["ErrImagePull", "ImagePullBackOff", "CrashLoopBackOff"] {
+        let took = told_after(&world, trouble).await;
+        assert!((5..7).contains(&took.as_secs()), "{trouble} was told after {took:?}");
+        // long enough that whoever remembers the last words takes these for late
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+}
