@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::world::{World, client};
+use super::world::{World, client, object};
 use crate::testing::server::Delayed;
 
 const SICK: usize = 1000;
+const OLD: usize = 40;
 
 /// A thousand nodes whose first write fails in some way.
 async fn world_of_sick(begins: impl FnOnce(&World)) -> World {
@@ -60,6 +61,34 @@ async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_are_refused() {
         let sick = sick.iter().filter(|call| call.target.name.starts_with("sick")).count();
         assert!(sick > 0, "{name}: the others are tried meanwhile");
     }
+}
+
+/// What went while nobody watched is in no event: every node is looked at, and whoever has news goes first.
+#[tokio::test(start_paused = true)]
+async fn a_new_node_is_not_kept_waiting_by_those_that_a_new_list_has_looked_at() {
+    let mut world = World::new();
+    let names: Vec<_> = (0..OLD).map(|i| format!("old-{i}")).collect();
+    for name in &names {
+        let mut node = client(name);
+        node["spec"]["network"] = json!(name);
+        world.server.put(&node);
+    }
+    world.start();
+    world.rest().await;
+    let accounts: Vec<_> =
+        names.iter().map(|name| object("v1", "serviceaccounts", &format!("{name}-client"))).collect();
+    let there = |world: &World| accounts.iter().filter(|it| world.server.get(it).is_some()).count();
+    assert_eq!(there(&world), OLD);
+    // each look writes, and takes its time
+    world.server.delay(Some(Delayed::of("operator", "apply serviceaccounts/old", 4000)));
+    world.server.end_watches_of("serviceaccounts");
+    accounts.iter().for_each(|account| world.server.delete(account, &json!({})));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let took = a_new_one(&world, "new").await;
+    assert!(took <= Duration::from_secs(5), "{took:?}");
+    assert!(there(&world) < OLD / 2, "{} others were looked at meanwhile", there(&world));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(there(&world), OLD, "they have their turns too");
 }
 
 #[tokio::test(start_paused = true)]
