@@ -108,6 +108,8 @@ pub struct Caches {
 pub enum Woken {
     /// A node's own object: its spec, annotations or finalizers.
     Node(ObjectRef<Guarded>),
+    /// The identity of a node: it is claimed from now on.
+    Claim(ObjectRef<Guarded>),
     /// Something that every node of a network looks at: a sibling's key or address, or what they share.
     Network {
         /// Where the network is.

@@ -42,11 +42,22 @@ pub(super) fn woken_by_claim(meta: &ObjectMeta) -> Woken {
     Woken::Child { namespace: meta.namespace.clone().unwrap_or_default(), node: node.unwrap_or_default() }
 }
 
-/// What was last seen of each node: what wakes itself, and what wakes others.
-pub(super) type SeenNodes = Listed<ObjectRef<Guarded>, (u64, u64)>;
+/// What was last seen of each node.
+pub(super) type SeenNodes = Listed<ObjectRef<Guarded>, Seen>;
 
-/// A node wakes itself when what people write changes, and its siblings when what they read of it does.
-/// Its own status writes wake nobody else, and not itself.
+/// Of a node, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// What wakes itself.
+    own: u64,
+    /// What wakes others.
+    shown: u64,
+    /// The identity that it claims.
+    claimed: Option<u64>,
+}
+
+/// A node wakes itself when what people write changes, or its claim to an identity is there, and its siblings when
+/// what they read of it changes. Other writes of its own status wake nobody else, and not itself.
 pub(super) fn woken_by_node(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec<Woken> {
     match event {
         Event::Init => {
@@ -61,11 +72,15 @@ pub(super) fn woken_by_node(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec
         }
         Event::Apply(node) | Event::InitApply(node) => {
             let reference = ObjectRef::from_obj(node);
-            let (own, shown) = (own(node), shown(node));
-            let before = seen.replace(reference.clone(), (own, shown));
-            let itself = before.is_none_or(|(before, _)| before != own).then_some(Woken::Node(reference));
-            let others = before.is_none_or(|(_, before)| before != shown).then(|| network(node)).flatten();
-            itself.into_iter().chain(others).collect()
+            let claimed = node.0.as_ref().ok().and_then(identity::claimed).map(|key| hashed(&key));
+            let now = Seen { own: own(node), shown: shown(node), claimed };
+            let before = seen.replace(reference.clone(), now);
+            let claims = claimed.is_some() && before.is_none_or(|before| before.claimed != claimed);
+            let claim = claims.then(|| Woken::Claim(reference.clone()));
+            let itself = before.is_none_or(|before| before.own != now.own).then_some(Woken::Node(reference));
+            let others =
+                before.is_none_or(|before| before.shown != now.shown).then(|| network(node)).flatten();
+            claim.into_iter().chain(itself).chain(others).collect()
         }
     }
 }

@@ -228,14 +228,12 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
             // a standby makes no pass, and looks at every node when its turn comes
             Ok(_) if !fence.holds() => {}
             Ok(woken) => {
-                let why = |node| match woken {
-                    Woken::All => Wake::Look(node),
-                    Woken::Child { .. } => Wake::News(node, News::Own),
-                    Woken::Node(_) | Woken::Network { .. } => Wake::News(node, News::Said),
-                    _ => Wake::News(node, News::Other),
-                };
+                let news = related::news(&woken);
                 for node in related::nodes(&woken, &context.caches.nodes.state()) {
-                    let _ = wake.unbounded_send(why(node));
+                    let _ = wake.unbounded_send(match news {
+                        Some(news) => Wake::News(node, news),
+                        None => Wake::Look(node),
+                    });
                 }
             }
             Err(error) => {

@@ -1,9 +1,10 @@
-//! Which nodes an event concerns. Pure.
+//! Which nodes an event concerns, and what it is to them. Pure.
 
 use std::sync::Arc;
 
 use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 
+use super::turns::News;
 use crate::{
     api::QuorumNode,
     cluster::caches::{Guarded, Woken},
@@ -24,7 +25,7 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
             .collect()
     };
     match woken {
-        Woken::Node(node) => vec![node.clone()],
+        Woken::Node(node) | Woken::Claim(node) => vec![node.clone()],
         Woken::Child { namespace, node } => vec![ObjectRef::new(node).within(namespace)],
         Woken::Network { namespace, network, identity } => chosen(&|node| {
             let claims = || identity.as_deref().is_some_and(|it| identity::claimed(node) == Some(it));
@@ -37,6 +38,19 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
         Woken::All => known.iter().map(|node| ObjectRef::from_obj(&**node)).collect(),
         Woken::Optional => chosen(&optional::asks),
         Woken::Unreadable { .. } => vec![],
+    }
+}
+
+/// What has happened to them; `None` where that is not known, and they are to be looked at.
+pub(super) fn news(woken: &Woken) -> Option<News> {
+    match woken {
+        Woken::All => None,
+        Woken::Child { .. } => Some(News::Own),
+        Woken::Claim(_) => Some(News::Claim),
+        Woken::Node(_) | Woken::Network { .. } => Some(News::Said),
+        Woken::Reference { .. } | Woken::Host | Woken::Optional | Woken::Unreadable { .. } => {
+            Some(News::Other)
+        }
     }
 }
 

@@ -37,8 +37,8 @@ enum Rank {
 /// How long a burst of events may take to settle before a pass begins.
 pub(super) const SETTLES: Duration = Duration::from_millis(100);
 
-/// How long a stream of events that never settles may postpone a pass. What nodes say is heard out in any case:
-/// that two of them do not run with one key rests on it.
+/// How long a stream of events that never settles may postpone a pass, what nodes say included. Only after its own
+/// claim to an identity is it heard out whom others name: that two of them do not run with one key rests on it.
 const AT_MOST: Duration = Duration::from_secs(1);
 
 /// What has happened.
@@ -48,6 +48,8 @@ pub(super) enum News {
     Own,
     /// What nodes say, this one or others: it may have to be weighed with what is said next.
     Said,
+    /// It claims an identity now: whoever did before is heard of within [`SETTLES`].
+    Claim,
     /// Anything else.
     Other,
 }
@@ -59,12 +61,22 @@ struct Turn {
     touched: Option<Instant>,
     /// The first event that no pass has begun after.
     since: Option<Instant>,
-    /// The last time that nodes said something, of those events.
-    said: Option<Instant>,
+    /// The first and the last time that nodes said something, of those events.
+    said: Option<(Instant, Instant)>,
+    /// When its claim to an identity was seen, of those events.
+    claimed: Option<Instant>,
     /// Whether nothing has happened to it since it is to be looked at.
     looked_at: bool,
     /// Whether it has a pass now, and if so as what.
     runs: Option<Rank>,
+}
+
+impl Turn {
+    /// When what nodes say is heard out, as far as a pass waits for it.
+    fn heard(&self) -> Option<Instant> {
+        let said = self.said.map(|(first, last)| (last + SETTLES).min(first + AT_MOST));
+        said.max(self.claimed.map(|claimed| claimed + SETTLES))
+    }
 }
 
 /// See the module.
@@ -94,8 +106,12 @@ impl Turns {
         turn.looked_at = false;
         let touched = turn.touched.replace(now);
         let first = *turn.since.get_or_insert(now);
-        turn.said = if news == News::Said { Some(now) } else { turn.said };
-        let heard = turn.said.map_or(now, |said| said + SETTLES);
+        match news {
+            News::Said => turn.said = Some((turn.said.map_or(now, |(first, _)| first), now)),
+            News::Claim => turn.claimed = Some(now),
+            News::Own | News::Other => {}
+        }
+        let heard = turn.heard().unwrap_or(now);
         let at_rest = turn.runs.is_none() && touched.is_some_and(|touched| touched + SETTLES <= now);
         if let Some(Place::Ready(Rank::Look, arrived)) = turn.place {
             turn.place = Some(Place::Ready(Rank::News, arrived));
@@ -123,8 +139,9 @@ impl Turns {
             self.patient -= usize::from(rank >= Rank::Look);
             self.failing -= usize::from(rank > Rank::Look);
         }
-        match next {
-            Some(next) => self.place(which, now + next, |before| now + next < before),
+        let heard = turn.heard().unwrap_or(now);
+        match next.map(|next| heard.max(now + next)) {
+            Some(next) => self.place(which, next, |before| next < before),
             None if turn.place.is_none() => drop(self.known.remove(&which)),
             None => {}
         }

@@ -17,6 +17,7 @@ fn woken(seen: &mut SeenNodes, event: &Event<Guarded>) -> Vec<String> {
     woken
         .map(|woken| match woken {
             Woken::Node(node) => node.name,
+            Woken::Claim(node) => format!("claim of {}", node.name),
             Woken::Network { network, .. } => format!("all of {network}"),
             other => panic!("{other:?}"),
         })
@@ -35,12 +36,16 @@ fn a_node_wakes_itself_by_what_people_write_and_others_by_what_they_read() {
     assert_eq!(woken(&mut seen, &event(&|_| {})), ["alice", "all of acme"]);
     assert_eq!(woken(&mut seen, &event(&|_| {})), [""; 0], "nothing new");
     assert_eq!(woken(&mut seen, &event(&told)), [""; 0], "its own status");
-    assert_eq!(woken(&mut seen, &event(&pinned)), ["all of acme"], "what its siblings wait for");
+    assert_eq!(
+        woken(&mut seen, &event(&pinned)),
+        ["claim of alice", "all of acme"],
+        "what its siblings wait for, and what it may run with"
+    );
     let noted = |node: &mut Value| {
         pinned(node);
         node["metadata"]["annotations"] = json!({"quorum.security/renew-certs-at": "now"});
     };
-    assert_eq!(woken(&mut seen, &event(&noted)), ["alice"]);
+    assert_eq!(woken(&mut seen, &event(&noted)), ["alice"], "what it claims it did before");
 }
 
 #[test]

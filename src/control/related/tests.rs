@@ -92,6 +92,19 @@ fn a_node_wakes_itself_even_where_it_cannot_be_read() {
     assert_eq!(woken(&Woken::Node(ObjectRef::new("broken").within("ledger"))), ["ledger/broken"]);
 }
 
+/// Who looks for whatever may have been missed goes after whoever has news, and who claims an identity is heard out.
+#[test]
+fn an_event_is_to_a_node_what_its_turn_is_reckoned_by() {
+    let node = || ObjectRef::new("alice").within("ledger");
+    let child = Woken::Child { namespace: "ledger".into(), node: "alice".into() };
+    let said = Woken::Network { namespace: "ledger".into(), network: "acme".into(), identity: None };
+    assert_eq!(news(&Woken::All), None);
+    assert_eq!(news(&child), Some(News::Own));
+    assert_eq!(news(&Woken::Claim(node())), Some(News::Claim));
+    assert_eq!([news(&Woken::Node(node())), news(&said)], [Some(News::Said); 2]);
+    assert_eq!(news(&Woken::Host), Some(News::Other));
+}
+
 #[test]
 fn a_child_wakes_the_node_that_it_belongs_to() {
     let child = Woken::Child { namespace: "elsewhere".into(), node: "alice".into() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::world::{World, client, object};
+use super::world::{World, client, node, object};
 use crate::testing::server::Delayed;
 
 const SICK: usize = 1000;
@@ -89,6 +89,28 @@ async fn a_new_node_is_not_kept_waiting_by_those_that_a_new_list_has_looked_at()
     assert!(there(&world) < OLD / 2, "{} others were looked at meanwhile", there(&world));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(there(&world), OLD, "they have their turns too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_not_kept_waiting_by_a_sibling_that_never_stops_talking() {
+    let world = World::network().await;
+    let service = object("v1", "services", "alice-p2p");
+    let mut put_back = None;
+    for i in 0..60 {
+        world.server.edit(&node("bob"), "talker", |bob| {
+            bob["spec"]["client"]["version"] = json!(format!("24.4.{i}"))
+        });
+        if i == 10 {
+            world.server.edit(&service, "kubectl-edit", |it| it["spec"]["selector"] = json!({"app": "mine"}));
+        }
+        let now = world.server.get(&service).expect("the Service");
+        if i >= 10 && now["spec"]["selector"]["quorum.security/node"] == "alice" {
+            put_back.get_or_insert(i);
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    // ten are said before, and a second is seventeen
+    assert!(put_back.is_some_and(|i| i <= 10 + 18), "put back at {put_back:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -159,14 +159,44 @@ fn what_nodes_say_is_heard_out_whatever_else_happens() {
 }
 
 #[test]
-fn events_that_never_end_postpone_a_pass_for_a_second() {
-    let (mut turns, end) = looked_at();
-    for i in 0..40 {
-        turns.wake(which("a"), end + TICK * i, News::Other);
-        if turns.next(end + TICK * i, failures).is_some() {
-            assert_eq!(i, 17, "the first after a second");
-            return;
-        }
+fn events_that_never_end_postpone_a_pass_for_a_second_whatever_they_are() {
+    for news in [News::Own, News::Said, News::Other] {
+        let (mut turns, end) = looked_at();
+        let begins = |i: &u32| {
+            turns.wake(which("a"), end + TICK * *i, news);
+            turns.next(end + TICK * *i, failures).is_some()
+        };
+        assert_eq!((0..40).find(begins), Some(17), "{news:?}: the first after a second");
     }
-    panic!("no pass");
+}
+
+/// Whoever claimed the same identity before is heard of a moment later at the latest.
+#[test]
+fn its_own_claim_is_heard_out_however_long_others_have_talked() {
+    let (mut turns, end) = looked_at();
+    for i in 0..16 {
+        turns.wake(which("a"), end + TICK * i, News::Said);
+    }
+    let claimed = end + TICK * 16;
+    turns.wake(which("a"), claimed, News::Claim);
+    for i in 17..20 {
+        assert_eq!(turns.until(), Some(claimed + SETTLES), "later than a second after the first word");
+        turns.wake(which("a"), end + TICK * i, News::Said);
+    }
+    assert!(turns.next(claimed + SETTLES, failures).is_some());
+    // what was claimed before a pass is heard out for it alone
+    turns.ended(which("a"), claimed + SETTLES, Some(Duration::from_secs(600)));
+    turns.wake(which("a"), claimed + SETTLES * 3, News::Own);
+    assert_eq!(turns.until(), Some(claimed + SETTLES * 3));
+}
+
+#[test]
+fn what_it_claims_during_a_pass_is_heard_out_although_it_is_due_sooner() {
+    let (mut turns, end) = looked_at();
+    turns.wake(which("a"), end + SETTLES, News::Own);
+    assert!(turns.next(end + SETTLES, failures).is_some());
+    let claimed = end + SETTLES * 2;
+    turns.wake(which("a"), claimed, News::Claim);
+    turns.ended(which("a"), claimed, Some(Duration::from_millis(1)));
+    assert_eq!(turns.until(), Some(claimed + SETTLES));
 }
