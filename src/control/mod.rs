@@ -286,7 +286,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         publish(&context, &node.object_ref(&()), kind, &condition.reason, &condition.message).await;
     }
     tracing::debug!(namespace, name, writes = passed.writes, "pass");
-    Ok(Some(next_pass(passed.next, now)))
+    Ok(Some(next_pass(passed.next, (context.clock)())))
 }
 
 /// Says in the node's status that its passes fail; a failure that has passed already is no news.
@@ -329,10 +329,10 @@ async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result
     Ok(waits.map(|()| teardown::LOOK_AGAIN))
 }
 
-/// At the next renewal, or at the next sweep. A renewal whose time has passed was decided about already.
-fn next_pass(renewal: Option<Timestamp>, now: Timestamp) -> Duration {
-    let until = renewal.map(|at| at.duration_since(now).as_secs()).filter(|seconds| *seconds > 0);
-    until.map_or(SWEEP, |seconds| Duration::from_secs(seconds.unsigned_abs()).min(SWEEP))
+/// When something is due, to the moment, or at the next sweep; at once where that moment came during the pass.
+fn next_pass(due: Option<Timestamp>, now: Timestamp) -> Duration {
+    let until = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
+    until.map_or(SWEEP, |until| until.min(SWEEP))
 }
 
 /// An event that cannot be published fails no pass.

@@ -17,12 +17,7 @@ use super::{
 #[must_use]
 pub fn due(observed: &Observed, now: Timestamp) -> Vec<Order> {
     let names = names_of(observed);
-    let is_ours =
-        |purpose| secret_name(&names, &observed.node.spec.tls, purpose) == names.certificate(purpose);
-    let usable =
-        observed.certificates.iter().filter_map(|(purpose, read)| Some((*purpose, read.as_ref().ok()?)));
-    usable
-        .filter(|(purpose, _)| is_ours(*purpose))
+    ours(observed)
         .filter_map(|(purpose, facts)| {
             let reason = reason(observed, purpose, facts, now)?;
             let (authority, trusted) = signer(observed, &names, facts, now)?;
@@ -31,10 +26,29 @@ pub fn due(observed: &Observed, now: Timestamp) -> Vec<Order> {
         .collect()
 }
 
+/// When the next of them is due whose time has not come.
+#[must_use]
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    ours(observed).map(|(_, facts)| renewal(observed, facts)).filter(|due| *due > now).min()
+}
+
+/// The certificates that are made here, as far as they can be read.
+fn ours(observed: &Observed) -> impl Iterator<Item = (Purpose, &LeafFacts)> {
+    let names = names_of(observed);
+    let is_ours =
+        move |purpose| secret_name(&names, &observed.node.spec.tls, purpose) == names.certificate(purpose);
+    let usable =
+        observed.certificates.iter().filter_map(|(purpose, read)| Some((*purpose, read.as_ref().ok()?)));
+    usable.filter(move |(purpose, _)| is_ours(*purpose))
+}
+
+fn renewal(observed: &Observed, facts: &LeafFacts) -> Timestamp {
+    tls::renewal_time(facts, renew_before(observed), &observed.node.uid().unwrap_or_default())
+}
+
 fn reason(observed: &Observed, purpose: Purpose, facts: &LeafFacts, now: Timestamp) -> Option<MintReason> {
     let asked = observed.node.annotations().get(names::RENEW);
-    let seed = observed.node.uid().unwrap_or_default();
-    if now >= tls::renewal_time(facts, renew_before(observed), &seed) {
+    if now >= renewal(observed, facts) {
         Some(MintReason::DueForRenewal)
     } else {
         asked.is_some_and(|asked| observed.made_for.get(&purpose) != Some(asked)).then_some(MintReason::Asked)

@@ -54,8 +54,6 @@ const UNSEEN: SignedDuration = SignedDuration::from_mins(1);
 
 /// When a pass is due that an event should bring about.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// What is due is looked at in whole seconds: not before it is due.
-const LATER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Where a pass is, for errors and their metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +100,7 @@ pub struct Tools<'a> {
 pub struct Passed {
     /// The status the node has now.
     pub status: QuorumNodeStatus,
-    /// When a pass is due without any event; the next certificate's renewal.
+    /// When a pass is due without any event, such as the next certificate's renewal; later than this one.
     pub next: Option<Timestamp>,
     /// Requests that changed something.
     pub writes: usize,
@@ -138,21 +136,24 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let status = report::status(&observed, &validated, &applied, now);
     let told = tell(tools, &observed.node, &status, applied.writes > 0).await.context(Stage::Report)?;
     let writes = held + applied.writes + usize::from(told == Told::Now);
-    let due = validated.as_ref().ok().and_then(|node| {
+    let renewal = match &validated {
+        Ok(node) => report::next_renewal(node, &observed, now),
+        Err(_) => kept::next(&observed, now),
+    };
+    let turn = validated.as_ref().is_ok_and(|node| {
         // what others do is no event of this node
         let waits = matches!(node.standing, Standing::Waits(_) | Standing::Held(_));
-        let turn = (waits || rollout::is_pending(&observed, node)).then(|| now + NEXT_TURN);
-        report::next_renewal(node, &observed).into_iter().chain(turn).min()
+        waits || rollout::is_pending(&observed, node)
     });
-    let contests = applied.contested.iter().map(|contest| contest.again);
-    let contest = contests.min().and_then(|wait| now.checked_add(wait).ok()).map(|again| again + LATER);
+    let turn = turn.then(|| now + NEXT_TURN);
+    let after = |wait: Duration| now.checked_add(wait).ok();
+    let contest = applied.contested.iter().map(|contest| contest.again).min().and_then(after);
     let rotates = validated.as_ref().is_ok_and(|node| rotation::is_watched(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
     let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
-    let alarm = alarm.map(|alarm| alarm + LATER);
-    let words = if let Told::Later(words) = told { now.checked_add(words).ok() } else { None };
-    let next = due.into_iter().chain(unseen).chain(contest).chain(growth).chain(alarm).chain(words).min();
+    let words = if let Told::Later(words) = told { after(words) } else { None };
+    let next = [renewal, turn, unseen, contest, growth, alarm, words].into_iter().flatten().min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 

@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     handshakes::data as data_of_secret,
-    world::{World, client, member, node, object},
+    world::{START, World, client, member, node, object},
 };
 use crate::node::secrets::{
     Data,
@@ -92,6 +94,34 @@ async fn a_paused_node_has_its_certificates_made_anew() {
     ask(&world, "now");
     world.rest().await;
     assert_eq!(renewed(&before, &world).len(), before.len());
+}
+
+/// Neither early nor with the next sweep, also where a person's mistake keeps the node from everything else.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_made_anew_in_the_second_in_which_it_is_due() {
+    for genesis in ["acme-genesis", "nowhere"] {
+        let began = Instant::now();
+        let mut alice = client("alice");
+        alice["spec"]["tls"] = json!({"duration": "24h", "renewBefore": "12h"});
+        let mut world = with(&alice).await;
+        world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+            alice["spec"]["genesis"]["configMapRef"]["name"] = json!(genesis);
+        });
+        world.rest().await;
+        let uid = world.server.get(&node("alice")).expect("alice")["metadata"]["uid"].clone();
+        let name = "qn-alice-tls-metrics";
+        for round in 0..3 {
+            let before = certificates(&world);
+            let facts = tls::read_leaf(&data_of(&before[name])).expect("a certificate");
+            let uid = uid.as_str().unwrap_or_default();
+            let due = tls::renewal_time(&facts, SignedDuration::from_hours(12), uid);
+            let due = began + Duration::from_secs(due.as_second().abs_diff(START));
+            tokio::time::sleep_until(due - Duration::from_millis(1)).await;
+            assert_eq!(certificates(&world), before, "{genesis}, {round}: not due yet");
+            tokio::time::sleep_until(due + Duration::from_secs(1)).await;
+            assert_ne!(certificates(&world)[name], before[name], "{genesis}, {round}: due a second ago");
+        }
+    }
 }
 
 /// A typing error must not end in an outage when the certificates do.

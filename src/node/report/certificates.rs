@@ -187,14 +187,16 @@ pub(super) fn kept(observed: &Observed, before: &QuorumNodeStatus) -> Vec<Certif
     before.certificates.iter().map(|one| now(one).unwrap_or_else(|| one.clone())).collect()
 }
 
-/// When the next certificate of ours is due.
+/// When the next certificate of ours is due, of those whose time has not come. One whose time has passed was decided
+/// about, and tells nothing of the others.
 #[must_use]
-pub fn next_renewal(node: &Validated, observed: &Observed) -> Option<Timestamp> {
+pub fn next_renewal(node: &Validated, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let renew_before = certificates::validity(node).renew_before;
     certificates::wanted(node)
         .iter()
         .filter(|(_, wanted)| wanted.authority.is_ours())
         .filter_map(|(purpose, _)| observed.certificates.get(purpose)?.as_ref().ok())
         .map(|facts| tls::renewal_time(facts, renew_before, &node.owner.uid))
+        .filter(|due| *due > now)
         .min()
 }

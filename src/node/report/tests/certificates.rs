@@ -79,22 +79,25 @@ fn a_certificate_is_valid_up_to_its_end() {
 fn the_next_renewal_is_that_of_the_certificate_that_ends_first() {
     let mut observed = in_order(member());
     let node = validate::validate(&observed).expect("no fault");
-    let far = next_renewal(&node, &observed).expect("a time");
+    let far = next_renewal(&node, &observed, now()).expect("a time");
     end(&mut observed, Purpose::Probe, now() + samples::hours(1000));
-    let near = next_renewal(&node, &observed).expect("a time");
+    let near = next_renewal(&node, &observed, now()).expect("a time");
     // 720 hours ahead at most, by the default, and up to a tenth of that more
     assert!(near < far && near <= now() + samples::hours(1000 - 550) && near >= now(), "{near}");
+    // its time has passed: it was decided about, and hides no other
+    end(&mut observed, Purpose::Probe, now() + samples::hours(1));
+    assert_eq!(next_renewal(&node, &observed, now()), Some(far));
     observed.certificates.clear();
-    assert_eq!(next_renewal(&node, &observed), None);
+    assert_eq!(next_renewal(&node, &observed, now()), None);
 }
 
 #[test]
 fn a_certificate_that_is_no_longer_wanted_is_not_due() {
     let mut observed = in_order(smallest());
     let node = validate::validate(&observed).expect("no fault");
-    let due = next_renewal(&node, &observed);
+    let due = next_renewal(&node, &observed, now());
     let mut forgotten = observed.certificates[&Purpose::Metrics].clone().expect("facts");
     forgotten.not_after = now() - samples::hours(1);
     observed.certificates.insert(Purpose::Manager, Ok(forgotten));
-    assert_eq!(next_renewal(&node, &observed), due);
+    assert_eq!(next_renewal(&node, &observed, now()), due);
 }
