@@ -168,11 +168,12 @@ impl Writer {
         }
     }
 
-    /// Deletes an object that is ours and no longer wanted, exactly as it was seen.
+    /// Deletes an object that is ours and no longer wanted, exactly as it was seen. Whether it ends, or has ended:
+    /// one that has changed is left, and has to be looked at again, as nothing else may tell of it.
     ///
     /// # Errors
     /// Where the server refuses for another reason than that it is gone or has changed.
-    pub async fn delete<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
+    pub async fn delete<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<bool> {
         let name = seen.name.clone().unwrap_or_default();
         let api = Api::<K>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
         let parameters = DeleteParams {
@@ -184,11 +185,12 @@ impl Writer {
         };
         match self.send(api.delete(&name, &parameters)).await? {
             Ok(_) => tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "deleted"),
-            // gone, or not what was decided about: the next pass looks again
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            // not what was decided about
+            Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(false),
             Err(error) => return Err(error).with_context(|| format!("{} {name}", K::kind(&()))),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Asks for the end of this very pod, as far as disruption budgets allow. Whether it was granted.
@@ -223,10 +225,10 @@ impl Writer {
         self.finalizers::<QuorumNode>(&node.metadata, listed.chain([names::CLEANUP]).collect()).await
     }
 
-    /// Takes our finalizer off an object. One that is gone, or has changed, is left to the next pass.
+    /// Takes our finalizer off an object, exactly as it was seen.
     ///
     /// # Errors
-    /// Where the server refuses for another reason.
+    /// Where the server refuses for another reason than that it is gone, that it is not as it was seen included.
     pub async fn release<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
         let listed = seen.finalizers.iter().flatten().map(String::as_str);
         self.finalizers::<K>(seen, listed.filter(|listed| *listed != names::CLEANUP).collect()).await

@@ -325,8 +325,7 @@ async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result
         return Ok(None);
     }
     let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;
-    let waits = step.map_err(anyhow::Error::from).flatten().context(Stage::Apply).map_err(Failure)?;
-    Ok(waits.map(|()| teardown::LOOK_AGAIN))
+    step.map_err(anyhow::Error::from).flatten().context(Stage::Apply).map_err(Failure)
 }
 
 /// When something is due, to the moment, or at the next sweep; at once where that moment came during the pass.

@@ -63,6 +63,8 @@ pub struct Applied {
     pub ungrown: Vec<Fault>,
     /// Objects that differ and were left as they are, since the node is paused.
     pub left: Vec<String>,
+    /// Whether something was no longer as it had been seen, and is to be looked at again.
+    pub changed: bool,
 }
 
 impl Applier<'_> {
@@ -248,8 +250,9 @@ impl Applier<'_> {
                 continue;
             }
             if meta.deletion_timestamp.is_none() {
-                self.applied.writes += 1;
-                self.writer.delete::<K>(meta).await?;
+                let ends = self.writer.delete::<K>(meta).await?;
+                self.applied.writes += usize::from(ends);
+                self.applied.changed |= !ends;
             } else if ending::waits(meta) {
                 self.applied.writes += 1;
                 self.writer.release::<K>(meta).await?;

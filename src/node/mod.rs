@@ -151,9 +151,10 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let rotates = validated.as_ref().is_ok_and(|node| rotation::is_watched(node, &observed, now));
     let unseen = (rotates || !observed.unseen.is_empty()).then(|| now + UNSEEN);
     let growth = (!applied.ungrown.is_empty()).then(|| now + NEXT_GROWTH);
+    let changed = applied.changed.then_some(LOOK_AGAIN).and_then(after);
     let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
     let words = if let Told::Later(words) = told { after(words) } else { None };
-    let next = [renewal, turn, unseen, contest, growth, alarm, words].into_iter().flatten().min();
+    let next = [renewal, turn, unseen, contest, growth, changed, alarm, words].into_iter().flatten().min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 

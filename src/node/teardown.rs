@@ -26,13 +26,17 @@ use crate::{
 };
 
 /// When to look again, should no event tell that something has ended.
-pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// One step towards the end. `None` where it was the last.
+/// One step towards the end, and when to take the next. `None` where it was the last.
 ///
 /// # Errors
 /// Where the server refuses.
-pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> anyhow::Result<Option<()>> {
+pub async fn step(
+    tools: Tools<'_>,
+    node: &Arc<QuorumNode>,
+    now: Timestamp,
+) -> anyhow::Result<Option<Duration>> {
     let names = Names {
         node: node.name_any(),
         namespace: node.namespace().context("a QuorumNode without namespace")?,
@@ -42,10 +46,12 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
     let namespace_ends = remains.namespace_ends;
     match ending::next(node, &names, remains) {
         Step::EndWorkloads(workloads) => {
+            let mut end = true;
             for workload in &workloads {
-                tools.writer.delete::<StatefulSet>(workload).await?;
+                end &= tools.writer.delete::<StatefulSet>(workload).await?;
             }
-            say(tools, node, "its workloads are being ended", now).await
+            let again = say(tools, node, "its workloads are being ended", now).await?;
+            Ok(if end { again } else { Some(super::LOOK_AGAIN) })
         }
         Step::EndPods(pods) => {
             for pod in &pods {
@@ -55,13 +61,16 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
             say(tools, node, "its pods are being ended", now).await
         }
         // nothing may be said there any more
-        Step::AwaitPods(_) if namespace_ends => Ok(Some(())),
+        Step::AwaitPods(_) if namespace_ends => Ok(Some(LOOK_AGAIN)),
         Step::AwaitPods(pods) => {
             let pods: Vec<_> = pods.into_iter().collect();
             say(tools, node, &format!("waits for these pods to end: {}", pods.join(", ")), now).await
         }
         Step::LetGo(kept, policies) => {
-            delete_kept(tools, &names, &kept).await?;
+            // nobody else would look for what is left then
+            if !delete_kept(tools, &names, &kept).await? {
+                return Ok(Some(super::LOOK_AGAIN));
+            }
             for policy in policies {
                 tools.writer.release::<NetworkPolicy>(&policy).await?;
             }
@@ -72,12 +81,17 @@ pub async fn step(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> a
 }
 
 /// Where the end stands, in the status; only where that is news.
-async fn say(tools: Tools<'_>, node: &QuorumNode, what: &str, now: Timestamp) -> anyhow::Result<Option<()>> {
+async fn say(
+    tools: Tools<'_>,
+    node: &QuorumNode,
+    what: &str,
+    now: Timestamp,
+) -> anyhow::Result<Option<Duration>> {
     let status = report::ending(node, what, now);
     if node.status.as_ref() != Some(&status) {
         tools.writer.status(&node.metadata, &status).await?;
     }
-    Ok(Some(()))
+    Ok(Some(LOOK_AGAIN))
 }
 
 async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
@@ -119,32 +133,33 @@ where
     store.state().iter().filter(|object| is_ours(object)).map(|object| object.meta().clone()).collect()
 }
 
-/// Read live: a claim or a Secret is deleted exactly as it is now, or not at all.
-async fn delete_kept(tools: Tools<'_>, names: &Names, kept: &Kept) -> anyhow::Result<()> {
+/// Read live: a claim or a Secret is deleted exactly as it is now, or not at all. Whether all of them end.
+async fn delete_kept(tools: Tools<'_>, names: &Names, kept: &Kept) -> anyhow::Result<bool> {
+    let mut end = true;
     for name in &kept.claims {
-        delete::<PersistentVolumeClaim>(tools, names, name).await?;
+        end &= delete::<PersistentVolumeClaim>(tools, names, name).await?;
     }
     for name in &kept.secrets {
-        delete::<Secret>(tools, names, name).await?;
+        end &= delete::<Secret>(tools, names, name).await?;
     }
     if kept.secrets.contains(&names.node_authority()) {
         let generation = |number| Names::generation(&names.node_authority(), number);
         let is_there =
             |number: &u32| find(&tools.caches.secrets, &names.namespace, &generation(*number)).is_some();
         for number in (2..).take_while(is_there) {
-            delete::<Secret>(tools, names, &generation(number)).await?;
+            end &= delete::<Secret>(tools, names, &generation(number)).await?;
         }
     }
-    Ok(())
+    Ok(end)
 }
 
-async fn delete<K: Kind>(tools: Tools<'_>, names: &Names, name: &str) -> anyhow::Result<()> {
+async fn delete<K: Kind>(tools: Tools<'_>, names: &Names, name: &str) -> anyhow::Result<bool> {
     let api = Api::<K>::namespaced(tools.client.clone(), &names.namespace);
     let found = timely(api.get_metadata_opt(name)).await?.with_context(|| name.to_owned())?;
     match found {
         Some(object) if object.metadata.deletion_timestamp.is_none() => {
             tools.writer.delete::<K>(&object.metadata).await
         }
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }

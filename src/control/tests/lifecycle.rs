@@ -1,6 +1,6 @@
 //! Pause, replacement, deletion.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ async fn a_paused_node_still_renews_its_certificates() {
     world.rest().await;
     let certificate = secret("qn-alice-tls-metrics");
     let before = world.server.get(&certificate).expect("a certificate");
-    tokio::time::sleep(std::time::Duration::from_secs(13 * 3600)).await;
+    tokio::time::sleep(Duration::from_secs(13 * 3600)).await;
     let after = world.server.get(&certificate).expect("a certificate");
     assert_ne!(before["data"]["tls.crt"], after["data"]["tls.crt"]);
 }
@@ -107,7 +107,7 @@ async fn validators_are_replaced_one_at_a_time_and_the_quorum_holds() {
         set_image(&world, name);
     }
     for _ in 0..20 {
-        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
         world.server.all_started();
     }
     for name in names {
@@ -144,7 +144,7 @@ async fn a_rollout_stops_at_a_validator_that_does_not_come_back() {
     for name in names {
         set_image(&world, name);
     }
-    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
     let new = names.into_iter().filter(|name| running_image(&world, name) == specs::image("goquorum-next"));
     assert_eq!(new.collect::<Vec<_>>(), ["val-a"]);
 }
@@ -204,6 +204,57 @@ async fn a_node_that_is_deleted_while_nobody_watches_ends_in_order() {
     world.rest().await;
     assert_eq!(world.server.get(&node("alice")), None);
     safety::assert_safe(&world.server);
+}
+
+/// Somebody writes what is to be deleted between our look and our deletion, which is then refused.
+#[tokio::test(start_paused = true)]
+async fn a_node_goes_only_with_all_that_is_not_retained() {
+    for held in ["delete persistentvolumeclaims", "delete secrets", "delete statefulsets"] {
+        let mut world = World::new();
+        world.start();
+        let mut alice = member("alice");
+        alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
+        world.server.put(&alice);
+        world.rest().await;
+        world.server.break_for(held, Some(409));
+        delete(&world, &node("alice"), "Background");
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert!(world.server.get(&node("alice")).is_some(), "{held}: it waits");
+        world.server.break_for(held, None);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(world.server.get(&node("alice")), None, "{held}: it is looked at again soon");
+        assert_eq!(left(&world), [""; 0], "{held}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_changed_before_it_is_pruned_is_looked_at_again_soon() {
+    let mut world = World::new();
+    world.start();
+    let mut alice = client("alice");
+    alice["spec"]["metrics"] = json!({"scrapers": [
+        {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}}]});
+    world.server.put(&alice);
+    world.rest().await;
+    let counted = |world: &World| {
+        let text = world.metrics.text();
+        let line =
+            text.lines().find(|line| line.starts_with("quorum_operator_writes_total ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{text}"))
+    };
+    world.server.break_for("delete networkpolicies", Some(409));
+    world
+        .server
+        .edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["metrics"] = json!({"scrapers": []}));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let before = counted(&world);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(counted(&world), before, "what was refused has changed nothing");
+    let there = |world: &World| left(world).iter().filter(|name| name.contains("prometheus")).count();
+    assert_eq!(there(&world), 1);
+    world.server.break_for("delete networkpolicies", None);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(there(&world), 0);
 }
 
 #[tokio::test(start_paused = true)]
