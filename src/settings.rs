@@ -1,6 +1,9 @@
 //! Flags and environment of `quorum-operator run`, read once.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -44,9 +47,10 @@ pub struct Settings {
     #[arg(long, env = "POD_NAMESPACE", default_value = "quorum-system")]
     pub namespace: String,
 
-    /// Name of this replica in the lease.
-    #[arg(long, env = "POD_NAME", default_value = "quorum-operator")]
-    pub identity: String,
+    /// Name of this replica in the lease, which no other one may have. Left out, it is the host's, with something
+    /// random after it.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
 
     /// Nodes that are worked on at the same time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
@@ -89,6 +93,13 @@ pub struct Dns {
 }
 
 impl Settings {
+    /// The name of this replica in the lease; another one at each call where none was given.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        // a lease whose holder has no name is free
+        self.identity.clone().filter(|given| !given.is_empty()).unwrap_or_else(unique)
+    }
+
     /// The part that objects are rendered from.
     ///
     /// # Errors
@@ -111,6 +122,12 @@ impl Settings {
     }
 }
 
+/// A name that no other process has, on this host or another.
+fn unique() -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{}_{random:016x}", rustix::system::uname().nodename().to_string_lossy())
+}
+
 fn labels(flag: &str, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let pairs = text.split(',').filter(|pair| !pair.is_empty());
     pairs
@@ -120,4 +137,34 @@ fn labels(flag: &str, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
                 .with_context(|| format!("{flag}: {pair:?} is not of the form key=value"))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn named(identity: Option<&str>) -> String {
+        let read = Command::parse_from(["run", "--guard-image", "guard"]).settings;
+        Settings { identity: identity.map(str::to_owned), ..read }.identity()
+    }
+
+    /// Two that share a name would both take the lease for their own.
+    #[test]
+    fn replicas_that_are_given_no_name_have_different_ones() {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        for none in [None, Some("")] {
+            let (one, other) = (named(none), named(none));
+            assert_ne!(one, other);
+            assert!(one.starts_with(&host) && one.len() > host.len() + 16, "{one}");
+        }
+        assert_eq!(named(Some("quorum-operator-7d9f-x2x4z")), "quorum-operator-7d9f-x2x4z");
+    }
 }

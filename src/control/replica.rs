@@ -51,7 +51,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
         client: client(Some(Pressure::default())).await?,
         lease: client(None).await?,
-        identity: settings.identity,
+        identity: settings.identity(),
         namespace: settings.namespace,
         metrics: Arc::new(Metrics::new()),
         health: Arc::new(Health::default()),
