@@ -59,8 +59,13 @@ pub fn signing(
     let asked = lineage.0.iter().any(|one| one.rotate && one.number < newest);
     let made_known = asked || now.duration_since(by.not_before) >= MADE_KNOWN;
     let pressed = before.not_after.duration_since(now) <= PRESSED;
-    let signs =
-        has_signed(by) || pressed || made_known && everyone(&|holder| holder.trusted.contains(&fingerprint));
+    // nobody presents what some node does not trust: whoever joins need not ask those who do not say
+    let follows =
+        leaves.is_empty() && holders.iter().flatten().any(|holder| holder.presented.contains(&fingerprint));
+    let signs = has_signed(by)
+        || pressed
+        || follows
+        || made_known && everyone(&|holder| holder.trusted.contains(&fingerprint));
     let all: Vec<AuthorityFacts> = alive.iter().map(|(_, one)| (*one).clone()).collect();
     if !signs {
         return Some(Signing { generation: elder, by: before.clone(), trusted: all });
@@ -108,8 +113,36 @@ pub fn of(node: &Validated, observed: &Observed, authority: Authority, now: Time
 /// What the status says to the other nodes; nothing while there is one authority.
 #[must_use]
 pub fn told(node: &Validated, observed: &Observed, now: Timestamp) -> Option<AuthoritiesInUse> {
-    (alive(&observed.network_authority, now).len() > 1)
-        .then(|| in_use(node, observed, Authority::Network, now))?
+    (alive(&observed.network_authority, now).len() > 1).then_some(())?;
+    let before = observed.node.status.as_ref().and_then(|status| status.network_authorities.as_ref());
+    let leaves = leaves(node, observed, Authority::Network);
+    let leaves: Vec<_> = leaves.into_values().collect();
+    in_use(node, observed, Authority::Network, now).or_else(|| Some(in_either_case(before?, &leaves)))
+}
+
+/// What the node's parts hold, whether or not they have read what is in the Secrets now: of what was told before, as
+/// much as that bears out. Nobody unlearns to trust the newest authority or goes back to an earlier one, so what came
+/// in between is covered too. A renewal thus hides from nobody how far the node is, and where there was nothing
+/// before there is nothing else to have been read.
+fn in_either_case(before: &AuthoritiesInUse, leaves: &[&LeafFacts]) -> AuthoritiesInUse {
+    let mut now = held_in(leaves);
+    if !before.presented.is_empty() {
+        now.trusted.retain(|one| before.trusted.contains(one));
+        let presented: BTreeSet<_> = now.presented.iter().chain(&before.presented).cloned().collect();
+        now.presented = presented.into_iter().collect();
+    }
+    now
+}
+
+/// What whoever has read these certificates trusts and presents.
+fn held_in(leaves: &[&LeafFacts]) -> AuthoritiesInUse {
+    let trusted = leaves.iter().map(|leaf| leaf.trusted.clone());
+    let trusted = trusted.reduce(|one, other| &one & &other).unwrap_or_default();
+    let presented: BTreeSet<_> = leaves.iter().map(|leaf| &leaf.authority).collect();
+    AuthoritiesInUse {
+        trusted: trusted.iter().map(ToString::to_string).collect(),
+        presented: presented.into_iter().map(ToString::to_string).collect(),
+    }
 }
 
 /// Whether one authority is following another.
@@ -173,16 +206,8 @@ fn in_use(
         holds.is_empty()
             || pod.is_none_or(|pod| !pod.terminating && pod.certificates.as_ref() == Some(&holds))
     };
-    if !leaves.values().all(|leaf| settled(leaf)) || !Component::ALL.iter().all(loaded) {
-        return None;
-    }
-    let trusted = leaves.values().map(|leaf| leaf.trusted.clone());
-    let trusted = trusted.reduce(|one, other| &one & &other).unwrap_or_default();
-    let presented: BTreeSet<_> = leaves.values().map(|leaf| &leaf.authority).collect();
-    Some(AuthoritiesInUse {
-        trusted: trusted.iter().map(ToString::to_string).collect(),
-        presented: presented.into_iter().map(ToString::to_string).collect(),
-    })
+    let sure = leaves.values().all(|leaf| settled(leaf)) && Component::ALL.iter().all(loaded);
+    sure.then(|| held_in(&leaves.into_values().collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

@@ -100,8 +100,18 @@ fn what_has_begun_goes_on_and_what_is_concluded_stays_so() {
 
 #[test]
 fn a_new_node_of_a_network_that_has_concluded_begins_with_the_next_one_alone() {
-    assert_eq!(signs(&two(24 * 200, false), &[], &[holds(&[1], &[1])]), (1, 2), "a month has not passed");
-    assert_eq!(signs(&two(24 * 200, true), &[], &[holds(&[1], &[1])]), (2, 1));
+    assert_eq!(signs(&two(24 * 200, false), &[], &[holds(&[0], &[0, 1])]), (1, 2), "a month has not passed");
+    for asked in [false, true] {
+        assert_eq!(signs(&two(24 * 200, asked), &[], &[holds(&[1], &[1])]), (2, 1));
+        assert_eq!(signs(&two(24 * 200, asked), &[], &[holds(&[1], &[1]), None]), (2, 2), "one does not say");
+    }
+    assert_eq!(signs(&two(24 * 200, true), &[], &[holds(&[0], &[0, 1]), None]), (1, 2), "nobody has begun");
+    let old = [leaf(0, &[0, 1])];
+    assert_eq!(
+        signs(&two(24 * 200, true), &old, &[holds(&[1], &[1]), None]),
+        (1, 2),
+        "it has not just joined"
+    );
 }
 
 #[test]
@@ -207,6 +217,15 @@ fn a_node_says_what_it_holds_while_there_are_two_and_when_that_is_sure() {
     assert_eq!(told(&observed), (holds(&[0], &[0, 1]), true));
     samples::pod(&mut observed, Component::TransactionManager).certificates = None;
     assert_eq!(told(&observed), (None, true));
+    // what it said before still holds, as far as what is there now bears it out
+    let mut then = |before: Option<AuthoritiesInUse>| {
+        samples::status(&mut observed).network_authorities = before;
+        told(&observed).0
+    };
+    assert_eq!(then(holds(&[0], &[0, 1])), holds(&[0], &[0, 1]), "a renewal");
+    assert_eq!(then(holds(&[0], &[0])), holds(&[0], &[0]), "some may not have read whom else to trust");
+    assert_eq!(then(holds(&[1], &[1])), holds(&[0, 1], &[1]), "a Secret from a backup");
+    assert_eq!(then(holds(&[], &[])), holds(&[0], &[0, 1]), "there was nothing else to be read");
 }
 
 #[test]
@@ -227,10 +246,10 @@ fn a_node_is_looked_at_until_it_is_sure_what_its_parts_hold() {
 }
 
 /// A node of the model: what is in its Secret, what its parts have read, and what it last said.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Node {
-    secret: LeafFacts,
-    read: LeafFacts,
+    secret: Option<LeafFacts>,
+    read: Option<LeafFacts>,
     /// Minutes until its parts have read what is in the Secret.
     until_read: u32,
     since_made: u32,
@@ -239,20 +258,29 @@ struct Node {
 
 impl Node {
     fn new(leaf: LeafFacts) -> Self {
-        Self { read: leaf.clone(), secret: leaf, until_read: 0, since_made: 1000, said: None }
+        Self { read: Some(leaf.clone()), secret: Some(leaf), since_made: 1000, ..Self::default() }
     }
 
     fn look(&mut self, lineage: &Lineage, others: &[Option<AuthoritiesInUse>], delay: u32) {
-        let known = self.until_read == 0 && self.since_made >= 3;
-        self.said = known.then(|| AuthoritiesInUse {
-            trusted: self.secret.trusted.iter().map(ToString::to_string).collect(),
-            presented: vec![self.secret.authority.to_string()],
-        });
-        let holders: Vec<_> = [self.said.clone()].into_iter().chain(others.iter().cloned()).collect();
-        let signing = signing(lineage, &[&self.secret], &holders, now()).expect("somebody signs");
+        let known = self.secret.is_none() || self.until_read == 0 && self.since_made >= 3;
+        let leaves: Vec<_> = self.secret.iter().collect();
+        let sure = known.then(|| held_in(&leaves));
+        self.said = sure.clone().or_else(|| Some(in_either_case(self.said.as_ref()?, &leaves)));
+        let own = self.secret.is_some().then_some(sure);
+        let holders: Vec<_> = own.into_iter().chain(others.iter().cloned()).collect();
+        let signing = signing(lineage, &leaves, &holders, now()).expect("somebody signs");
         let trusted = signing.trusted.iter().map(|one| one.fingerprint.clone()).collect();
-        if (&self.secret.authority, &self.secret.trusted) != (&signing.by.fingerprint, &trusted) {
-            self.secret = LeafFacts { authority: signing.by.fingerprint, trusted, ..self.secret.clone() };
+        let differs =
+            |leaf: &LeafFacts| (&leaf.authority, &leaf.trusted) != (&signing.by.fingerprint, &trusted);
+        if self.secret.as_ref().is_none_or(differs) {
+            self.secret = Some(LeafFacts { authority: signing.by.fingerprint, trusted, ..leaf(0, &[0]) });
+            (self.until_read, self.since_made) = (delay, 0);
+        }
+    }
+
+    /// Another certificate, whose time had come or that was asked for.
+    fn renew(&mut self, delay: u32) {
+        if self.secret.is_some() {
             (self.until_read, self.since_made) = (delay, 0);
         }
     }
@@ -267,30 +295,74 @@ impl Node {
     }
 }
 
+/// Three nodes that were there before, and two that join, by the time at which they do.
+struct Network {
+    nodes: Vec<Node>,
+    joins: [usize; 2],
+    heard: Vec<Option<AuthoritiesInUse>>,
+}
+
+impl Network {
+    fn is_there(&self, who: usize, step: usize) -> bool {
+        who < 3 || self.joins[who - 3] <= step
+    }
+
+    /// What a node knows of the others that have certificates: old news, but of those that join. Whoever joins
+    /// has just read what all of them say.
+    fn others(&self, who: usize) -> Vec<Option<AuthoritiesInUse>> {
+        let joins = self.nodes[who].secret.is_none();
+        let others = (0..5).filter(|other| *other != who && self.nodes[*other].secret.is_some());
+        let said =
+            |other: usize| if joins || other > 2 { &self.nodes[other].said } else { &self.heard[other] };
+        others.map(|other| said(other).clone()).collect()
+    }
+
+    fn step(&mut self, step: usize, lineage: &Lineage, (who, delay, news, renews): (usize, u32, bool, bool)) {
+        if renews {
+            self.nodes.iter_mut().for_each(|node| node.renew(delay));
+        }
+        if news {
+            self.heard = self.nodes.iter().map(|node| node.said.clone()).collect();
+        }
+        if self.is_there(who, step) {
+            let others = self.others(who);
+            self.nodes[who].look(lineage, &others, delay);
+        }
+        self.nodes.iter_mut().for_each(Node::wait);
+    }
+
+    /// Whoever refuses what another one presents.
+    fn refusal(&self) -> Option<(usize, usize)> {
+        let read = |who: usize| self.nodes[who].read.as_ref();
+        let refuses = |(one, other): &(usize, usize)| {
+            let pair = read(*one).zip(read(*other));
+            pair.is_some_and(|(one, other)| !one.trusted.contains(&other.authority))
+        };
+        (0..5).flat_map(|one| (0..5).map(move |other| (one, other))).find(refuses)
+    }
+}
+
 proptest! {
-    /// Nodes look in any order, with old news of each other, and take any time to read what is new.
+    /// Nodes look in any order, with old news of each other, and take any time to read what is new. Meanwhile
+    /// nodes join, and at times all certificates are renewed.
     #[test]
     fn at_no_time_is_refused_what_anyone_presents_and_in_the_end_the_first_is_gone(
-        steps in prop::collection::vec((0..3_usize, 0..40_u32, any::<bool>()), 100..300),
+        steps in prop::collection::vec((0..5_usize, 0..40_u32, any::<bool>(), prop::bool::weighted(0.1)), 100..300),
+        joins in (0..800_usize, 0..8_usize),
     ) {
         let lineage = two(24 * 200, true);
         let mut nodes = vec![Node::new(leaf(0, &[0])); 3];
-        let mut heard: Vec<Option<AuthoritiesInUse>> = vec![None; 3];
-        let calm = (0..600).map(|step| (step % 3, 1, true));
-        for (who, delay, news) in steps.into_iter().chain(calm) {
-            if news {
-                heard = nodes.iter().map(|node| node.said.clone()).collect();
-            }
-            let others: Vec<_> = (0..3).filter(|i| *i != who).map(|i| heard[i].clone()).collect();
-            nodes[who].look(&lineage, &others, delay);
-            nodes.iter_mut().for_each(Node::wait);
-            for (one, other) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
-                prop_assert!(nodes[one].read.trusted.contains(&nodes[other].read.authority), "{one} refuses {other}");
-            }
+        nodes.resize(5, Node::default());
+        let mut network = Network { nodes, joins: [joins.0, joins.0 + joins.1], heard: vec![None; 5] };
+        let calm = (0..1000).map(|step| (step % 5, 1, true, step % 23 == 0 && step < 900));
+        for (at, step) in steps.into_iter().chain(calm).enumerate() {
+            network.step(at, &lineage, step);
+            prop_assert_eq!(network.refusal(), None, "at {}: who refuses whom", at);
         }
         let second = &MADE[1].fingerprint;
-        for node in &nodes {
-            prop_assert!(node.read.authority == *second && node.read.trusted == [second.clone()].into());
+        for node in &network.nodes {
+            let read = node.read.as_ref().expect("a certificate");
+            prop_assert!(read.authority == *second && read.trusted == [second.clone()].into());
         }
     }
 }
