@@ -26,7 +26,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Forbidden,
+    Forbidden, Heard,
     guard::{self, Guard, Unread},
     listed::Listed,
     optional::{Asked, Optional, optional},
@@ -158,9 +158,9 @@ pub type Events = Pin<Box<dyn Stream<Item = Result<Woken, watcher::Error>> + Sen
 impl Caches {
     /// Starts the watches of a scope. The caches fill as `Events` is polled.
     #[must_use]
-    pub fn watch(client: &Client, scope: &Scope) -> (Self, Events) {
+    pub fn watch(client: &Client, scope: &Scope, heard: &Heard) -> (Self, Events) {
         let (tell, noticed) = mpsc::unbounded();
-        let notices = Notices { tell, forbidden: Forbidden::default() };
+        let notices = Notices { tell, forbidden: Forbidden::default(), heard: heard.clone() };
         let (nodes, node_events) = nodes(scope.api(client), &notices);
         let (workloads, on_workloads) = typed(scope.api(client), everything(), &notices, trim::workload);
         let ours = everything().labels(names::NODE);
@@ -264,6 +264,7 @@ impl<K> Watched for K where
 pub(super) struct Notices {
     tell: UnboundedSender<Woken>,
     pub(super) forbidden: Forbidden,
+    heard: Heard,
 }
 
 impl Notices {
@@ -280,7 +281,11 @@ fn heeded<K: Watched>(
     notices: &Notices,
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K> {
     let (resource, notices) = (api.resource_url().to_owned(), notices.clone());
+    let listening = notices.heard.listen(&resource, &K::kind(&()));
     watch(api, config).inspect(move |event| {
+        if event.is_ok() {
+            listening.hear();
+        }
         // what went while nobody watched is in no event
         let listed = matches!(event, Ok(watcher::Event::InitDone));
         if notices.forbidden.hear(&resource, event) || listed {

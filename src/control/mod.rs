@@ -12,7 +12,12 @@ mod tests;
 mod trouble;
 mod turns;
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures::{FutureExt as _, StreamExt as _, channel::mpsc, stream::FuturesUnordered};
@@ -142,12 +147,14 @@ async fn pass_by_pass(
     stop: impl Future<Output = ()>,
 ) {
     let mut turns = Turns::new(context.concurrency);
+    let queue = context.metrics.queue();
     let mut running = FuturesUnordered::new();
     let mut stop = pin!(stop);
     loop {
         while let Some((which, patient)) = turns.next(Instant::now(), |which| failures(context, which)) {
             running.push(turn(Arc::clone(context), which, patient));
         }
+        *queue.lock().unwrap_or_else(PoisonError::into_inner) = turns.queue();
         let due = turns.until();
         tokio::select! {
             Some((which, again)) = running.next() => {

@@ -15,7 +15,7 @@ use crate::{
         self, Caches, Facts, Fence, Pressure, Served, Unsaid, Writer, caches::Scope, fence::REQUEST,
         served::Dial,
     },
-    serve::{self, Health, Metrics},
+    serve::{self, Counted, Health, Metrics},
     settings::{Settings, Surroundings},
 };
 
@@ -46,14 +46,16 @@ pub(super) struct Replica {
 /// # Errors
 /// Where the cluster cannot be reached at start, a setting is wrong, or the lease is lost.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new());
+    let counted = Counted(Arc::clone(&metrics));
     let replica = Replica {
         surroundings: settings.surroundings()?,
         dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
-        client: client(Some(Pressure::default())).await?,
-        lease: client(None).await?,
+        client: client(Some(Pressure::default()), &counted).await?,
+        lease: client(None, &counted).await?,
         identity: settings.identity(),
         namespace: settings.namespace,
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         health: Arc::new(Health::default()),
         concurrency: settings.concurrency,
         clock: Arc::new(Timestamp::now),
@@ -106,7 +108,8 @@ impl Replica {
         fence: &Fence,
         stop: S,
     ) -> Vec<impl Future<Output = ()> + Send + use<S>> {
-        let watched: Vec<_> = scopes.iter().map(|scope| Caches::watch(&self.client, scope)).collect();
+        let watched: Vec<_> =
+            scopes.iter().map(|scope| Caches::watch(&self.client, scope, &self.metrics.heard)).collect();
         let everywhere =
             Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
         let loops = watched.into_iter().map(|(caches, events)| {
@@ -134,14 +137,15 @@ impl Replica {
 
 /// A client that gives up in time and repeats nothing by itself: back-off is per node, and a refusal must be
 /// seen to be reported.
-async fn client(pressure: Option<Pressure>) -> anyhow::Result<Client> {
+async fn client(pressure: Option<Pressure>, counted: &Counted) -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     config.default_retry = false;
     config.connect_timeout = Some(REQUEST);
     // a connection that nobody holds at the other end, in the middle of a list; a watch is never so silent
     config.read_timeout = Some(Duration::from_secs(95));
     let builder = ClientBuilder::try_from(config).context("client of the API server")?;
-    Ok(builder.with_layer(&option_layer(pressure)).build())
+    // what waits is not sent yet, and not counted
+    Ok(builder.with_layer(counted).with_layer(&option_layer(pressure)).build())
 }
 
 /// Not an error: the definitions may be installed after the operator.

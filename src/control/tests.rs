@@ -13,6 +13,7 @@ mod identity;
 mod issuers;
 mod leadership;
 mod lifecycle;
+mod metrics;
 mod monitor;
 mod peers;
 mod permissions;

@@ -5,11 +5,13 @@
 //! happens to find.)
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::serve::Queue;
 
 /// Namespace and name.
 pub(super) type Which = (String, String);
@@ -91,6 +93,8 @@ pub(super) struct Turns {
     patient: usize,
     failing: usize,
     arrived: u64,
+    /// Since when those wait that are ready, in the order of arrival.
+    waits: BTreeMap<u64, Instant>,
 }
 
 impl Turns {
@@ -150,7 +154,7 @@ impl Turns {
     /// The next one to have a pass now, if there is a place for it, and whether others' requests go before its.
     pub(super) fn next(&mut self, now: Instant, failures: impl Fn(&Which) -> u32) -> Option<(Which, bool)> {
         while self.later.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, which) = self.later.pop_first()?;
+            let (due, which) = self.later.pop_first()?;
             let turn = self.known.entry(which.clone()).or_default();
             let rank = match failures(&which) {
                 0 if turn.looked_at => Rank::Look,
@@ -159,6 +163,7 @@ impl Turns {
             };
             turn.place = Some(Place::Ready(rank, self.arrived));
             self.ready.insert((rank, self.arrived, which));
+            self.waits.insert(self.arrived, due);
             self.arrived += 1;
         }
         let runs = |which: &Which| self.known.get(which).is_some_and(|turn| turn.runs.is_some());
@@ -166,7 +171,8 @@ impl Turns {
         let chosen = self.ready.iter().find(|(rank, _, which)| !self.admits(*rank) || !runs(which));
         let chosen = chosen.filter(|(rank, ..)| self.admits(*rank)).cloned()?;
         self.ready.remove(&chosen);
-        let (rank, _, which) = chosen;
+        let (rank, arrived, which) = chosen;
+        self.waits.remove(&arrived);
         self.known.insert(which.clone(), Turn { runs: Some(rank), ..Turn::default() });
         self.running += 1;
         self.patient += usize::from(rank >= Rank::Look);
@@ -178,6 +184,11 @@ impl Turns {
         self.running < self.places
             && (rank == Rank::News || self.patient < self.places - self.places / 4)
             && (rank <= Rank::Look || self.failing < self.places.div_ceil(2))
+    }
+
+    /// How many wait and how many have a pass now.
+    pub(super) fn queue(&self) -> Queue {
+        Queue { waiting: self.ready.len(), since: self.waits.values().next().copied(), running: self.running }
     }
 
     /// When to ask again, if nothing happens before.

@@ -14,7 +14,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{api::QuorumNodeStatus, node::names::Purpose};
+use super::queue::{Queues, Standing};
+use crate::{api::QuorumNodeStatus, cluster::Heard, node::names::Purpose};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Of {
@@ -40,6 +41,12 @@ struct OfKind {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Request {
+    verb: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
 }
@@ -53,6 +60,14 @@ pub struct Metrics {
     pub writes: Counter,
     /// Errors that watches reported.
     pub watch_errors: Counter,
+    /// When the server was last heard of what is watched.
+    pub heard: Heard,
+    queues: Queues,
+    waiting: Gauge,
+    longest: Gauge<f64, AtomicU64>,
+    running: Gauge,
+    silence: Family<OfKind, Gauge<f64, AtomicU64>>,
+    requests: Family<Request, Counter>,
     unreadable: Family<OfKind, Gauge>,
     passes: Family<Outcome, Counter>,
     failures: Family<AtStage, Counter>,
@@ -77,6 +92,13 @@ impl Metrics {
             leader: Gauge::default(),
             writes: Counter::default(),
             watch_errors: Counter::default(),
+            heard: Heard::default(),
+            queues: Queues::default(),
+            waiting: Gauge::default(),
+            longest: Gauge::default(),
+            running: Gauge::default(),
+            silence: Family::default(),
+            requests: Family::default(),
             unreadable: Family::default(),
             passes: Family::default(),
             failures: Family::default(),
@@ -118,6 +140,31 @@ impl Metrics {
             metrics.watch_errors.clone(),
         );
         registry.register(
+            "quorum_operator_queue_depth",
+            "Nodes whose pass is due and that wait for a place",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "quorum_operator_queue_oldest_seconds",
+            "For how long the node has waited that has waited longest",
+            metrics.longest.clone(),
+        );
+        registry.register(
+            "quorum_operator_reconcile_in_flight",
+            "Passes that go on now",
+            metrics.running.clone(),
+        );
+        registry.register(
+            "quorum_operator_watch_silence_seconds",
+            "For how long the server has not been heard of a kind that is watched",
+            metrics.silence.clone(),
+        );
+        registry.register(
+            "quorum_operator_api_requests",
+            "Requests to the API server, by verb and status code; none: it did not answer",
+            metrics.requests.clone(),
+        );
+        registry.register(
             "quorum_operator_unreadable_objects",
             "Watched objects that do not decode, by kind",
             metrics.unreadable.clone(),
@@ -148,6 +195,18 @@ impl Metrics {
         if let Some(stage) = failed_at {
             self.failures.get_or_create(&AtStage { stage }).inc();
         }
+    }
+
+    /// Another scope, and how it stands with its nodes.
+    #[must_use]
+    pub fn queue(&self) -> Standing {
+        self.queues.open()
+    }
+
+    /// The API server was asked for something, and has answered with this code, or not at all.
+    pub fn asked(&self, verb: &'static str, code: Option<u16>) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.requests.get_or_create(&Request { verb, code }).inc();
     }
 
     /// An object of a kind cannot be read from now on, or no longer counts as such.
@@ -200,9 +259,24 @@ impl Metrics {
         self.served(namespace, name, &BTreeMap::new());
     }
 
+    /// What changes as time goes by.
+    fn look(&self) {
+        let (waiting, longest, running) = self.queues.sum();
+        self.waiting.set(waiting as i64);
+        self.longest.set(longest.as_secs_f64());
+        self.running.set(running as i64);
+        let silences = self.heard.silences();
+        // a kind that is no longer watched is not silent
+        self.silence.clear();
+        for (kind, silence) in silences {
+            self.silence.get_or_create(&OfKind { kind }).set(silence.as_secs_f64());
+        }
+    }
+
     /// All series in the text format.
     #[must_use]
     pub fn text(&self) -> String {
+        self.look();
         let mut text = String::new();
         // writing to a String does not fail
         let _ = encode(&mut text, &self.registry);

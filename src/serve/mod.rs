@@ -1,6 +1,8 @@
 //! The operator's own probes and metrics, over plain HTTP: nothing in them is secret.
 
 mod metrics;
+mod queue;
+mod requests;
 
 use std::{
     net::SocketAddr,
@@ -20,6 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
 pub use metrics::Metrics;
+pub use queue::{Queue, Standing};
+pub use requests::Counted;
 
 /// What is still missing before the operator can work.
 #[derive(Debug)]

@@ -41,10 +41,20 @@ async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_hang() {
     let hang = Delayed::of("operator", "patch quorumnodes/sick", 3_600_000);
     let world = world_of_sick(|world| world.server.delay(Some(hang))).await;
     // and when each has failed at least once: eight at a time, five seconds each
-    for (name, after) in [("new", 1), ("newer", 10), ("newest", 700)] {
-        tokio::time::sleep(Duration::from_secs(after)).await;
+    for (name, after) in [("new", 1_u32), ("newer", 10), ("newest", 700)] {
+        tokio::time::sleep(Duration::from_secs(after.into())).await;
         let took = a_new_one(&world, name).await;
         assert!(took <= Duration::from_secs(10), "{name}: {took:?}");
+        let told = |metric: &str| {
+            let text = world.metrics.text();
+            let value =
+                text.lines().find_map(|line| line.strip_prefix(&format!("quorum_operator_{metric} ")));
+            value.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{metric}: {text}"))
+        };
+        let (waiting, oldest) = (told("queue_depth"), told("queue_oldest_seconds"));
+        let running = told("reconcile_in_flight");
+        assert!((1.0..=8.0).contains(&running), "{name}: {running} passes");
+        assert!(waiting > 100.0 && oldest > f64::from(after), "{name}: {waiting} wait, {oldest} s");
     }
 }
 

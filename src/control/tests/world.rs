@@ -3,13 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tower::Layer as _;
 
 use crate::{
-    cluster::{Fence, caches::Scope, served::Dial},
+    cluster::{Fence, Pressure, caches::Scope, served::Dial},
     control::{Clock, replica::Replica},
-    serve::{Health, Metrics},
+    serve::{Counted, Health, Metrics},
     settings::{Dns, Surroundings},
     testing::{
         server::{Call, Server, Target},
@@ -134,9 +136,12 @@ impl World {
 
     /// A replica of the operator by this name, not started.
     pub(super) fn replica(&self, identity: &str, clock: Clock) -> Replica {
+        let counted = Counted(Arc::clone(&self.metrics));
+        let transport = || counted.layer(self.server.transport(identity));
+        let client = || Client::new(Pressure::default().layer(transport()), "default");
         Replica {
-            client: self.server.client_of(identity),
-            lease: self.server.client_of(identity),
+            client: client(),
+            lease: client(),
             identity: identity.into(),
             namespace: "quorum-system".into(),
             surroundings: self.surroundings.clone(),

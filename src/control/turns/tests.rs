@@ -26,6 +26,25 @@ fn those_that_fail_have_half_of_the_places_and_a_new_one_goes_first() {
 }
 
 #[test]
+fn who_waits_is_counted_and_for_how_long() {
+    let (mut turns, now) = (Turns::new(2), Instant::now());
+    assert_eq!(turns.queue(), Queue::default());
+    for (i, name) in (0..).zip(["sick-a", "sick-b", "new"]) {
+        turns.look_at(which(name), now + TICK * i);
+    }
+    let later = now + TICK * 3;
+    assert_eq!(turns.next(later, failures), Some((which("new"), true)), "it arrived last");
+    assert_eq!(turns.queue(), Queue { waiting: 2, since: Some(now), running: 1 });
+    assert_eq!(turns.next(later, failures), Some((which("sick-a"), true)));
+    assert_eq!(turns.queue(), Queue { waiting: 1, since: Some(now + TICK), running: 2 });
+    turns.ended(which("sick-a"), later, None);
+    assert!(turns.next(later, failures).is_some());
+    turns.ended(which("sick-b"), later, None);
+    turns.ended(which("new"), later, None);
+    assert_eq!(turns.queue(), Queue::default());
+}
+
+#[test]
 fn those_that_fail_have_their_turns_in_the_order_in_which_they_came() {
     let (mut turns, now) = (Turns::new(1), Instant::now());
     let names: Vec<_> = (0..50).map(|i| which(&format!("sick-{i:02}"))).collect();

@@ -57,6 +57,9 @@ pub struct Plan {
     pub fault: Fault,
 }
 
+type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
+/// The way of a request to the server.
+pub type Transport = tower::util::BoxService<http::Request<Body>, Answer, std::io::Error>;
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
 /// The server.
@@ -102,6 +105,12 @@ impl Server {
     /// A client of it by this name.
     #[must_use]
     pub fn client_of(self: &Arc<Self>, caller: &str) -> Client {
+        Client::new(Pressure::default().layer(self.transport(caller)), "default")
+    }
+
+    /// How the requests of a client by this name reach it.
+    #[must_use]
+    pub fn transport(self: &Arc<Self>, caller: &str) -> Transport {
         let (server, caller) = (Arc::clone(self), caller.to_owned());
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let (server, caller) = (Arc::clone(&server), caller.clone());
@@ -116,7 +125,7 @@ impl Server {
                 late.await.map_err(std::io::Error::other)?
             }
         });
-        Client::new(Pressure::default().layer(service), "default")
+        Transport::new(service)
     }
 
     /// Breaks one request, once.
@@ -206,11 +215,7 @@ impl Server {
         lock(&self.state).version()
     }
 
-    async fn serve(
-        &self,
-        request: http::Request<Body>,
-        call: Call,
-    ) -> Result<Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>, std::io::Error> {
+    async fn serve(&self, request: http::Request<Body>, call: Call) -> Result<Answer, std::io::Error> {
         let call = Call { at: Instant::now(), ..call };
         lock(&self.used).extend(call.permissions());
         let body = request.into_body().collect_bytes().await.map_err(std::io::Error::other)?;
@@ -328,19 +333,13 @@ fn frames(lines: impl Stream<Item = String> + Send + 'static) -> Frames {
     Box::pin(lines.map(|line| Ok(Frame::data(Bytes::from(line)))))
 }
 
-fn respond(
-    code: u16,
-    frames: Frames,
-) -> Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>> {
+fn respond(code: u16, frames: Frames) -> Answer {
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or_default();
     response
 }
 
-fn answer(
-    code: u16,
-    object: Value,
-) -> Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>> {
+fn answer(code: u16, object: Value) -> Answer {
     let mut response = respond(code, frames(stream::iter([object.to_string()])));
     if code == 429 {
         response.headers_mut().insert("retry-after", http::HeaderValue::from_static("1"));
