@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 
@@ -124,13 +125,16 @@ impl Server {
         postgres.single(
             &data,
             "CREATE ROLE \"alice_tm\" LOGIN\nCREATE ROLE \"bob_tm\" LOGIN PASSWORD 'pa ss'\n\
+             CREATE ROLE \"carol_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
+             CREATE ROLE \"dave_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
              CREATE DATABASE \"alice_data\" OWNER \"alice_tm\"\n",
         );
         authority.server("db.ledger.svc").write(dir.path());
         fs::write(dir.path().join("ca.crt"), &authority.cert).unwrap();
         fs::write(
             dir.path().join("hba"),
-            "hostssl all alice_tm all cert\nhostssl all bob_tm all scram-sha-256\n",
+            "hostssl all alice_tm all cert\nhostssl all bob_tm,carol_tm all scram-sha-256\n\
+             hostssl all dave_tm all password\n",
         )
         .unwrap();
         use std::os::unix::fs::PermissionsExt;
@@ -221,4 +225,107 @@ async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     running.until_it_says("ok").await;
     drop(server);
     running.until_it_says("database: connection refused").await;
+}
+
+const RIGHT: &str = "canary/right+password=5e3c9f";
+const WRONG: &str = "canary/wrong+password=b07d24";
+const KEY: &str = "canary/no+key=91fe6a";
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+/// What was planted and is to be seen in a text, however it is written there.
+fn seen(text: &str) -> Vec<&'static str> {
+    let shown = |value: &str| {
+        let bytes = value.as_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let listed = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+        let forms = [hex.to_uppercase(), hex, listed, value.to_owned(), value.replace('/', "\\/")];
+        forms.iter().any(|form| text.contains(form.as_str()))
+    };
+    [RIGHT, WRONG, KEY].into_iter().filter(|value| shown(value)).collect()
+}
+
+/// Whatever becomes of a login, and however much is logged, of libraries too, which the program itself never lets
+/// speak at these levels.
+#[tokio::test]
+async fn real_postgres_is_told_the_password_and_nobody_else() {
+    use tracing_subscriber::util::SubscriberInitExt;
+    let (log, authority) = (Log::default(), Authority::new("acme"));
+    let to = log.clone();
+    let lines =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || to.clone());
+    // another one, or whatever is logged first by a thread that has none is taken to interest nobody
+    let company = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let watching = lines.finish().set_default();
+    let server = Server::start(&Postgres::find(), &authority);
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(files.path().join(name), text).unwrap();
+        files.path().join(name)
+    };
+    let (ca, other) = (file("ca.crt", &authority.cert), file("other.crt", &Authority::new("other").cert));
+    let with = |password: PathBuf, user: &str| Database {
+        user: user.into(),
+        ..server.database(ca.clone(), Login::Password { file: password })
+    };
+    let (right, wrong) = (file("right", &format!("{RIGHT}\n")), file("wrong", WRONG));
+    let broken = file("broken", &format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n"));
+    let names = Names::default();
+    let mut told = String::new();
+    for user in ["carol_tm", "dave_tm"] {
+        let let_in = with(right.clone(), user);
+        until(|| let_in.check(&names), Result::is_ok).await.unwrap();
+        let refused = [
+            with(wrong.clone(), user),
+            Database { name: "missing".into(), ..let_in.clone() },
+            Database { ca: other.clone(), ..let_in.clone() },
+            Database { ca: right.clone(), ..let_in.clone() },
+            with(files.path().join("nowhere"), user),
+            Database {
+                login: Login::Certificate { cert: ca.clone(), key: broken.clone() },
+                ..let_in.clone()
+            },
+        ];
+        for database in refused.iter().chain([&let_in]) {
+            let mut last = None;
+            let seen = bounded("database", &mut last, database.check(&names)).await;
+            assert_eq!(seen.is_ok(), std::ptr::eq(database, &let_in));
+            told += &format!("{database:?} {:?} {seen:?}\n", database.check(&names).await);
+            let state = State {
+                manager: Some((Instant::now(), Ok(()))),
+                database: Some(Some((Instant::now(), seen))),
+            };
+            told += &format!("{:?}\n", state.verdict(Instant::now()));
+        }
+    }
+    drop((watching, company));
+    let log = log.text();
+    for part in ["not well", "28P01", "rustls", "tokio_postgres"] {
+        assert!(log.contains(part), "the log has no {part}");
+    }
+    assert_eq!(seen(&log), [""; 0], "log");
+    assert_eq!(seen(&told), [""; 0], "{told}");
+}
+
+#[test]
+fn what_is_planted_is_known_in_every_form() {
+    for text in [format!("a{RIGHT}b"), format!("{:?}", RIGHT.as_bytes()), RIGHT.replace('/', "\\/")] {
+        assert_eq!(seen(&text), [RIGHT], "{text}");
+    }
 }
