@@ -68,8 +68,6 @@ use super::{
         .message("nodeKey is the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
     validation = Rule::new("has(self.client.storage.className) == has(oldSelf.client.storage.className) && (!has(self.client.storage.className) || self.client.storage.className == oldSelf.client.storage.className)")
         .message("client.storage.className cannot be changed: a volume claim keeps the class it was made with"),
-    validation = Rule::new("quantity(self.client.storage.size).compareTo(quantity(oldSelf.client.storage.size)) >= 0")
-        .message("client.storage.size may grow and never shrink: a volume cannot be made smaller"),
     validation = Rule::new("!(oldSelf.profile == 'Production' && self.profile == 'Development')")
         .message("profile cannot be lowered from Production to Development: make a new QuorumNode for development")
         .field_path(".profile"),

@@ -43,8 +43,9 @@ pub struct SecretName {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of the claim as a Kubernetes quantity, such as `20Gi`. May grow and never shrink. The claim asks for
-    /// the new size at once and no pod is restarted; the storage class must allow volume expansion.
+    /// Size of the claim as a Kubernetes quantity, such as `20Gi`. It may grow: the claim asks for the new size at
+    /// once and no pod is restarted; the storage class must allow volume expansion. A size that was refused may be
+    /// taken back; a volume never shrinks, and a size below what its claim has stalls the node.
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$"))]
     pub size: String,
     /// Storage class. Default: the cluster's default class. Immutable.

@@ -105,9 +105,7 @@ pub struct ManagerPeer {
     validation = Rule::new("has(self.managed) == has(oldSelf.managed)")
         .message("a database cannot be changed between managed and external: the private state would be lost"),
     validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || has(self.managed.storage.className) == has(oldSelf.managed.storage.className) && (!has(self.managed.storage.className) || self.managed.storage.className == oldSelf.managed.storage.className)")
-        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with"),
-    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || quantity(self.managed.storage.size).compareTo(quantity(oldSelf.managed.storage.size)) >= 0")
-        .message("managed.storage.size may grow and never shrink: a volume cannot be made smaller")
+        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with")
 )]
 pub struct Database {
     /// A PostgreSQL run by the operator.

@@ -33,6 +33,8 @@ pub enum Reason {
     NameConflict,
     /// A volume may not grow to the size that the spec names.
     GrowthRefused,
+    /// A volume is to be smaller than it is.
+    ShrinkRefused,
     /// No host is left for a part that must have one of its own.
     NoHostLeft,
     /// Parts that must not share a host do.

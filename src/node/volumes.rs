@@ -55,6 +55,11 @@ pub fn next(observed: &Observed, node: &Validated, part: Component) -> Step {
             if may { Step::Grow(Box::new(volume.clone()), wanted.to_owned()) } else { Step::Rest }
         }
         Some(_) if renews => Step::Renew,
+        // a claim may have more than was ever asked for here; only what was asked for before is taken back
+        Some(volume) if is_smaller(wanted, &volume.size) => {
+            let before = template.filter(|before| is_smaller(wanted, before));
+            before.map_or(Step::Rest, |before| Step::Stuck(shrinks(part, volume, before, wanted)))
+        }
         // what runs has a claim: it is not one that we know as ours
         None if renews
             && observed.unseen.is_empty()
@@ -91,6 +96,21 @@ pub fn refused(part: Component, volume: &Volume, wanted: &str, why: &str) -> Fau
         wanted,
         format!(
             "PersistentVolumeClaim {name} keeps {}, since the server says: {why}. Set allowVolumeExpansion: true on {class}, or raise the quota, as it says; it is tried again each minute, and what runs goes on",
+            volume.size
+        ),
+    )
+}
+
+/// What is told of a volume that is to be smaller than it is, and than was asked for before.
+#[must_use]
+pub fn shrinks(part: Component, volume: &Volume, before: &str, wanted: &str) -> Fault {
+    let name = volume.claim.name.as_deref().unwrap_or_default();
+    Fault::new(
+        Reason::ShrinkRefused,
+        field(part),
+        wanted,
+        format!(
+            "PersistentVolumeClaim {name} keeps {}, as a volume cannot be made smaller: set it to {before} or more; nothing else waits for it, and what runs goes on",
             volume.size
         ),
     )

@@ -132,6 +132,44 @@ async fn a_size_that_is_refused_is_told_leaves_the_workload_and_is_taken_up_when
     world.assert_ready("alice");
 }
 
+/// A typing error is taken back by whoever made it.
+#[tokio::test(start_paused = true)]
+async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_has_is_told() {
+    let mut world = ready().await;
+    world.server.refuse_growth(Some(NO_EXPANSION));
+    let before = ["client", "tm-db"].map(|part| (uid(&world, &workload(part)), uid(&world, &pod(part))));
+    grow(&world, "2000Gi");
+    world.rest().await;
+    assert_eq!(world.condition("alice", "Stalled").expect("told").1, "GrowthRefused");
+    grow(&world, "20Gi");
+    world.rest().await;
+    world.assert_ready("alice");
+    edit(&world, |spec| {
+        spec["client"]["storage"]["size"] = json!("9Gi");
+        spec["transactionManager"]["database"]["managed"]["storage"]["size"] = json!("9Gi");
+    });
+    world.rest().await;
+    let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
+    assert_eq!(reason, "ShrinkRefused");
+    for part in [
+        "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 keeps 20Gi",
+        "set it to 20Gi or more",
+        "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 keeps 10Gi",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!((size(&world, "client"), template(&world, "client")), (json!("20Gi"), json!("20Gi")));
+    edit(&world, |spec| {
+        spec["client"]["storage"]["size"] = json!("20Gi");
+        spec["transactionManager"]["database"]["managed"]["storage"]["size"] = json!("10Gi");
+    });
+    world.rest().await;
+    world.assert_ready("alice");
+    let after = ["client", "tm-db"].map(|part| (uid(&world, &workload(part)), uid(&world, &pod(part))));
+    assert_eq!(after, before, "nothing was made anew");
+    safety::assert_nothing_lost(&world.server);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permission_that_is_missing_is_no_refusal_of_the_size() {
     let world = ready().await;

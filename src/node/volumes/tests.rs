@@ -77,6 +77,18 @@ fn a_size_that_cannot_be_read_is_left_alone() {
 }
 
 #[test]
+fn a_claim_that_has_more_than_was_ever_asked_for_is_no_fault_of_the_spec() {
+    let mut observed = settled();
+    volume(&mut observed).size = "40Gi".into();
+    assert_eq!(step(&observed, Component::Client), Step::Rest, "one from before, or grown by hand");
+    spec(&mut observed).client.storage.size = "9Gi".into();
+    let Step::Stuck(fault) = step(&observed, Component::Client) else { panic!("20Gi were asked for") };
+    assert_eq!(fault.reason, Reason::ShrinkRefused);
+    observed.workloads.clear();
+    assert_eq!(step(&observed, Component::Client), Step::Rest, "nothing is known to have been asked for");
+}
+
+#[test]
 fn quantities_are_read_as_the_server_writes_them() {
     for (less, more) in [
         ("1Gi", "2Gi"),
@@ -105,8 +117,11 @@ proptest! {
         match step(&observed, Component::Client) {
             Step::Grow(_, to) => prop_assert!(claim < wanted && to == size(wanted)),
             Step::Renew => prop_assert!(claim >= wanted && template < wanted),
-            Step::Rest => prop_assert!(claim >= wanted && template >= wanted),
-            Step::Stuck(fault) => prop_assert!(false, "{fault}"),
+            Step::Rest => prop_assert!(claim.min(template) == wanted),
+            Step::Stuck(fault) => {
+                prop_assert_eq!(fault.reason, Reason::ShrinkRefused);
+                prop_assert!(claim > wanted && template > wanted, "{}", fault);
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ const CONDITIONS: [&str; 15] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 16] = [
+pub(super) const STALLING: [Reason; 17] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -54,6 +54,7 @@ pub(super) const STALLING: [Reason; 16] = [
     Reason::AuthorityUnusable,
     Reason::NameConflict,
     Reason::GrowthRefused,
+    Reason::ShrinkRefused,
     Reason::NoHostLeft,
     Reason::SharedHost,
 ];

@@ -248,6 +248,7 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
         Reason::DuplicateIdentity
         | Reason::NameConflict
         | Reason::GrowthRefused
+        | Reason::ShrinkRefused
         | Reason::NoHostLeft
         | Reason::SharedHost => false,
     };
