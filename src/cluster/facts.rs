@@ -85,7 +85,8 @@ impl Facts {
         if let Some(known) = self.known(meta, &question) {
             return Ok(Some(known));
         }
-        let Some(data) = read_secret(client, meta).await? else { return Ok(None) };
+        let (namespace, name) = place(meta);
+        let Some(data) = read_secret(client, &namespace, &name).await? else { return Ok(None) };
         Ok(Some(self.keep(meta, question, |question| of_secret(question, &data))))
     }
 
@@ -114,10 +115,12 @@ impl Facts {
         Ok(Some(self.keep(meta, question, |question| of_config_map(question, &data))))
     }
 
-    /// Forgets what is known of an object that is gone.
-    pub fn forget(&self, meta: &ObjectMeta) {
-        let (namespace, name) = place(meta);
-        self.lock().retain(|(in_namespace, of, _), _| *in_namespace != namespace || *of != name);
+    /// Answers a question about a Secret as a write's answer shows it: whole, and as the server holds it.
+    pub fn of(&self, held: &Secret, question: Question) -> Fact {
+        let none = Data::default();
+        self.keep(&held.metadata, question, |question| {
+            of_secret(question, held.data.as_ref().unwrap_or(&none))
+        })
     }
 
     fn known(&self, meta: &ObjectMeta, question: &Question) -> Option<Fact> {
@@ -148,10 +151,9 @@ fn place(meta: &ObjectMeta) -> (String, String) {
 ///
 /// # Errors
 /// Where the Secret cannot be read.
-pub async fn read_secret(client: &Client, meta: &ObjectMeta) -> anyhow::Result<Option<Data>> {
-    let (namespace, name) = place(meta);
-    let api = Api::<Secret>::namespaced(client.clone(), &namespace);
-    let secret = timely(api.get_opt(&name)).await?.with_context(|| format!("Secret {name}"))?;
+pub async fn read_secret(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Option<Data>> {
+    let api = Api::<Secret>::namespaced(client.clone(), namespace);
+    let secret = timely(api.get_opt(name)).await?.with_context(|| format!("Secret {name}"))?;
     Ok(secret.map(|secret| secret.data.unwrap_or_default()))
 }
 

@@ -1,12 +1,13 @@
 //! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
 
-use std::{borrow::Cow, fmt::Debug, sync::Arc};
+mod live;
+
+use std::{fmt::Debug, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ObjectReference, Pod, Secret},
-    apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry},
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -15,23 +16,20 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{
     Fence,
     contests::{Contest, Contests, Drift, Object},
     fence::REQUEST,
-    fields,
     guard::Guard,
 };
 use crate::{
     api::QuorumNode,
-    node::{
-        fault::{Fault, Reason},
-        names,
-    },
+    node::{fault::Fault, names},
 };
+use live::{drift, foreign, is_current, stamped};
+pub use live::{is_settled, writers};
 
 /// A kind of object that lives in a namespace.
 pub trait Kind:
@@ -107,28 +105,55 @@ impl Writer {
         desired: &K,
         filled: impl Future<Output = anyhow::Result<K>>,
     ) -> anyhow::Result<Outcome> {
-        let (body, digest) = stamped(desired)?;
-        let name = desired.name_any();
-        if let Some(live) = live {
-            if let Some(fault) = foreign::<K>(live, desired) {
-                return Ok(Outcome::Refused(fault));
-            }
-            if is_current(live, &digest, &body) {
-                return Ok(Outcome::Unchanged);
-            }
-            if let Some(drift) = drift(live, &digest, &body)
-                && !self.may_repair(desired, drift)
-            {
-                return Ok(Outcome::Held);
-            }
-        }
+        let body = match self.due(live, desired)? {
+            Ok(body) => body,
+            Err(outcome) => return Ok(outcome),
+        };
         let mut filled = serde_json::to_value(filled.await?).context("rendered object")?;
-        filled["apiVersion"] = body["apiVersion"].clone();
-        filled["kind"] = body["kind"].clone();
-        filled["metadata"] = body["metadata"].clone();
-        self.apply::<K>(&desired.namespace().unwrap_or_default(), &name, &filled).await?;
-        tracing::info!(kind = %K::kind(&()), namespace = desired.namespace(), name, "applied");
+        for part in ["apiVersion", "kind", "metadata"] {
+            filled[part] = body[part].clone();
+        }
+        let name = desired.name_any();
+        let api = Api::<K>::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
+        written(desired, self.send(api.patch_metadata(&name, &forced(), &Patch::Apply(&filled))).await?)?;
         Ok(Outcome::Written)
+    }
+
+    /// As [`Self::ensure`], with the whole object as the server holds it where it was written.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn ensure_whole<K: Kind>(
+        &self,
+        live: Option<&ObjectMeta>,
+        desired: &K,
+    ) -> anyhow::Result<(Outcome, Option<K>)> {
+        let body = match self.due(live, desired)? {
+            Ok(body) => body,
+            Err(outcome) => return Ok((outcome, None)),
+        };
+        let name = desired.name_any();
+        let api = Api::<K>::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
+        let held = written(desired, self.send(api.patch(&name, &forced(), &Patch::Apply(&body))).await?)?;
+        Ok((Outcome::Written, Some(held)))
+    }
+
+    /// What is to be sent, or why nothing is.
+    fn due<K: Kind>(&self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<Result<Value, Outcome>> {
+        let (body, digest) = stamped(desired)?;
+        let Some(live) = live else { return Ok(Ok(body)) };
+        if let Some(fault) = foreign::<K>(live, desired) {
+            return Ok(Err(Outcome::Refused(fault)));
+        }
+        if is_current(live, &digest, &body) {
+            return Ok(Err(Outcome::Unchanged));
+        }
+        if let Some(drift) = drift(live, &digest, &body)
+            && !self.may_repair(desired, drift)
+        {
+            return Ok(Err(Outcome::Held));
+        }
+        Ok(Ok(body))
     }
 
     /// Whether an object that someone else changed, or deleted, may be put back now; if so that is counted.
@@ -143,27 +168,20 @@ impl Writer {
         self.contests.over(&place(object), Instant::now())
     }
 
-    async fn apply<K: Kind>(&self, namespace: &str, name: &str, body: &Value) -> anyhow::Result<()> {
-        let api = Api::<K>::namespaced(self.client.clone(), namespace);
-        let (parameters, patch) = (PatchParams::apply(names::MANAGER).force(), Patch::Apply(body));
-        let written = self.send(api.patch_metadata(name, &parameters, &patch)).await?;
-        written.with_context(|| format!("{} {name}", K::kind(&())))?;
-        Ok(())
-    }
-
-    /// Creates a Secret that is never written again. If someone was first, theirs stands.
+    /// Creates a Secret that is never written again, and gives what the server holds then. `None` where someone
+    /// was first: theirs stands.
     ///
     /// # Errors
     /// Where the server refuses for another reason than that it exists.
-    pub async fn create_once(&self, secret: &Secret) -> anyhow::Result<()> {
+    pub async fn create_once(&self, secret: &Secret) -> anyhow::Result<Option<Secret>> {
         let api = Api::<Secret>::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
         let parameters = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
         match self.send(api.create(&parameters, secret)).await? {
-            Ok(_) => {
+            Ok(held) => {
                 tracing::info!(namespace = secret.namespace(), name = secret.name_any(), "secret created");
-                Ok(())
+                Ok(Some(held))
             }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(error) => Err(error).with_context(|| format!("Secret {}", secret.name_any())),
         }
     }
@@ -261,8 +279,7 @@ impl Writer {
         });
         let namespace = of.namespace.clone().unwrap_or_default();
         let api = Api::<Guard<QuorumNode>>::namespaced(self.client.clone(), &namespace);
-        let (parameters, patch) = (PatchParams::apply(names::MANAGER).force(), Patch::Apply(&body));
-        let written = self.send(api.patch_status(&name, &parameters, &patch)).await?;
+        let written = self.send(api.patch_status(&name, &forced(), &Patch::Apply(&body))).await?;
         written.with_context(|| format!("status of QuorumNode {name}"))?;
         Ok(())
     }
@@ -274,6 +291,19 @@ impl Writer {
     pub async fn publish(&self, event: &Event, about: &ObjectReference) -> anyhow::Result<()> {
         Ok(self.send(self.recorder.publish(event, about)).await??)
     }
+}
+
+/// Whole objects, and what another manager holds of them is taken over.
+fn forced() -> PatchParams {
+    PatchParams::apply(names::MANAGER).force()
+}
+
+/// What has come back of an object that was applied.
+fn written<K: Kind, T>(desired: &K, answer: kube::Result<T>) -> anyhow::Result<T> {
+    let (kind, name) = (K::kind(&()), desired.name_any());
+    let answer = answer.with_context(|| format!("{kind} {name}"))?;
+    tracing::info!(%kind, namespace = desired.namespace(), name, "applied");
+    Ok(answer)
 }
 
 /// A request that ends in time, or is given up. Its error quotes nothing of an answer, which may be a Secret.
@@ -301,94 +331,6 @@ fn unquoted(error: kube::Error) -> kube::Error {
     )))
 }
 
-/// The object as it is sent, with the digest of what was rendered.
-fn stamped<K: Kind>(desired: &K) -> anyhow::Result<(Value, String)> {
-    let mut body = serde_json::to_value(desired).context("rendered object")?;
-    let digest: String =
-        Sha256::digest(body.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    body["apiVersion"] = json!(K::api_version(&()));
-    body["kind"] = json!(K::kind(&()));
-    body["metadata"]["annotations"][names::DIGEST] = json!(digest);
-    Ok((body, digest))
-}
-
-/// Whether an object is there as it is wanted. Pure.
-///
-/// # Errors
-/// Never in practice: what is rendered is plain data.
-pub fn is_settled<K: Kind>(live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<bool> {
-    let (body, digest) = stamped(desired)?;
-    Ok(live.is_some_and(|live| is_current(live, &digest, &body)))
-}
-
 fn place<K: Kind>(object: &K) -> Object {
     (K::kind(&()).into_owned(), object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// What someone else did to an object that is not as it is wanted. `None` where that is our own change: it
-/// carries our digest of another rendering.
-fn drift(live: &ObjectMeta, digest: &str, body: &Value) -> Option<Drift> {
-    let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
-    let owned = &*our_fields(live).unwrap_or_default();
-    let path = ["f:metadata", "f:annotations", &format!("f:{}", names::DIGEST)];
-    let stamp_is_ours = path.iter().try_fold(owned, |at, name| at.get(name)).is_some();
-    if stamp_is_ours && stamped.is_some_and(|stamped| stamped != digest) {
-        return None;
-    }
-    let fields = fields::lost(owned, body);
-    Some(Drift { managers: writers(live, &fields), fields })
-}
-
-/// Who else has written since we have: those who hold the fields, if they are known.
-#[must_use]
-pub fn writers(live: &ObjectMeta, held: &[String]) -> Vec<String> {
-    let others: Vec<_> = live
-        .managed_fields
-        .iter()
-        .flatten()
-        .filter_map(|entry| Some((entry.manager.as_deref()?, entry.fields_v1.as_ref())))
-        .filter(|(manager, _)| *manager != names::MANAGER)
-        .collect();
-    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::holds(&fields::unfold(fields), path));
-    let holders = others.iter().filter(|(_, fields)| fields.is_some_and(holds));
-    holders.map(|(manager, _)| (*manager).to_owned()).collect()
-}
-
-fn our_fields(live: &ObjectMeta) -> Option<Cow<'_, Value>> {
-    let ours = |entry: &&ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(names::MANAGER) && entry.operation.as_deref() == Some("Apply")
-    };
-    Some(fields::unfold(live.managed_fields.iter().flatten().find(ours)?.fields_v1.as_ref()?))
-}
-
-fn is_current(live: &ObjectMeta, digest: &str, body: &Value) -> bool {
-    let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
-    stamped.is_some_and(|stamped| stamped == digest)
-        && our_fields(live).is_some_and(|owned| fields::covers(&owned, body))
-}
-
-/// An object under our name that another one owns is never taken over.
-fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> {
-    let ours: Vec<_> = desired.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
-    let managed = live.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
-    let controller = live.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    let conflict = match controller {
-        Some(owner) => !ours.contains(&owner.uid.as_str()),
-        // one that has lost either its label or its owners is still ours
-        None => {
-            let mut owners = live.owner_references.iter().flatten();
-            managed.map(String::as_str) != Some(names::MANAGER)
-                && !owners.any(|owner| ours.contains(&owner.uid.as_str()))
-        }
-    };
-    conflict.then(|| {
-        let holder = controller
-            .map_or_else(|| "nobody we know".to_owned(), |owner| format!("{} {}", owner.kind, owner.name));
-        Fault::new(
-            Reason::NameConflict,
-            "metadata.name",
-            format!("{} {}", K::kind(&()), desired.name_any()),
-            format!("an object of this name is there and belongs to {holder}: rename it or this node"),
-        )
-    })
 }

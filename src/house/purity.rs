@@ -8,6 +8,7 @@ const PURE: [&str; 37] = [
     "cluster/listed.rs",
     "cluster/trim.rs",
     "cluster/wakes.rs",
+    "cluster/write/live.rs",
     "control/related.rs",
     "node/desired",
     "node/ending.rs",

@@ -23,10 +23,10 @@ use super::{
     validate::Validated,
 };
 use crate::cluster::{
-    Caches, Writer,
+    Caches, Facts, Writer,
     caches::find,
     contests::{Contest, Drift},
-    facts::{self, read_secret},
+    facts::{self, Fact, Question, read_secret},
     write::{self, Kind, Outcome},
 };
 
@@ -36,6 +36,8 @@ pub struct Applier<'a> {
     pub client: &'a Client,
     /// What is there.
     pub caches: &'a Caches,
+    /// What is known of contents: what is in a Secret that was just written, too.
+    pub facts: &'a Facts,
     /// The way to write.
     pub writer: &'a Writer,
     /// Whether everything but certificates is left as it is.
@@ -49,10 +51,12 @@ pub struct Applier<'a> {
 }
 
 /// What a pass has written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
     /// Requests that changed something.
     pub writes: usize,
+    /// Services that were written, as the server holds them.
+    pub services: Vec<Service>,
     /// Objects that belong to someone else.
     pub refused: Vec<Fault>,
     /// Whether every policy is as it should be.
@@ -68,24 +72,27 @@ pub struct Applied {
 }
 
 impl Applier<'_> {
-    /// Creates a Secret that is never written again.
+    /// Creates a Secret that is never written again, and answers a question about what the server holds then.
+    /// `None` where someone was first.
     ///
     /// # Errors
     /// Where the server refuses.
-    pub async fn create_once(&mut self, secret: &Secret) -> anyhow::Result<()> {
+    pub async fn create_once(&mut self, secret: &Secret, question: Question) -> anyhow::Result<Option<Fact>> {
         self.applied.writes += 1;
-        self.writer.create_once(secret).await
+        let held = self.writer.create_once(secret).await?;
+        Ok(held.map(|held| self.facts.of(&held, question)))
     }
 
-    /// Writes a Secret whose content has just been made.
+    /// Writes a Secret whose certificate has just been made, and says what the server holds then. `None` where it
+    /// was not written.
     ///
     /// # Errors
     /// Where the server refuses.
-    pub async fn secret(&mut self, secret: &Secret) -> anyhow::Result<()> {
+    pub async fn certificate(&mut self, secret: &Secret) -> anyhow::Result<Option<Fact>> {
         let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
-        let outcome = self.writer.ensure(live.as_ref(), secret).await?;
+        let (outcome, held) = self.writer.ensure_whole(live.as_ref(), secret).await?;
         self.count(secret, outcome);
-        Ok(())
+        Ok(held.map(|held| self.facts.of(&held, Question::Certificate)))
     }
 
     /// Whether a Secret's content may be made anew now. A fight over one is limited before anything is signed.
@@ -125,7 +132,7 @@ impl Applier<'_> {
         let after = self.applied.left.len() + self.held();
         self.applied.policies = self.applied.refused.is_empty() && after == before;
         self.kind(&caches.budgets, budgets).await?;
-        self.kind(&caches.services, services).await?;
+        self.services(services).await?;
         if let Some(there) = caches.certificates.store() {
             self.kind(&there, certificates).await?;
         }
@@ -154,19 +161,40 @@ impl Applier<'_> {
     {
         for object in desired {
             let live = find(store, &object.namespace().unwrap_or_default(), &object.name_any());
-            if self.frozen {
-                self.leave(live.as_ref(), object)?;
-                continue;
+            if self.may_write(live.as_ref(), object)? {
+                let outcome = self.writer.ensure(live.as_ref(), object).await?;
+                self.count(object, outcome);
             }
-            let outcome = match &live {
-                None if self.established && !self.writer.may_repair(object, Drift::default()) => {
-                    Outcome::Held
-                }
-                live => self.writer.ensure(live.as_ref(), object).await?,
-            };
-            self.count(object, outcome);
         }
         Ok(())
+    }
+
+    /// What the server adds to them is in its answers: an address.
+    async fn services(&mut self, desired: &[Service]) -> anyhow::Result<()> {
+        for service in desired {
+            let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+            let live = find(&self.caches.services, &namespace, &name);
+            if self.may_write(live.as_ref(), service)? {
+                let (outcome, held) = self.writer.ensure_whole(live.as_ref(), service).await?;
+                self.applied.services.extend(held);
+                self.count(service, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an object may be written if it differs: not while the node is paused, nor where someone deletes it
+    /// again and again.
+    fn may_write<K: Kind>(&mut self, live: Option<&ObjectMeta>, object: &K) -> anyhow::Result<bool> {
+        if self.frozen {
+            self.leave(live, object)?;
+            return Ok(false);
+        }
+        let held = live.is_none() && self.established && !self.writer.may_repair(object, Drift::default());
+        if held {
+            self.count(object, Outcome::Held);
+        }
+        Ok(!held)
     }
 
     fn held(&self) -> usize {
@@ -183,8 +211,7 @@ impl Applier<'_> {
         let outcome = self.writer.ensure_with(live.as_ref(), &sealed.secret, async {
             let name = &sealed.password.name;
             let gone = || format!("Secret {name} is gone");
-            let meta = find(&self.caches.secrets, &namespace, name).with_context(gone)?;
-            let data = read_secret(self.client, &meta).await?.with_context(gone)?;
+            let data = read_secret(self.client, &namespace, name).await?.with_context(gone)?;
             let password = facts::text(&data, &sealed.password.key)
                 .with_context(|| format!("Secret {name} has no text under {}", sealed.password.key))?;
             Ok(unseal(&sealed.secret, &password))

@@ -1,11 +1,14 @@
 //! Keys, authorities and certificates: made where they are missing or due. What has been made once and
 //! cannot be made again is created, never applied.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
-use kube::{Resource as _, ResourceExt as _, api::ObjectMeta};
+use kube::{Client, Resource as _, ResourceExt as _, api::ObjectMeta};
 
 use super::{
     apply::Applier,
@@ -15,7 +18,7 @@ use super::{
     },
     kept,
     names::{self, Names, Purpose},
-    observed::Observed,
+    observed::{Generation, Observed},
     rotation,
     secrets::{
         Data, mint,
@@ -23,42 +26,77 @@ use super::{
     },
     validate::{Validated, names_of},
 };
-use crate::cluster::{caches::find, facts::read_secret};
+use crate::cluster::facts::{self, Fact, Question, read_secret};
 
-/// Makes sure of everything secret. `None` where something was just created and has to be seen first.
+/// What came of looking for keys and authorities that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// None is.
+    Nothing,
+    /// Some were made, and are known as the server holds them.
+    Known,
+    /// Someone else was first. What is theirs has to be seen.
+    Theirs,
+}
+
+/// Makes the keys and authorities that are missing, or due. They are seen from then on.
 ///
 /// # Errors
 /// Where the server refuses, or no key can be made.
-pub async fn issue(
+pub async fn create(
     applier: &mut Applier<'_>,
     node: &Validated,
-    observed: &Observed,
+    observed: &mut Observed,
     now: Timestamp,
-) -> anyhow::Result<Option<Issued>> {
+) -> anyhow::Result<Created> {
     let names = &node.names;
-    let mut created = false;
+    let mut created = Created::Nothing;
+    let mut note = |known: bool| {
+        created = if known && created != Created::Theirs { Created::Known } else { Created::Theirs };
+    };
     if node.identity.is_none() {
         let meta = names.unowned(names.node_key(), names.component_labels(names::Component::Client));
-        applier.create_once(&secret(meta, mint::node_key()?, true)).await?;
-        created = true;
+        let key = secret(meta, mint::node_key()?, true);
+        let fact = applier.create_once(&key, Question::NodeKey(mint::NODE_KEY.into())).await?;
+        note(fact.is_some());
+        if fact.is_some() {
+            observed.node_key = facts::node_key(fact);
+            observed.chain_data_exists = None;
+        }
     }
     let mut authorities =
-        vec![(names.network_authority(), &observed.network_authority, names.network_labels())];
+        vec![(names.network_authority(), &mut observed.network_authority, names.network_labels())];
     if node.manager.is_some() {
-        authorities.push((names.node_authority(), &observed.node_authority, names.labels()));
+        authorities.push((names.node_authority(), &mut observed.node_authority, names.labels()));
     }
     for (name, lineage, labels) in authorities {
         if let Some(number) = rotation::due(lineage, now) {
             let common_name = format!("{} {name}", names.namespace);
             let data = mint::authority(&common_name, now)?;
             let meta = names.unowned(Names::generation(&name, number), labels);
-            applier.create_once(&secret(meta, data, true)).await?;
-            created = true;
+            let fact = applier.create_once(&secret(meta, data, true), Question::Authority).await?;
+            note(fact.is_some());
+            if fact.is_some() {
+                let authority = facts::authority(fact);
+                lineage.0.push(Generation { number, authority, rotate: false });
+            }
         }
     }
-    let (Some(identity), false) = (&node.identity, created) else { return Ok(None) };
-    let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
-    let mut certificates: BTreeMap<_, _> = observed.certificates.iter().filter_map(usable).collect();
+    Ok(created)
+}
+
+/// Makes sure of every certificate. `None` where there is no key yet.
+///
+/// # Errors
+/// Where the server refuses, or no certificate can be made.
+pub async fn issue(
+    applier: &mut Applier<'_>,
+    node: &Validated,
+    observed: &mut Observed,
+    now: Timestamp,
+) -> anyhow::Result<Option<Issued>> {
+    let names = &node.names;
+    let Some(identity) = &node.identity else { return Ok(None) };
     let mut wanted = certificates::wanted(node);
     let mut keys = Keys::default();
     for (purpose, signing, reason) in due(node, observed, now) {
@@ -73,9 +111,12 @@ pub async fn issue(
         let authority = Names::generation(&authority, signing.generation);
         let order = Order { purpose, reason, authority, request: wanted.request, trusted: signing.trusted };
         if let Some(made) = keys.make(applier, observed, order, now).await? {
-            certificates.insert(purpose, made);
+            observed.certificates.insert(purpose, Ok(made));
+            observed.written.insert(purpose, now);
         }
     }
+    let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
+    let certificates = observed.certificates.iter().filter_map(usable).collect();
     let network_authorities = tls::bundle(rotation::made_known(&observed.network_authority, now));
     Ok(Some(Issued { identity: identity.clone(), network_authorities, certificates }))
 }
@@ -141,23 +182,23 @@ pub struct Order {
 
 /// Authorities with their keys: each is read once for all that it signs in a pass, and dropped with it.
 #[derive(Default)]
-struct Keys(BTreeMap<String, Data>);
+struct Keys(BTreeMap<String, Arc<Data>>);
 
 impl Keys {
-    async fn of(&mut self, applier: &Applier<'_>, namespace: &str, name: String) -> anyhow::Result<&Data> {
+    /// By name: one that was just made is in no cache yet.
+    async fn of(&mut self, client: &Client, namespace: &str, name: String) -> anyhow::Result<Arc<Data>> {
         match self.0.entry(name) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Occupied(known) => Ok(Arc::clone(known.get())),
             Entry::Vacant(unknown) => {
-                let gone = || format!("Secret {} is gone", unknown.key());
-                let meta = find(&applier.caches.secrets, namespace, unknown.key()).with_context(gone)?;
-                let data = read_secret(applier.client, &meta).await?.with_context(gone)?;
-                Ok(unknown.insert(data))
+                let data = read_secret(client, namespace, unknown.key()).await?;
+                let data = data.with_context(|| format!("Secret {} is gone", unknown.key()))?;
+                Ok(Arc::clone(unknown.insert(Arc::new(data))))
             }
         }
     }
 
-    /// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it.
-    /// `None` where someone fights over the Secret.
+    /// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it. What
+    /// the server holds then; `None` where someone fights over the Secret.
     async fn make(
         &mut self,
         applier: &mut Applier<'_>,
@@ -173,13 +214,17 @@ impl Keys {
         }
         let (purpose, reason) = (order.purpose.as_str(), order.reason);
         tracing::info!(node = names.node, namespace = names.namespace, purpose, %reason, "certificate is made");
-        let authority = self.of(applier, &names.namespace, order.authority).await?;
-        let data = mint::trusting(mint::leaf(authority, &order.request, now)?, &order.trusted);
-        let facts = tls::read_leaf(&data).context("the certificate just made")?;
+        let authority = self.of(applier.client, &names.namespace, order.authority).await?;
+        let request = order.request;
+        // an RSA key takes a tenth of a second of a core, in which nothing else would be heard or renewed
+        let made = tokio::task::spawn_blocking(move || mint::leaf(&authority, &request, now)).await;
+        let data = mint::trusting(made.context("the making of a certificate")??, &order.trusted);
         let asked = asked(observed);
         meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
-        applier.secret(&secret(meta, data, false)).await?;
-        Ok(Some(facts))
+        match applier.certificate(&secret(meta, data, false)).await? {
+            Some(Fact::Certificate(held)) => Ok(held.ok()),
+            _ => Ok(None),
+        }
     }
 }
 

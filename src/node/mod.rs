@@ -40,6 +40,7 @@ use crate::{
 };
 use apply::{Applied, Applier};
 use identity::Standing;
+use issue::Created;
 use observe::Sources;
 use observed::Observed;
 
@@ -125,14 +126,25 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         tools.writer.hold(&node).await.context(Stage::Apply)?;
         held = 1;
     }
-    let observed = observe::observe(sources, node).await.context(Stage::Observe)?;
-    let (validated, applied) = match validate::validate(&observed) {
-        Ok(validated) => {
-            let applied = converge(tools, &validated, &observed, now).await?;
-            (Ok(validated), applied)
-        }
-        Err(faults) => (Err(faults), keep(tools, &observed, now).await.context(Stage::Issue)?),
+    let mut observed = observe::observe(sources, node).await.context(Stage::Observe)?;
+    let mut applier = applier(tools, &observed);
+    let mut validated = validate::validate(&observed);
+    let created = match &validated {
+        Ok(node) => issue::create(&mut applier, node, &mut observed, now).await.context(Stage::Issue)?,
+        Err(_) => Created::Nothing,
     };
+    if created == Created::Known {
+        validated = validate::validate(&observed);
+    }
+    match &validated {
+        Ok(_) if created == Created::Theirs => {}
+        Ok(node) => converge(tools, &mut applier, (node, &mut observed), now).await?,
+        Err(_) => {
+            applier.frozen = true;
+            issue::keep(&mut applier, &observed, now).await.context(Stage::Issue)?;
+        }
+    }
+    let applied = applier.applied;
     let status = report::status(&observed, &validated, &applied, now);
     let told = tell(tools, &observed.node, &status, applied.writes > 0).await.context(Stage::Report)?;
     let writes = held + applied.writes + usize::from(told == Told::Now);
@@ -196,35 +208,29 @@ async fn tell(
     }
 }
 
-/// What a node that stalls goes on with.
-async fn keep(tools: Tools<'_>, observed: &Observed, now: Timestamp) -> anyhow::Result<Applied> {
-    let mut applier = applier(tools, observed, true);
-    issue::keep(&mut applier, observed, now).await?;
-    Ok(applier.applied)
-}
-
-fn applier<'a>(tools: Tools<'a>, observed: &Observed, frozen: bool) -> Applier<'a> {
+fn applier<'a>(tools: Tools<'a>, observed: &Observed) -> Applier<'a> {
     Applier {
         client: tools.client,
         caches: tools.caches,
+        facts: tools.facts,
         writer: tools.writer,
-        frozen,
+        frozen: observed.node.spec.paused,
         waits: false,
         established: report::is_established(&observed.node),
         applied: Applied::default(),
     }
 }
 
+/// Writes what differs. What the server answers to it is seen.
 async fn converge(
     tools: Tools<'_>,
-    node: &validate::Validated,
-    observed: &Observed,
+    applier: &mut Applier<'_>,
+    (node, observed): (&validate::Validated, &mut Observed),
     now: Timestamp,
-) -> anyhow::Result<Applied> {
-    let mut applier = applier(tools, observed, node.spec.paused);
+) -> anyhow::Result<()> {
     applier.waits = desired::certificates::is_waited_for(node, observed);
-    let issued = issue::issue(&mut applier, node, observed, now).await.context(Stage::Issue)?;
-    let Some(issued) = issued else { return Ok(applier.applied) };
+    let issued = issue::issue(applier, node, observed, now).await.context(Stage::Issue)?;
+    let Some(issued) = issued else { return Ok(()) };
     let client = observed.workloads.get(&names::Component::Client);
     let live = desired::Live {
         client_exists: client.is_some() || volumes::client_runs_alone(observed),
@@ -242,8 +248,10 @@ async fn converge(
     };
     let desired = desired::desired(node, &issued, tools.surroundings, &live);
     applier.all(node, &desired).await.context(Stage::Apply)?;
+    let peers = applier.applied.services.iter().find(|one| one.name_any() == node.names.peer_service());
+    observed.peer_address = peers.and_then(observe::address).or(observed.peer_address.take());
     if applier.waits {
-        return Ok(applier.applied);
+        return Ok(());
     }
     applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
     let outdated = rollout::next(observed, node).filter(|_| !node.spec.paused);
@@ -253,5 +261,5 @@ async fn converge(
         let evicted = tools.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await;
         applier.applied.writes += usize::from(evicted.context(Stage::Apply)?);
     }
-    Ok(applier.applied)
+    Ok(())
 }

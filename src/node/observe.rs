@@ -237,7 +237,11 @@ fn neighbours(caches: &Caches, siblings: &[Sibling], own: &Names) -> Vec<Neighbo
 }
 
 fn peer_address(caches: &Caches, names: &Names) -> Option<String> {
-    let service = caches.services.get(&ObjectRef::new(&names.peer_service()).within(&names.namespace))?;
+    address(&*caches.services.get(&ObjectRef::new(&names.peer_service()).within(&names.namespace))?)
+}
+
+/// The address that the server gave a Service.
+pub(super) fn address(service: &core::Service) -> Option<String> {
     service.spec.as_ref()?.cluster_ip.clone().filter(|address| address != "None" && !address.is_empty())
 }
 

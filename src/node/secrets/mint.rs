@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Key of a Secret: the node key.
-const NODE_KEY: &str = "nodekey";
+pub const NODE_KEY: &str = "nodekey";
 /// For clocks that are behind ours: what is made now begins this much earlier.
 pub(in crate::node) const EARLIER: SignedDuration = SignedDuration::from_mins(5);
 /// Lifetime of an authority: ten years.
