@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How long words may wait of a node that nothing is written for: it waits for others.
-const WORDS: Duration = Duration::from_secs(5);
+const WORDS: Duration = Duration::from_secs(2);
 
 /// Namespace and name.
 pub type Which = (String, String);
