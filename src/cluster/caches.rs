@@ -347,7 +347,11 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
     let events = heeded(api, everything(), notices);
-    reflected(events.modify(|object| trim::metadata(object.meta_mut())), woken_by)
+    let trimmed = events.modify(|object| {
+        object.types = None;
+        trim::metadata(object.meta_mut());
+    });
+    reflected(trimmed, woken_by)
 }
 
 fn reflected<K: Watched>(

@@ -18,13 +18,17 @@ use crate::node::{
     names,
 };
 
-/// Where `kubectl apply` keeps the whole of what it was given: of a Secret its content.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// What is kept of any object's metadata.
+/// What is kept of any object's metadata: who it belongs to, and what only we give a meaning. What others note may
+/// be large, and of a Secret its content, as `kubectl apply` keeps it.
 pub(super) fn metadata(meta: &mut ObjectMeta) {
-    if let Some(annotations) = &mut meta.annotations {
-        annotations.remove(LAST_APPLIED);
+    let is_read =
+        |key: &str| key.starts_with(names::OURS) || [names::MANAGED_BY, names::REVISION].contains(&key);
+    for notes in [&mut meta.labels, &mut meta.annotations] {
+        notes.iter_mut().for_each(|notes| notes.retain(|key, _| is_read(key)));
+        notes.take_if(|notes| notes.is_empty());
+    }
+    for owner in meta.owner_references.iter_mut().flatten() {
+        owner.api_version = String::new();
     }
     keep_our_fields(meta);
 }
@@ -39,6 +43,7 @@ fn keep_our_fields(meta: &mut ObjectMeta) {
     entries.retain(|entry| is_ours(entry) || entry.subresource.is_none() && time(entry) >= ours);
     entries.shrink_to_fit();
     for entry in entries {
+        (entry.api_version, entry.fields_type) = (None, None);
         entry.fields_v1.iter_mut().for_each(fields::fold);
     }
 }
@@ -143,13 +148,28 @@ mod tests {
     #[test]
     fn what_kubectl_keeps_of_a_secret_is_not_kept_here() {
         let note = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let content = note(LAST_APPLIED, r#"{"stringData":{"password":"hunter2"}}"#);
+        let applied = "kubectl.kubernetes.io/last-applied-configuration";
+        let content = note(applied, r#"{"stringData":{"password":"hunter2"}}"#);
         let mut meta = ObjectMeta {
             annotations: Some([content, note(names::DIGEST, "5e")].into()),
             ..ObjectMeta::default()
         };
         metadata(&mut meta);
         assert_eq!(meta.annotations, Some([note(names::DIGEST, "5e")].into()));
+    }
+
+    #[test]
+    fn labels_that_are_gone_by_are_kept_and_those_of_others_are_not() {
+        let read = [names::NODE, names::MANAGED_BY, names::IDENTITY, names::REVISION].map(str::to_owned);
+        let all = read.iter().cloned().chain(["app.kubernetes.io/part-of".to_owned()]);
+        let mut meta = ObjectMeta {
+            labels: Some(all.map(|key| (key, "x".to_owned())).collect()),
+            ..ObjectMeta::default()
+        };
+        metadata(&mut meta);
+        let mut kept: Vec<_> = meta.labels.expect("kept").into_keys().collect();
+        kept.sort_by_key(|key| read.iter().position(|one| one == key));
+        assert_eq!(kept, read);
     }
 
     #[test]
@@ -165,7 +185,7 @@ mod tests {
             [names::MANAGER, "since"]
         );
         for mut fields in kept.into_iter().filter_map(|entry| entry.fields_v1) {
-            assert_eq!(fields.0, Value::String(r#"{"f:data":{"f:tls.crt":{}}}"#.into()));
+            assert_eq!(fields.0, Value::String("{\"f:data\u{2}tls.crt\":{}}}".into()));
             fields::fold(&mut fields);
             assert_eq!(*fields::unfold(&fields), json!({"f:data": {"f:tls.crt": {}}}), "once is enough");
         }

@@ -8,6 +8,9 @@ use kube::api::ObjectMeta;
 /// The field manager of every write, the same from release to release.
 pub const MANAGER: &str = "quorum-operator";
 
+/// What labels and annotations begin with that nobody else gives a meaning.
+pub const OURS: &str = "quorum.security/";
+
 /// Label: the `QuorumNode` an object belongs to.
 pub const NODE: &str = "quorum.security/node";
 /// Label: `client`, `tm` or `tm-db`.
@@ -20,6 +23,8 @@ pub const ROLE: &str = "quorum.security/role";
 pub const IDENTITY: &str = "quorum.security/identity";
 /// Label on everything the operator writes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label of a pod: which revision of its workload it was made from.
+pub const REVISION: &str = "controller-revision-hash";
 
 /// Finalizer of a node and of its policies, so that nothing runs unprotected while it is deleted.
 pub const CLEANUP: &str = "quorum.security/cleanup";

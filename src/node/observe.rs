@@ -286,7 +286,7 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         identity: pod.labels().get(names::IDENTITY).cloned(),
         unmanaged: !pod.owner_references().iter().any(|owner| owner.controller == Some(true)),
         host: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        revision: pod.labels().get("controller-revision-hash").cloned(),
+        revision: pod.labels().get(names::REVISION).cloned(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         certificates: pod.annotations().get(names::CERTIFICATES).cloned(),

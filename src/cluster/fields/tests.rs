@@ -355,3 +355,15 @@ fn what_is_lost_is_named_to_its_second_level_and_so_is_who_holds_it() {
     assert!(holds(&json!({"f:spec": {"f:selector": {"f:app": {}}}}), "spec.selector"));
     assert!(!holds(&json!({"f:spec": {"f:type": {}}}), "spec.selector"));
 }
+
+/// Whatever names people give to things: keys of a ConfigMap, of a label, of a list.
+#[test]
+fn a_tree_is_kept_as_short_text_and_read_as_it_was() {
+    let odd = json!({"f:data": {"f:a\u{1}b": {}, "f:c\u{2}\\u0001\":{},\"f:": {}, "f:\":{\"f:": {}}});
+    for tree in [owned(), workload().1, odd, json!({})] {
+        let mut fields = FieldsV1(tree.clone());
+        fold(&mut fields);
+        assert!(fields.0.as_str().is_some_and(|text| text.len() <= tree.to_string().len()));
+        assert_eq!(*unfold(&fields), tree);
+    }
+}

@@ -59,11 +59,13 @@ fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
 /// Workloads and pods of nodes that do not claim what they run as: that are gone, or cannot be read.
 fn strays(everywhere: &[Caches], address: &str, claims: &mut Vec<Claim>) {
     let mut found = |meta: &ObjectMeta| {
-        let label = |name: &str| meta.labels.as_ref()?.get(name).cloned();
+        let label = |name: &str| meta.labels.as_ref()?.get(name);
+        if label(names::IDENTITY).is_none_or(|identity| identity != address) {
+            return;
+        }
         let (namespace, name) =
-            (meta.namespace.clone().unwrap_or_default(), label(names::NODE).unwrap_or_default());
-        let known = claims.iter().any(|claim| (&claim.namespace, &claim.name) == (&namespace, &name));
-        if label(names::IDENTITY).as_deref() == Some(address) && !known {
+            (meta.namespace.clone().unwrap_or_default(), label(names::NODE).cloned().unwrap_or_default());
+        if !claims.iter().any(|claim| (&claim.namespace, &claim.name) == (&namespace, &name)) {
             claims.push(Claim { namespace, name, wants: true, has_pod: true, ..Claim::default() });
         }
     };
