@@ -1,6 +1,7 @@
 //! The cluster, as the operator reads and writes it.
 
 pub mod caches;
+pub mod connect;
 pub mod contests;
 pub mod dial;
 pub mod facts;

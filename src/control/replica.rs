@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use futures::{FutureExt as _, future};
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, Resource as _, client::ClientBuilder};
+use kube::{Client, Resource as _};
 use tower::util::option_layer;
 
 use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::Stand, work};
@@ -139,12 +139,11 @@ impl Replica {
 /// seen to be reported.
 async fn client(pressure: Option<Pressure>, counted: &Counted) -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
-    config.default_retry = false;
     config.connect_timeout = Some(REQUEST);
     // a connection that nobody holds at the other end, in the middle of a list; a watch is never so silent
     config.read_timeout = Some(Duration::from_secs(95));
-    let builder = ClientBuilder::try_from(config).context("client of the API server")?;
     // what waits is not sent yet, and not counted
+    let builder = cluster::connect::client(config)?;
     Ok(builder.with_layer(counted).with_layer(&option_layer(pressure)).build())
 }
 

@@ -1,0 +1,88 @@
+//! The way to the API server.
+
+use anyhow::{Context as _, ensure};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use kube::{
+    Config,
+    client::{Body, ClientBuilder, ConfigExt as _},
+};
+use tower::{BoxError, Service, ServiceBuilder};
+
+/// How much a connection reads ahead. It keeps the room for as long as it is open, and there is one for each watch:
+/// the library's own limit of 400 kB is reached by every longer list.
+const AHEAD: usize = 32 << 10;
+
+/// A client with the timeouts of `config`, to be finished. It is the library's own but for what its connections
+/// keep, and sends each request once.
+///
+/// # Errors
+/// Where `config` cannot be used.
+pub fn client(config: Config) -> anyhow::Result<ClientBuilder<impl Sends>> {
+    ensure!(config.proxy_url.is_none(), "a proxy before the API server is not supported");
+    // where there is a default already it is the same
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let tls = config.rustls_https_connector().context("TLS towards the API server")?;
+    let mut connector = TimeoutConnector::new(tls);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let http =
+        legacy::Client::builder(TokioExecutor::new()).http1_max_buf_size(AHEAD).build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().context("authentication at the API server")?)
+        .layer(config.extra_headers_layer().context("headers for the API server")?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(ClientBuilder::new(service, config.default_namespace))
+}
+
+/// What sends requests to the API server.
+pub trait Sends:
+    Service<Request<Body>, Response = Response<Incoming>, Error = BoxError, Future: Send> + Send + 'static
+{
+}
+
+impl<S> Sends for S where
+    S: Service<Request<Body>, Response = Response<Incoming>, Error = BoxError, Future: Send> + Send + 'static
+{
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A list of a thousand nodes is longer than what is read ahead.
+    #[tokio::test]
+    async fn an_answer_longer_than_what_is_read_ahead_is_read_whole() {
+        let body = "x".repeat(AHEAD * 40);
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", server.local_addr().expect("its address")).parse().expect("a URL");
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let serve = async {
+            let (mut stream, _) = server.accept().await.expect("a caller");
+            let _ = stream.read(&mut [0; 4096]).await.expect("a request");
+            stream.write_all(answer.as_bytes()).await.expect("an answer");
+        };
+        let client = client(Config::new(url)).expect("a client").build();
+        let request = http::Request::get("/").body(vec![]).expect("a request");
+        let (read, ()) = tokio::join!(client.request_text(request), serve);
+        assert!(read.expect("an answer") == body);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_refused_and_not_passed_by() {
+        let mut config = Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+        config.proxy_url = Some("http://127.0.0.1:2".parse().expect("a URL"));
+        assert!(client(config).is_err());
+    }
+}
