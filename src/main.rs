@@ -22,8 +22,15 @@ enum Verb {
     Crds,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Threads for what takes long, which is keys of RSA. Each keeps some memory.
+const SLOW: usize = 2;
+
+fn main() -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().max_blocking_threads(SLOW).build()?.block_on(run())
+}
+
+async fn run() -> anyhow::Result<()> {
     dumps::refuse()?;
     match Command::parse().verb {
         Verb::Run(settings) => {

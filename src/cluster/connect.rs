@@ -13,7 +13,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 
 /// How much a connection reads ahead. It keeps the room for as long as it is open, and there is one for each watch:
 /// the library's own limit of 400 kB is reached by every longer list.
-const AHEAD: usize = 32 << 10;
+const AHEAD: usize = 16 << 10;
 
 /// A client with the timeouts of `config`, to be finished. It is the library's own but for what its connections
 /// keep, and sends each request once.

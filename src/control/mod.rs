@@ -296,12 +296,11 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
     Ok(Some(next_pass(passed.next, (context.clock)())))
 }
 
-/// Says in the node's status that its passes fail. A failure that has passed already is no news, but where nothing
-/// has been said yet at all: whoever waits by machine would take the node for settled.
+/// Says in the node's status that its passes fail; a failure that has passed already is no news.
 async fn tell(context: &Context, node: &QuorumNode, failure: &Failure, now: Timestamp) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let forbidden = trouble::is_forbidden(&failure.0);
-    if !forbidden && node.status.is_some() && context.backoff.failures(&namespace, &name) < TOLD_AFTER {
+    if !forbidden && context.backoff.failures(&namespace, &name) < TOLD_AFTER {
         return;
     }
     let status = report::failed(node, forbidden, &trouble::words(&failure.0), now);

@@ -22,7 +22,7 @@ use super::{
     rotation,
     secrets::{
         Data, mint,
-        tls::{self, AuthorityFacts, Decision, LeafFacts, LeafRequest, MintReason, Signing},
+        tls::{self, AuthorityFacts, Decision, KeyAlgorithm, LeafFacts, LeafRequest, MintReason, Signing},
     },
     validate::{Validated, names_of},
 };
@@ -215,15 +215,22 @@ impl Keys {
         let (purpose, reason) = (order.purpose.as_str(), order.reason);
         tracing::info!(node = names.node, namespace = names.namespace, purpose, %reason, "certificate is made");
         let authority = self.of(applier.client, &names.namespace, order.authority).await?;
-        let request = order.request;
-        // an RSA key takes a tenth of a second of a core, in which nothing else would be heard or renewed
-        let made = tokio::task::spawn_blocking(move || mint::leaf(&authority, &request, now)).await;
-        let data = mint::trusting(made.context("the making of a certificate")??, &order.trusted);
+        let data = mint::trusting(made(authority, order.request, now).await?, &order.trusted);
         let asked = asked(observed);
         meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
         match applier.certificate(&secret(meta, data, false)).await? {
             Some(Fact::Certificate(held)) => Ok(held.ok()),
             _ => Ok(None),
+        }
+    }
+}
+
+/// A key of RSA takes a tenth of a second of a core, in which nothing else would be heard, nor the lease renewed.
+async fn made(authority: Arc<Data>, request: LeafRequest, now: Timestamp) -> anyhow::Result<Data> {
+    match request.algorithm {
+        KeyAlgorithm::EcdsaP256 => mint::leaf(&authority, &request, now),
+        KeyAlgorithm::Rsa2048 => {
+            tokio::task::spawn_blocking(move || mint::leaf(&authority, &request, now)).await?
         }
     }
 }

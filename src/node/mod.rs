@@ -138,7 +138,16 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     }
     match &validated {
         Ok(_) if created == Created::Theirs => {}
-        Ok(node) => converge(tools, &mut applier, (node, &mut observed), now).await?,
+        Ok(node) => {
+            let done = converge(tools, &mut applier, (node, &mut observed), now).await;
+            if done.is_err() && observed.node.status.is_none() {
+                // whoever waits by machine would take a node that says nothing for settled
+                let status = report::status(&observed, &validated, &applier.applied, now);
+                let told = tools.writer.status(&observed.node.metadata, &status).await;
+                tracing::debug!(told = told.is_ok(), "first word of a pass that fails");
+            }
+            done?;
+        }
         Err(_) => {
             applier.frozen = true;
             issue::keep(&mut applier, &observed, now).await.context(Stage::Issue)?;

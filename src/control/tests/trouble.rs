@@ -38,6 +38,21 @@ async fn a_server_that_refuses_everything_hears_ten_requests_a_second_at_most() 
     }
 }
 
+/// Whoever waits by machine takes a node that says nothing for settled.
+#[tokio::test(start_paused = true)]
+async fn a_new_node_whose_first_pass_fails_says_at_once_that_it_is_on_its_way() {
+    let mut world = World::new();
+    world.start();
+    world.server.break_for("apply services", Some(500));
+    world.server.put(&client("alice"));
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let (status, ..) = world.condition("alice", "Reconciling").expect("told at once");
+    assert_eq!(status, "True");
+    world.server.break_for("apply services", None);
+    world.rest().await;
+    world.assert_ready("alice");
+}
+
 /// Everything the operator may do, but for some.
 fn all_but(taken: &[&str]) -> Option<std::collections::BTreeSet<String>> {
     let mut left: std::collections::BTreeSet<_> = allowed(ROLE).union(&allowed(CLUSTER)).cloned().collect();
