@@ -70,7 +70,7 @@ mod tests {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let serve = async {
             let (mut stream, _) = server.accept().await.expect("a caller");
-            let _ = stream.read(&mut [0; 4096]).await.expect("a request");
+            assert!(stream.read(&mut [0; 4096]).await.expect("a request") > 0);
             stream.write_all(answer.as_bytes()).await.expect("an answer");
         };
         let client = client(Config::new(url)).expect("a client").build();
