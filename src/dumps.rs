@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn both_programs_begin_with_it() {
         for program in [include_str!("main.rs"), include_str!("bin/quorum-guard.rs")] {
-            let (_, main) = program.split_once("async fn main()").unwrap();
+            let (_, main) = program.split_once("fn main()").unwrap();
             let first = main.lines().nth(1).unwrap();
             assert!(first.contains("dumps::refuse()"), "{first}");
         }

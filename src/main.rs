@@ -26,12 +26,12 @@ enum Verb {
 const SLOW: usize = 2;
 
 fn main() -> anyhow::Result<()> {
+    dumps::refuse()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().max_blocking_threads(SLOW).build()?.block_on(run())
 }
 
 async fn run() -> anyhow::Result<()> {
-    dumps::refuse()?;
     match Command::parse().verb {
         Verb::Run(settings) => {
             let lines = logs::lines(&settings.log, std::io::stderr)?;
