@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     dice::Dice,
     plane::{Plane, is_missing, path},
+    troubles,
 };
 
 pub(crate) const MEMBER: &str = "mia";
@@ -154,11 +155,14 @@ pub(crate) async fn do_it(plane: &Plane, namespace: &str, deed: Deed) -> anyhow:
             let Some(mut found) = find(own(name)).await? else { return Ok(()) };
             let uid = found["metadata"]["uid"].clone();
             remove(own(name)).await?;
-            let end = tokio::time::Instant::now() + Duration::from_secs(300);
+            // nobody may be there to let it go for as long as the server is away
+            let limit = Duration::from_secs(troubles::LONGEST + 300);
+            let end = tokio::time::Instant::now() + limit;
             while find(own(name)).await?.is_some_and(|live| live["metadata"]["uid"] == uid) {
                 anyhow::ensure!(
                     tokio::time::Instant::now() < end,
-                    "{namespace}/{name} is not gone after 300 s"
+                    "{namespace}/{name} is not gone after {} s",
+                    limit.as_secs()
                 );
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

@@ -7,9 +7,13 @@ use tokio::{process::Command, time::sleep};
 
 use crate::{World, dice::Dice, number, proxy::Weather};
 
+/// How long the API server is away at most, in seconds, and how long otherwise.
+pub(crate) const LONGEST: u64 = 300;
+const LONG: u64 = 60;
+
 /// The first rounds show each trouble once; later ones are dealt.
 pub(crate) async fn of_round(world: &World, mut dice: Dice, round: u64) -> anyhow::Result<()> {
-    let away = if number("CHAOS_LONG", 0)? == 1 { 300 } else { 60 };
+    let away = if number("CHAOS_LONG", 0)? == 1 { LONGEST } else { LONG };
     sleep(dice.millis(2000, 5000)).await;
     match round {
         1 => kill(world, &mut dice).await,
