@@ -1,0 +1,5 @@
+//! JSON-RPC for named callers: what is asked, and what of it is passed on.
+
+pub mod grants;
+pub mod json;
+pub mod message;
