@@ -21,7 +21,11 @@ const AHEAD: usize = 16 << 10;
 /// # Errors
 /// Where `config` cannot be used.
 pub fn client(config: Config) -> anyhow::Result<ClientBuilder<impl Sends>> {
-    ensure!(config.proxy_url.is_none(), "a proxy before the API server is not supported");
+    // its URL may hold a password
+    ensure!(
+        config.proxy_url.is_none(),
+        "a proxy before the API server is not supported: unset HTTPS_PROXY and https_proxy, and proxy-url in the kubeconfig"
+    );
     // where there is a default already it is the same
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let tls = config.rustls_https_connector().context("TLS towards the API server")?;
