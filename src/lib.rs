@@ -9,6 +9,7 @@
 //! | [`node`] | the pass over one node, a file per stage; `observe`, `issue` and `apply` are i/o, the rest is pure |
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
+//! | [`policy`] | who may call what: the file between operator and guard; pure |
 //! | [`serve`] | the operator's probes and metrics; i/o |
 //! | [`settings`] | flags and environment, read once |
 //! | [`logs`] | the operator's log; i/o |
@@ -30,6 +31,7 @@ mod house;
 pub mod logs;
 #[cfg(feature = "operator")]
 pub mod node;
+pub mod policy;
 #[cfg(feature = "operator")]
 pub mod serve;
 #[cfg(feature = "operator")]

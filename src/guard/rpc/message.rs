@@ -4,11 +4,10 @@
 //! was not understood is passed on: a body is written anew from the calls that were read.
 
 use super::json::{Reader, Syntax};
+use crate::policy::grants::is_method;
 
 /// Bytes that a caller's id may have, with its quotes.
 const ID: usize = 256;
-/// Bytes that a method's name may have; the longest one of the client has 44.
-const METHOD: usize = 128;
 
 /// A call as it was understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,13 +165,7 @@ fn is_id(value: &str) -> bool {
 
 /// The name in a quoted string. One that is written with escapes is none.
 fn name(quoted: &str) -> Option<&str> {
-    quoted.strip_prefix('"')?.strip_suffix('"').filter(|name| is_name(name))
-}
-
-/// Whether a text may be a method's name.
-pub(super) fn is_name(text: &str) -> bool {
-    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'@');
-    (1..=METHOD).contains(&text.len()) && text.bytes().all(may_be)
+    quoted.strip_prefix('"')?.strip_suffix('"').filter(|name| is_method(name))
 }
 
 /// Writes a call, from nothing but what was understood.

@@ -1,5 +1,4 @@
 //! JSON-RPC for named callers: what is asked, and what of it is passed on.
 
-pub mod grants;
 pub mod json;
 pub mod message;

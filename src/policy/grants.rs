@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::message;
-
 /// Modules of which `module_*` may be granted: they read the chain and hand on what is signed already.
 const OPEN: [&str; 4] = ["eth", "net", "txpool", "web3"];
 
@@ -26,6 +24,30 @@ const CLOSED: [&str; 15] = [
     "eth_storageRoot",
     "eth_submit",
 ];
+
+/// How methods begin that nobody is granted: they open a listener past the guard, read or write files of the
+/// host, or leave an account unlocked.
+const NEVER: [&str; 16] = [
+    "admin_exportChain",
+    "admin_importChain",
+    "admin_start",
+    "debug_blockProfile",
+    "debug_cpuProfile",
+    "debug_goTrace",
+    "debug_mutexProfile",
+    "debug_standardTraceBadBlockToFile",
+    "debug_standardTraceBlockToFile",
+    "debug_startCPUProfile",
+    "debug_startGoTrace",
+    "debug_writeBlockProfile",
+    "debug_writeMemProfile",
+    "debug_writeMutexProfile",
+    "personal_importRawKey",
+    "personal_unlockAccount",
+];
+
+/// Bytes that a method's name may have; the longest one of the client has 44.
+const METHOD: usize = 128;
 
 /// The methods that were granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +88,12 @@ impl Grants {
                 Some(_) => {
                     return wrong("wildcards are eth_*, net_*, txpool_* and web3_*; name others one by one");
                 }
-                None if message::is_name(pattern) && pattern.contains('_') => {
+                None if NEVER.iter().any(|never| pattern.starts_with(never)) => {
+                    return wrong(
+                        "nobody may call it: it opens a listener, touches files of the host or unlocks an account",
+                    );
+                }
+                None if is_method(pattern) && pattern.contains('_') => {
                     grants.methods.insert(pattern.to_owned());
                 }
                 None => return wrong("give a method as module_name, of letters, digits, _ and @"),
@@ -86,6 +113,15 @@ impl Grants {
         self.methods.iter().map(String::as_str).filter(|method| must_be_named(method))
     }
 
+    /// Modules of what was granted, such as `eth`.
+    pub fn modules(&self) -> BTreeSet<&str> {
+        let named = self.methods.iter().filter_map(|method| method.split_once('_'));
+        named
+            .map(|(module, _)| module)
+            .chain(self.modules.iter().map(|module| module.trim_end_matches('_')))
+            .collect()
+    }
+
     fn has_module(&self, method: &str) -> bool {
         method.find('_').is_some_and(|end| self.modules.contains(&method[..=end]))
     }
@@ -97,6 +133,13 @@ pub fn must_be_named(method: &str) -> bool {
     let module = method.split_once('_').map(|(module, _)| module);
     !module.is_some_and(|module| OPEN.contains(&module))
         || CLOSED.iter().any(|closed| method.starts_with(closed))
+}
+
+/// Whether a text may be a method's name.
+#[must_use]
+pub fn is_method(text: &str) -> bool {
+    let may_be = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'@');
+    (1..=METHOD).contains(&text.len()) && text.bytes().all(may_be)
 }
 
 #[cfg(test)]
@@ -151,6 +194,8 @@ mod tests {
             assert!(by_name.allow(method), "{method}");
             assert_eq!(by_name.named().collect::<Vec<_>>(), [method]);
         }
+        let modules = grants(&["eth_*", "net_version", "plugin@account_newAccount"]);
+        assert_eq!(modules.modules().into_iter().collect::<Vec<_>>(), ["eth", "net", "plugin@account"]);
         assert_eq!(grants(&["eth_blockNumber", "miner_start"]).named().collect::<Vec<_>>(), ["miner_start"]);
     }
 
@@ -174,6 +219,10 @@ mod tests {
             " eth_call",
             "eth call",
             "eth_cäll",
+            "admin_startWS",
+            "admin_startRPC",
+            "personal_unlockAccount",
+            "debug_writeMemProfile",
         ] {
             let wrong = Grants::read(["net_version", pattern]).expect_err(pattern);
             assert_eq!(wrong.pattern, pattern);
