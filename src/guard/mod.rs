@@ -12,7 +12,7 @@
 //! | `names` | i/o | names to addresses without the C library, and dialling |
 //! | `probe` | i/o | `quorum-guard probe` |
 //! | `reload` | i/o | a server's certificates, read again when they change |
-//! | `rpc` | pure | JSON-RPC: what is asked, read strictly and written anew |
+//! | `rpc` | pure | JSON-RPC: who asks (`identity`), and what is asked, read strictly and written anew |
 //! | `server` | i/o | one request per connection, every step bounded |
 //! | `stop` | i/o | SIGTERM |
 //! | `tls` | i/o | certificate files to TLS configurations |

@@ -1,4 +1,5 @@
-//! JSON-RPC for named callers: what is asked, and what of it is passed on.
+//! JSON-RPC for named callers: who asks, what is asked, and what of it is passed on.
 
+pub mod identity;
 pub mod json;
 pub mod message;

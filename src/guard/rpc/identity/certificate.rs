@@ -1,0 +1,119 @@
+//! Certificates that callers show: who vouches for them, and which names are theirs. Pure.
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, Error, RootCertStore};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::parse_x509_certificate;
+
+use super::denied::Denied;
+use crate::guard::tls;
+
+/// An authority of one caller.
+pub(super) struct Authority {
+    anchor: TrustAnchor<'static>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// From when until when it counts; the verifier asks that of all others.
+    valid: (u64, u64),
+}
+
+/// Those of a PEM text, at least one.
+pub(super) fn authorities(pem: &str) -> Result<Vec<Authority>, String> {
+    let certificates = tls::certificates(pem.as_bytes()).map_err(|error| error.to_string())?;
+    certificates.into_iter().map(Authority::of).collect()
+}
+
+impl Authority {
+    fn of(certificate: CertificateDer<'static>) -> Result<Self, String> {
+        let wrong = |_| "holds a certificate that is no authority".to_owned();
+        let (_, parsed) = parse_x509_certificate(&certificate).map_err(|_| wrong(()))?;
+        let valid = validity(&parsed).ok_or_else(|| wrong(()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).map_err(|_| wrong(()))?;
+        let anchor = roots.roots.first().cloned().ok_or_else(|| wrong(()))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
+            .build()
+            .map_err(|_| wrong(()))?;
+        Ok(Self { anchor, verifier, valid })
+    }
+
+    pub(super) fn anchor(&self) -> TrustAnchor<'static> {
+        self.anchor.clone()
+    }
+
+    /// The first second in which it no longer vouches for this certificate, as far as can be said now.
+    pub(super) fn vouches(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<u64, Denied> {
+        let (begins, ends) = self.valid;
+        self.verifier.verify_client_cert(own, others, now).map_err(|error| match error {
+            Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => Denied::Outdated,
+            _ => Denied::Untrusted,
+        })?;
+        let now = now.as_secs();
+        if now < begins || now > ends {
+            return Err(Denied::Outdated);
+        }
+        // one that has ended was not needed; one that was not may end it early, never late
+        let shown = [own].into_iter().chain(others).filter_map(|certificate| {
+            let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+            validity(&parsed).map(|(_, ends)| ends).filter(|ends| *ends >= now)
+        });
+        Ok(shown.fold(ends, u64::min).saturating_add(1))
+    }
+}
+
+fn validity(certificate: &X509Certificate<'_>) -> Option<(u64, u64)> {
+    let validity = certificate.validity();
+    let second = |time: i64| u64::try_from(time).ok();
+    Some((second(validity.not_before.timestamp())?, second(validity.not_after.timestamp())?))
+}
+
+/// Whether a text names a subject.
+pub(super) fn is_subject(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(kind, name)| ["dns", "uri", "cn"].contains(&kind) && !name.is_empty())
+}
+
+/// The names of a certificate, byte by byte: no case is folded, no wildcard means more than itself, and no kind
+/// of name stands in for another.
+pub(super) struct Names(Vec<String>);
+
+impl Names {
+    /// `None` where there is doubt about what they are.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (rest, certificate) = parse_x509_certificate(certificate).ok()?;
+        let alternative = certificate.subject_alternative_name().ok()?;
+        let mut names = Vec::new();
+        for name in alternative.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => names.push(format!("dns:{name}")),
+                GeneralName::URI(name) => names.push(format!("uri:{name}")),
+                GeneralName::Invalid(..) => return None,
+                _ => {}
+            }
+        }
+        let mut common = certificate.subject().iter_common_name();
+        if let (Some(only), None) = (common.next(), common.next())
+            && let Ok(name) = only.as_str()
+        {
+            names.push(format!("cn:{name}"));
+        }
+        rest.is_empty().then_some(Self(names))
+    }
+
+    pub(super) fn has(&self, subject: &str) -> bool {
+        self.0.iter().any(|name| name == subject)
+    }
+}

@@ -1,0 +1,90 @@
+//! Public keys of issuers, and what they verify. Pure.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+
+use crate::policy::{Algorithm, Key, Public};
+
+/// A key and the one way it is used.
+pub(super) struct VerifyingKey {
+    /// What tokens say in `kid`.
+    pub(super) id: String,
+    /// What they say in `alg`.
+    pub(super) name: &'static str,
+    algorithm: jsonwebtoken::Algorithm,
+    key: DecodingKey,
+}
+
+impl VerifyingKey {
+    /// Whether it signed this.
+    pub(super) fn verifies(&self, signed: &str, signature: &Vec<u8>) -> bool {
+        // named, for the one that is found by features panics where there are two
+        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
+            .is_ok_and(|key| key.verify(signed.as_bytes(), signature).is_ok())
+    }
+}
+
+/// The keys of an issuer. An error begins with the key's place.
+pub(super) fn read(keys: &[Key]) -> Result<Vec<VerifyingKey>, String> {
+    let mut read: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        let wrong = |way_out: &str| Err(format!("[{index}] ({}): {way_out}", key.id));
+        let (name, algorithm) = algorithm(key.algorithm);
+        if key.id.is_empty() {
+            return wrong("give the id that tokens say in kid");
+        }
+        if read.iter().any(|other| other.id == key.id && other.name == name) {
+            return wrong("each id once for an algorithm");
+        }
+        match public(key.algorithm, &key.public) {
+            Ok(public) => read.push(VerifyingKey { id: key.id.clone(), name, algorithm, key: public }),
+            Err(way_out) => return wrong(way_out),
+        }
+    }
+    Ok(read)
+}
+
+fn algorithm(algorithm: Algorithm) -> (&'static str, jsonwebtoken::Algorithm) {
+    use jsonwebtoken::Algorithm as Theirs;
+    match algorithm {
+        Algorithm::RS256 => ("RS256", Theirs::RS256),
+        Algorithm::RS384 => ("RS384", Theirs::RS384),
+        Algorithm::RS512 => ("RS512", Theirs::RS512),
+        Algorithm::PS256 => ("PS256", Theirs::PS256),
+        Algorithm::PS384 => ("PS384", Theirs::PS384),
+        Algorithm::PS512 => ("PS512", Theirs::PS512),
+        Algorithm::ES256 => ("ES256", Theirs::ES256),
+        Algorithm::ES384 => ("ES384", Theirs::ES384),
+    }
+}
+
+fn public(algorithm: Algorithm, public: &Public) -> Result<DecodingKey, &'static str> {
+    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text);
+    match (algorithm, public) {
+        (Algorithm::ES256 | Algorithm::ES384, Public::Ec { x, y }) => {
+            let size = if algorithm == Algorithm::ES256 { 32 } else { 48 };
+            let is_coordinate = |text| bytes(text).is_ok_and(|bytes| bytes.len() == size);
+            if !is_coordinate(x) || !is_coordinate(y) {
+                return Err("give x and y as base64url of as many bytes as the curve has");
+            }
+            DecodingKey::from_ec_components(x, y).map_err(|_| "give a point of the curve")
+        }
+        (Algorithm::ES256 | Algorithm::ES384, Public::Rsa { .. }) => Err("ES256 and ES384 are of ec keys"),
+        (_, Public::Ec { .. }) => Err("ec keys are used with ES256 or ES384"),
+        (_, Public::Rsa { n, e }) => {
+            let (Ok(modulus), Ok(exponent)) = (bytes(n), bytes(e)) else {
+                return Err("give n and e as base64url without padding");
+            };
+            let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+            let bits = modulus[zeros..]
+                .first()
+                .map_or(0, |first| (modulus.len() - zeros) * 8 - first.leading_zeros() as usize);
+            if !(2048..=8192).contains(&bits) {
+                return Err("RSA has 2048 to 8192 bits");
+            }
+            Ok(DecodingKey::from_rsa_raw_components(&modulus[zeros..], &exponent))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Who is calling: a token or a chain of certificates to one of the policy's callers. Pure.
+//!
+//! Nothing is asked of anybody: keys, authorities and names are those of the policy, and the time is given.
+//! A token of an issuer is judged by what the caller's entry says of it, so one of the cluster passes as `oidc`
+//! only where the entry names the cluster's issuer; of several callers that fit it is the first.
+
+mod certificate;
+mod claims;
+mod denied;
+mod json;
+mod keys;
+mod token;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+
+use self::certificate::{Authority, Names};
+use self::claims::Claims;
+pub use self::claims::{LIFETIME, SERVICE_ACCOUNT_LIFETIME, SKEW};
+pub use self::denied::Denied;
+use self::keys::VerifyingKey;
+use self::token::Token;
+use crate::guard::tls;
+use crate::policy::{Caller, Identity, Policy};
+
+/// Everyone who may be known, compiled from the policy.
+pub struct Identities {
+    audience: String,
+    cluster: Option<String>,
+    issuers: BTreeMap<String, Vec<VerifyingKey>>,
+    /// As many and in the order of the policy's callers.
+    callers: Vec<Way>,
+}
+
+/// Who it is, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Index into [`Policy::callers`].
+    pub caller: usize,
+    /// The first second, counted from 1970, in which it counts no longer.
+    pub until: u64,
+}
+
+/// How a caller is known.
+enum Way {
+    Account { namespace: String, name: String },
+    Certificate { authorities: Vec<Authority>, subjects: Vec<String> },
+    Token { issuer: String, audience: String, subjects: Vec<String> },
+}
+
+impl Identities {
+    /// Compiles the policy.
+    ///
+    /// # Errors
+    /// Names the field and what would be right.
+    pub fn of(policy: &Policy) -> Result<Self, String> {
+        if policy.audience.is_empty() {
+            return Err("audience: empty: give the name of the Service".to_owned());
+        }
+        let mut issuers = BTreeMap::new();
+        for issuer in &policy.issuers {
+            let at = || format!("issuers.{}", issuer.issuer);
+            let keys = keys::read(&issuer.keys).map_err(|wrong| format!("{}.keys{wrong}", at()))?;
+            if issuer.issuer.is_empty() || issuers.insert(issuer.issuer.clone(), keys).is_some() {
+                return Err(format!("{}: each issuer once, by its name", at()));
+            }
+        }
+        let callers = policy.callers.iter().map(Way::of).collect::<Result<_, _>>()?;
+        Ok(Self { audience: policy.audience.clone(), cluster: policy.cluster.clone(), issuers, callers })
+    }
+
+    /// Whose token it is, at a time in seconds since 1970. What is right once is right until [`Known::until`].
+    ///
+    /// # Errors
+    /// Nobody's.
+    pub fn of_token(&self, token: &str, now: u64) -> Result<Known, Denied> {
+        let token = Token::read(token)?;
+        let issuer = token.issuer().ok_or(Denied::Issuer)?;
+        let keys = self.issuers.get(issuer).ok_or(Denied::Issuer)?;
+        let mut named = keys.iter().filter(|key| key.id == token.key).peekable();
+        named.peek().ok_or(Denied::Key)?;
+        let key = named.find(|key| key.name == token.algorithm).ok_or(Denied::Algorithm)?;
+        if !key.verifies(token.signed, &token.signature) {
+            return Err(Denied::Signature);
+        }
+        self.of_claims(issuer, &Claims::of(&token.claims)?, now)
+    }
+
+    /// From here on everything was said by the issuer.
+    fn of_claims(&self, issuer: &str, claims: &Claims<'_>, now: u64) -> Result<Known, Denied> {
+        let until = claims.until(now)?;
+        let is_cluster = self.cluster.as_deref() == Some(issuer);
+        let account = is_cluster.then(|| claims.account(&self.audience)).transpose();
+        let mut denied = None;
+        for (caller, way) in self.callers.iter().enumerate() {
+            let fits = match way {
+                Way::Account { namespace, name } if is_cluster => account
+                    .as_ref()
+                    .map(|account| {
+                        account.as_ref().is_some_and(|it| it.namespace == namespace && it.name == name)
+                    })
+                    .map_err(Denied::clone),
+                Way::Token { issuer: wanted, audience, subjects } if wanted == issuer => claims
+                    .subject_for(audience)
+                    .map(|subject| subjects.iter().any(|wanted| wanted == subject)),
+                Way::Account { .. } | Way::Token { .. } | Way::Certificate { .. } => Ok(false),
+            };
+            match fits {
+                Ok(true) => return Ok(Known { caller, until }),
+                Ok(false) => {}
+                Err(wrong) => denied = Some(denied.map_or(wrong.clone(), |denied: Denied| denied.or(wrong))),
+            }
+        }
+        Err(denied.unwrap_or(Denied::Stranger))
+    }
+
+    /// Whose certificate it is, the caller's own first. The chain is verified anew, against the authorities of
+    /// one caller at a time, for the handshake takes those of any.
+    ///
+    /// # Errors
+    /// Nobody's.
+    pub fn of_certificates(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Known, Denied> {
+        let (own, others) = chain.split_first().ok_or(Denied::Nothing)?;
+        let names = Names::of(own).ok_or(Denied::Untrusted)?;
+        let mut denied = Denied::Untrusted;
+        for (caller, way) in self.callers.iter().enumerate() {
+            let Way::Certificate { authorities, subjects } = way else { continue };
+            for authority in authorities {
+                match authority.vouches(own, others, now) {
+                    Ok(until) if subjects.iter().any(|subject| names.has(subject)) => {
+                        return Ok(Known { caller, until });
+                    }
+                    Ok(_) => denied = Denied::Stranger,
+                    Err(wrong) => denied = denied.or(wrong),
+                }
+            }
+        }
+        Err(denied)
+    }
+
+    /// Asks for a certificate and takes a connection without one; `None` where no caller has one. It names no
+    /// authority to whoever connects.
+    ///
+    /// # Errors
+    /// Where the authorities cannot be used.
+    pub fn client_verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+        let mut roots = RootCertStore::empty();
+        for way in &self.callers {
+            let Way::Certificate { authorities, .. } = way else { continue };
+            roots.roots.extend(authorities.iter().map(Authority::anchor));
+        }
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
+            .allow_unauthenticated()
+            .clear_root_hint_subjects()
+            .build()
+            .map(Some)
+            .map_err(|error| format!("callers: {error}"))
+    }
+}
+
+impl Way {
+    fn of(caller: &Caller) -> Result<Self, String> {
+        let wrong =
+            |field: &str, way_out: &str| Err(format!("callers.{}.identity.{field}: {way_out}", caller.name));
+        match &caller.identity {
+            Identity::ServiceAccount { namespace, name } => {
+                if namespace.is_empty() || name.is_empty() {
+                    return wrong("serviceAccount", "give namespace and name");
+                }
+                Ok(Self::Account { namespace: namespace.clone(), name: name.clone() })
+            }
+            Identity::ClientCertificate { authority, subjects } => {
+                let authorities = match certificate::authorities(authority) {
+                    Ok(authorities) => authorities,
+                    Err(error) => return wrong("clientCertificate.authority", &error),
+                };
+                if subjects.is_empty() || !subjects.iter().all(|subject| certificate::is_subject(subject)) {
+                    return wrong("clientCertificate.subjects", "give dns:NAME, uri:URI or cn:NAME");
+                }
+                Ok(Self::Certificate { authorities, subjects: subjects.clone() })
+            }
+            Identity::Oidc { issuer, audience, subjects } => {
+                if [issuer, audience].into_iter().chain(subjects).any(String::is_empty) || subjects.is_empty()
+                {
+                    return wrong("oidc", "give issuer, audience and subjects");
+                }
+                Ok(Self::Token {
+                    issuer: issuer.clone(),
+                    audience: audience.clone(),
+                    subjects: subjects.clone(),
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

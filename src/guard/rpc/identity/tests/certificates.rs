@@ -1,0 +1,223 @@
+use std::time::Duration;
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+    SanType, date_time_ymd,
+};
+
+use super::*;
+
+/// An authority, and what it signs.
+pub(super) struct Ca {
+    der: CertificateDer<'static>,
+    pub(super) pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.not_after = date_time_ymd(2040, 1, 1);
+    params
+}
+
+impl Ca {
+    pub(super) fn root(name: &str) -> Self {
+        Self::of(authority(name))
+    }
+
+    fn of(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        Self { der: cert.der().clone(), pem: cert.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    fn below(&self, params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Self { der: cert.der().clone(), pem: cert.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    fn sign(&self, params: CertificateParams) -> CertificateDer<'static> {
+        params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().der().clone()
+    }
+}
+
+/// A client's certificate with these names, from 2020 to 2030.
+fn client(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    for name in names {
+        let text = |text: &str| Ia5String::try_from(text).unwrap();
+        match name.split_once(':').unwrap() {
+            ("dns", name) => params.subject_alt_names.push(SanType::DnsName(text(name))),
+            ("uri", name) => params.subject_alt_names.push(SanType::URI(text(name))),
+            ("mail", name) => params.subject_alt_names.push(SanType::Rfc822Name(text(name))),
+            (_, name) => params.distinguished_name.push(DnType::CommonName, name),
+        }
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+    params
+}
+
+const END_OF_2029: u64 = 1_893_456_000;
+
+fn at(second: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(second))
+}
+
+fn known_by(callers: &[(&str, &[&str])]) -> Identities {
+    let mut policy = policy();
+    for (index, (authority, subjects)) in callers.iter().enumerate() {
+        let subjects = subjects.iter().map(|subject| (*subject).into()).collect();
+        let identity = Identity::ClientCertificate { authority: (*authority).into(), subjects };
+        policy.callers.push(caller(&format!("bank{index}"), identity));
+    }
+    Identities::of(&policy).unwrap()
+}
+
+fn reason(identities: &Identities, chain: &[CertificateDer<'_>]) -> &'static str {
+    identities.of_certificates(chain, at(NOW)).map_or_else(|denied| denied.reason(), |_| "known")
+}
+
+#[test]
+fn a_name_is_one_kind_of_name_and_no_other() {
+    let ca = Ca::root("acme");
+    for (subject, names, is_known) in [
+        ("dns:bank.example", &["dns:bank.example"][..], true),
+        ("dns:bank.example", &["dns:x.example", "dns:bank.example", "cn:x"], true),
+        ("dns:bank.example", &["cn:bank.example"], false),
+        ("dns:bank.example", &["uri:bank.example"], false),
+        ("dns:bank.example", &["mail:bank.example"], false),
+        ("dns:bank.example", &["dns:Bank.example"], false),
+        ("dns:bank.example", &["dns:*.example"], false),
+        ("dns:bank.example", &["dns:bank.example.evil.example"], false),
+        ("dns:bank.example", &["dns:a,dns:bank.example"], false),
+        ("dns:*.example", &["dns:bank.example"], false),
+        ("uri:spiffe://acme/bank", &["uri:spiffe://acme/bank"], true),
+        ("uri:spiffe://acme/bank", &["dns:spiffe://acme/bank"], false),
+        ("uri:spiffe://acme/bank", &["uri:spiffe://acme/bank/"], false),
+        ("cn:bank", &["cn:bank"], true),
+        ("cn:bank", &["cn:bank", "dns:x.example"], true),
+        ("cn:bank", &["dns:bank"], false),
+        ("cn:bank", &["cn:bank "], false),
+        ("cn:bank", &["dns:x.example"], false),
+    ] {
+        let identities = known_by(&[(&ca.pem, &[subject])]);
+        let wanted = if is_known { "known" } else { "NoCaller" };
+        assert_eq!(reason(&identities, &[ca.sign(client(names))]), wanted, "{subject} of {names:?}");
+    }
+}
+
+#[test]
+fn of_two_common_names_neither_is_the_name() {
+    let ca = Ca::root("acme");
+    let identities = known_by(&[(&ca.pem, &["cn:bank", "cn:other"])]);
+    let mut params = client(&["cn:bank"]);
+    // rcgen keeps one value for a type: the same type by its number is another
+    params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), "other");
+    let twice = ca.sign(params);
+    let (_, parsed) = x509_parser::parse_x509_certificate(&twice).unwrap();
+    assert_eq!(parsed.subject().iter_common_name().count(), 2);
+    assert_eq!(reason(&identities, std::slice::from_ref(&twice)), "NoCaller");
+}
+
+/// The handshake takes certificates of any caller's authority; it is this that keeps them apart.
+#[test]
+fn an_authority_vouches_for_its_own_caller_only() {
+    let (one, two) = (Ca::root("acme"), Ca::root("acme"));
+    let identities = known_by(&[(&one.pem, &["cn:bank"]), (&two.pem, &["cn:shop"])]);
+    let leaf = |ca: &Ca, name: &str| [ca.sign(client(&[name]))];
+    let known = |chain: &[CertificateDer<'_>]| identities.of_certificates(chain, at(NOW));
+    assert_eq!(known(&leaf(&one, "cn:bank")), Ok(Known { caller: 3, until: END_OF_2029 + 1 }));
+    assert_eq!(known(&leaf(&two, "cn:shop")).map(|known| known.caller), Ok(4));
+    assert_eq!(known(&leaf(&two, "cn:bank")), Err(Denied::Stranger));
+    assert_eq!(known(&leaf(&one, "cn:shop")), Err(Denied::Stranger));
+    assert_eq!(known(&leaf(&Ca::root("acme"), "cn:bank")), Err(Denied::Untrusted));
+    assert_eq!(known(&[]), Err(Denied::Nothing));
+    assert_eq!(known(&[CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])]), Err(Denied::Untrusted));
+    assert_eq!(reason(&super::identities(), &leaf(&one, "cn:bank")), "CertificateUntrusted");
+    let both = format!("{}{}", one.pem, two.pem);
+    let identities = known_by(&[(&both, &["cn:bank"])]);
+    assert_eq!(reason(&identities, &leaf(&two, "cn:bank")), "known", "the second of a bundle");
+}
+
+#[test]
+fn a_certificate_is_for_clients_and_no_authority() {
+    let ca = Ca::root("acme");
+    let identities = known_by(&[(&ca.pem, &["cn:bank", "cn:acme"])]);
+    let with = |change: fn(&mut CertificateParams)| {
+        let mut params = client(&["cn:bank"]);
+        change(&mut params);
+        reason(&identities, &[ca.sign(params)])
+    };
+    assert_eq!(with(|_| {}), "known");
+    assert_eq!(with(|params| params.extended_key_usages.clear()), "known", "without usages it is for any");
+    let other = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    };
+    assert_eq!(with(other), "CertificateUntrusted");
+    assert_eq!(
+        with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+        "CertificateUntrusted"
+    );
+    assert_eq!(
+        reason(&identities, std::slice::from_ref(&ca.der)),
+        "CertificateUntrusted",
+        "the authority itself"
+    );
+    // a client's certificate signs nothing
+    let client_as_ca = ca.below(client(&["cn:bank"]));
+    let chain = [client_as_ca.sign(client(&["cn:bank"])), client_as_ca.der.clone()];
+    assert_eq!(reason(&identities, &chain), "CertificateUntrusted");
+}
+
+#[test]
+fn it_counts_from_its_first_second_to_its_last_and_no_longer_than_what_vouches_for_it() {
+    let root = Ca::root("acme");
+    let mut between = authority("between");
+    between.not_after = date_time_ymd(2028, 1, 1);
+    let between = root.below(between);
+    let end_of_2027 = 1_830_297_600;
+    let identities = known_by(&[(&root.pem, &["cn:bank"])]);
+    let direct = [root.sign(client(&["cn:bank"]))];
+    let chain = [between.sign(client(&["cn:bank"])), between.der.clone()];
+    let begin = 1_577_836_800;
+    for (chain, second, wanted) in [
+        (&direct[..], begin - 1, Err(Denied::Outdated)),
+        (&direct, begin, Ok(END_OF_2029 + 1)),
+        (&direct, END_OF_2029, Ok(END_OF_2029 + 1)),
+        (&direct, END_OF_2029 + 1, Err(Denied::Outdated)),
+        (&chain, NOW, Ok(end_of_2027 + 1)),
+        (&chain, end_of_2027 + 1, Err(Denied::Outdated)),
+        (&chain[..1], NOW, Err(Denied::Untrusted)),
+    ] {
+        let known = identities.of_certificates(chain, at(second)).map(|known| known.until);
+        assert_eq!(known, wanted, "at {second}");
+    }
+    let mut short = authority("short");
+    short.not_after = date_time_ymd(2028, 1, 1);
+    let short = Ca::of(short);
+    let identities = known_by(&[(&short.pem, &["cn:bank"])]);
+    let leaf = [short.sign(client(&["cn:bank"]))];
+    assert_eq!(identities.of_certificates(&leaf, at(NOW)).map(|known| known.until), Ok(end_of_2027 + 1));
+    assert_eq!(identities.of_certificates(&leaf, at(end_of_2027 + 1)), Err(Denied::Outdated));
+}
+
+#[test]
+fn the_handshake_asks_where_somebody_has_a_certificate_and_names_no_authority() {
+    assert!(super::identities().client_verifier().unwrap().is_none());
+    let (one, two) = (Ca::root("acme"), Ca::root("bank"));
+    let identities = known_by(&[(&one.pem, &["cn:bank"]), (&two.pem, &["cn:shop"])]);
+    let verifier = identities.client_verifier().unwrap().unwrap();
+    assert!(verifier.offer_client_auth() && !verifier.client_auth_mandatory());
+    assert!(verifier.root_hint_subjects().is_empty());
+    for ca in [&one, &two] {
+        assert!(verifier.verify_client_cert(&ca.sign(client(&["cn:x"])), &[], at(NOW)).is_ok());
+    }
+    assert!(verifier.verify_client_cert(&Ca::root("acme").sign(client(&["cn:x"])), &[], at(NOW)).is_err());
+}

@@ -1,0 +1,94 @@
+use super::*;
+
+fn refused(change: impl FnOnce(&mut Policy)) -> String {
+    let mut policy = policy();
+    change(&mut policy);
+    Identities::of(&policy).err().expect("it was read")
+}
+
+fn rsa(bits: usize) -> Public {
+    let modulus = vec![0xff; bits / 8];
+    Public::Rsa { n: URL_SAFE_NO_PAD.encode(modulus), e: "AQAB".into() }
+}
+
+#[test]
+fn a_policy_that_names_nobody_in_particular_is_refused_by_its_field() {
+    let key = |change: fn(&mut Key)| refused(|policy| change(&mut policy.issuers[0].keys[0]));
+    let identity = |identity| refused(|policy| policy.callers[1].identity = identity);
+    let oidc = |issuer: &str, audience: &str, subjects: &[&str]| Identity::Oidc {
+        issuer: issuer.into(),
+        audience: audience.into(),
+        subjects: subjects.iter().map(|subject| (*subject).into()).collect(),
+    };
+    let account = |namespace: &str, name: &str| Identity::ServiceAccount {
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let certificate = |authority: &str, subject: &str| Identity::ClientCertificate {
+        authority: authority.into(),
+        subjects: vec![subject.into()],
+    };
+    let ours = certificates::Ca::root("acme").pem;
+    for (error, wanted) in [
+        (refused(|policy| policy.audience.clear()), "audience: empty"),
+        (
+            refused(|policy| policy.issuers[1].issuer = CLUSTER.into()),
+            "issuers.https://kubernetes.default.svc:",
+        ),
+        (key(|key| key.id.clear()), "issuers.https://kubernetes.default.svc.keys[0] (): give the id"),
+        (
+            key(|key| (key.id, key.algorithm, key.public) = ("three".into(), Algorithm::RS256, rsa(2048))),
+            "each id once",
+        ),
+        (key(|key| key.algorithm = Algorithm::RS256), "keys[0] (one): ec keys are used"),
+        (key(|key| key.algorithm = Algorithm::ES384), "as many bytes as the curve has"),
+        (
+            refused(|policy| policy.issuers[1].keys[0].algorithm = Algorithm::ES256),
+            "ES256 and ES384 are of ec keys",
+        ),
+        (refused(|policy| policy.issuers[1].keys[0].public = rsa(2040)), "RSA has 2048 to 8192 bits"),
+        (refused(|policy| policy.issuers[1].keys[0].public = rsa(8200)), "RSA has 2048 to 8192 bits"),
+        (
+            refused(|policy| {
+                policy.issuers[1].keys[0].public = Public::Rsa { n: "a+/=".into(), e: "AQAB".into() }
+            }),
+            "without padding",
+        ),
+        (identity(account("", "wallet")), "callers.shop.identity.serviceAccount"),
+        (identity(account("apps", "")), "callers.shop.identity.serviceAccount"),
+        (identity(oidc("", "ledger", &["shop"])), "callers.shop.identity.oidc"),
+        (identity(oidc(PROVIDER, "", &["shop"])), "callers.shop.identity.oidc"),
+        (identity(oidc(PROVIDER, "ledger", &[])), "callers.shop.identity.oidc"),
+        (identity(oidc(PROVIDER, "ledger", &["shop", ""])), "callers.shop.identity.oidc"),
+        (identity(certificate("", "dns:a")), "callers.shop.identity.clientCertificate.authority: holds no"),
+        (identity(certificate(&ours, "a.example")), "callers.shop.identity.clientCertificate.subjects"),
+        (identity(certificate(&ours, "DNS:a.example")), "callers.shop.identity.clientCertificate.subjects"),
+        (identity(certificate(&ours, "cn:")), "callers.shop.identity.clientCertificate.subjects"),
+    ] {
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn reasons_are_a_list_of_which_each_is_one() {
+    let mut reasons = Denied::REASONS.to_vec();
+    reasons.sort_unstable();
+    reasons.dedup();
+    assert_eq!(reasons.len(), Denied::REASONS.len());
+    assert_eq!(Denied::Nothing.reason(), "NoCredentials");
+    assert_eq!(Denied::Unbound.reason(), "TokenWithoutPod");
+    assert_eq!(Denied::Stranger.reason(), "NoCaller");
+}
+
+#[test]
+fn nobody_is_known_of_an_issuer_whose_keys_are_not_known_yet() {
+    let mut policy = policy();
+    policy.issuers.clear();
+    policy.cluster = None;
+    let none = Identities::of(&policy).unwrap();
+    assert_eq!(none.of_token(&of_cluster(&of_account()), NOW), Err(Denied::Issuer));
+    policy = self::policy();
+    policy.cluster = None;
+    let unsaid = Identities::of(&policy).unwrap();
+    assert_eq!(unsaid.of_token(&of_cluster(&of_account()), NOW), Err(Denied::Stranger));
+}
