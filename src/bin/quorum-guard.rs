@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use quorum_operator::{
     dumps,
-    guard::{init, logs, metrics, probe, stop},
+    guard::{init, logs, metrics, probe, rpc, stop},
 };
 use tracing::level_filters::LevelFilter;
 
-/// Runs beside a GoQuorum client and its transaction manager: prepares their directories, exposes metrics over
-/// TLS, and answers the kubelet.
+/// Runs beside a GoQuorum client and its transaction manager: prepares their directories, lets named callers
+/// call JSON-RPC, exposes metrics over TLS, and answers the kubelet.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -28,6 +28,7 @@ enum Command {
     Init(Init),
     Metrics(Box<metrics::Args>),
     Probe(Box<probe::Args>),
+    Rpc(Box<rpc::Args>),
 }
 
 #[derive(Subcommand)]
@@ -66,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Metrics(args) => metrics::run(*args).await,
         Command::Probe(args) => probe::run(*args).await,
+        Command::Rpc(args) => rpc::run(*args).await,
     }
 }
 

@@ -175,6 +175,14 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address of loopback and a port.
+pub fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let at = text.parse::<SocketAddr>().ok().filter(|at| at.ip().is_loopback() && at.port() != 0);
+    at.ok_or_else(|| {
+        "not a loopback address with a port; write ADDRESS:PORT, for example 127.0.0.1:8547".to_owned()
+    })
+}
+
 /// An address that a certificate cannot name as DNS, if the host is one.
 pub fn address(host: &str) -> Option<IpAddr> {
     host.parse().ok()

@@ -2,13 +2,14 @@
 //! one in place, is logged once per change and shows in a metric.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
@@ -43,16 +44,33 @@ impl Files {
         })
     }
 
-    fn config(&self, content: &Content) -> Result<Arc<ServerConfig>> {
-        let config = tls::server(&content.cert, &content.key, content.client_ca.as_deref());
-        let place = |dir: &Path| format!("the certificate in {}", dir.display());
-        Ok(Arc::new(config.with_context(|| place(&self.dir))?))
+    fn config(&self, content: &Content, terms: &Terms) -> Result<Arc<ServerConfig>> {
+        let place = || format!("the certificate in {}", self.dir.display());
+        let verifier = match &content.client_ca {
+            None => terms.verifier.clone(),
+            Some(authority) => Some(tls::verifier(authority).with_context(place)?),
+        };
+        let mut config = tls::server(&content.cert, &content.key, verifier).with_context(place)?;
+        if terms.speaks_http2 {
+            config.alpn_protocols.insert(0, b"h2".to_vec());
+        }
+        Ok(Arc::new(config))
     }
+}
+
+/// What is served besides the certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Whom a handshake lets in, where no file says so; nobody set, everyone.
+    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// HTTP/2 besides HTTP/1.1.
+    pub speaks_http2: bool,
 }
 
 /// The configuration to serve with now.
 pub struct Reloading {
     files: Files,
+    terms: Mutex<Terms>,
     current: RwLock<Arc<ServerConfig>>,
     /// What was last looked at, or why it could not be read.
     seen: Mutex<Result<Content, String>>,
@@ -62,11 +80,20 @@ pub struct Reloading {
 
 impl Reloading {
     /// Reads the files for the first time; what cannot be used then is an error.
-    pub fn open(files: Files) -> Result<Reloading> {
+    pub fn open(files: Files, terms: Terms) -> Result<Reloading> {
         let content = files.content()?;
-        let current = RwLock::new(files.config(&content)?);
+        let current = RwLock::new(files.config(&content, &terms)?);
         let (failed, failed_handshakes) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Reloading { files, current, seen: Mutex::new(Ok(content)), failed, failed_handshakes })
+        let (terms, seen) = (Mutex::new(terms), Mutex::new(Ok(content)));
+        Ok(Reloading { files, terms, current, seen, failed, failed_handshakes })
+    }
+
+    /// Serves on other terms from the next handshake on.
+    pub fn serve_on(&self, terms: Terms) {
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
+        // what was seen is looked at again
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Err(String::new());
+        self.look();
     }
 
     /// For the next handshake.
@@ -92,12 +119,13 @@ impl Reloading {
     /// Looks at the files and takes them over if they changed.
     pub fn look(&self) {
         let found = self.files.content().map_err(|error| format!("{error:#}"));
+        let terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == found {
             return;
         }
         let config = match &found {
-            Ok(content) => self.files.config(content).map_err(|error| format!("{error:#}")),
+            Ok(content) => self.files.config(content, &terms).map_err(|error| format!("{error:#}")),
             Err(why) => Err(why.clone()),
         };
         self.failed.store(config.is_err(), Ordering::Relaxed);
@@ -128,6 +156,7 @@ mod tests {
     use super::*;
     use crate::guard::testing::{Authority, Pair};
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     fn files(pair: &Pair) -> (tempfile::TempDir, Files) {
         let dir = tempfile::tempdir().unwrap();
@@ -140,7 +169,7 @@ mod tests {
     fn a_changed_pair_is_taken_over_and_a_broken_one_is_not() {
         let authority = Authority::new("acme");
         let (dir, files) = files(&authority.server("localhost"));
-        let reloading = Reloading::open(files).unwrap();
+        let reloading = Reloading::open(files, Terms::default()).unwrap();
         let first = reloading.current();
         reloading.look();
         assert!(Arc::ptr_eq(&first, &reloading.current()), "nothing changed");
@@ -178,7 +207,8 @@ mod tests {
         for name in ["tls.crt", "tls.key"] {
             symlink(Path::new("..data").join(name), dir.path().join(name)).unwrap();
         }
-        let reloading = Reloading::open(Files { dir: dir.path().to_owned(), client_ca: None }).unwrap();
+        let reloading =
+            Reloading::open(Files { dir: dir.path().to_owned(), client_ca: None }, Terms::default()).unwrap();
         let first = reloading.current();
         version("..two");
         reloading.look();
@@ -192,7 +222,7 @@ mod tests {
         let ca = dir.path().join("ca.crt");
         fs::write(&ca, "nothing").unwrap();
         files.client_ca = Some(ca);
-        let error = Reloading::open(files).err().map(|error| format!("{error:#}")).unwrap();
+        let error = Reloading::open(files, Terms::default()).err().map(|error| format!("{error:#}")).unwrap();
         assert!(error.contains("the client authority") && error.contains("BEGIN CERTIFICATE"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// The one provider of cryptography.
@@ -59,16 +60,22 @@ pub fn client(ca: &Path, pair: Option<(&Path, &Path)>) -> Result<ClientConfig> {
     config.with_context(|| format!("{} and {} do not fit together", cert.display(), key.display()))
 }
 
-/// Serves HTTP/1.1 with this pair; with an authority, only to those who show a certificate of it.
-pub fn server(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<ServerConfig> {
+/// Takes a connection only from whoever shows a certificate of one of these authorities, PEM.
+pub fn verifier(authority: &[u8]) -> Result<Arc<dyn ClientCertVerifier>> {
+    let roots = Arc::new(authorities(authority).context("the client authority")?);
+    Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
+}
+
+/// Serves HTTP/1.1 with this pair, to whom the verifier lets in, or to everyone.
+pub fn server(
+    cert: &[u8],
+    key: &[u8],
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = match client_ca {
+    let builder = match verifier {
         None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let roots = Arc::new(authorities(pem).context("the client authority")?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let chain = certificates(cert).context("tls.crt")?;
     let private = private_key(key).context("tls.key")?;

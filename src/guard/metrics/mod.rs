@@ -26,7 +26,7 @@ use self::ready::Samples;
 use self::scrape::{Merged, Source};
 use self::series::Facts;
 use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen};
-use crate::guard::reload::{Files, Reloading};
+use crate::guard::reload::{Files, Reloading, Terms};
 use crate::guard::server::{Answer, Limits, Port, not_found, serve, text};
 use crate::guard::{health, stop, tls};
 
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> Result<()> {
         merged: Merged::new(Source::at(args.upstream.0)),
         min_peers: args.min_peers,
         samples: Mutex::new(Samples::default()),
-        reloading: Arc::new(Reloading::open(files).with_context(place)?),
+        reloading: Arc::new(Reloading::open(files, Terms::default()).with_context(place)?),
     };
     let bind = async |flag: &str, at: SocketAddr| {
         TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))

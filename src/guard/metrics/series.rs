@@ -49,9 +49,10 @@ pub fn render(facts: &Facts) -> String {
 }
 
 /// Labels and value of one series.
-type Sample<'a, V> = (&'a [(&'a str, &'a str)], V);
+pub type Sample<'a, V> = (&'a [(&'a str, &'a str)], V);
 
-fn family<V: std::fmt::Display>(out: &mut String, head: [&str; 3], samples: &[Sample<'_, V>]) {
+/// One family: name, type and help, and its series; nothing where there is none.
+pub fn family<V: std::fmt::Display>(out: &mut String, head: [&str; 3], samples: &[Sample<'_, V>]) {
     let [name, kind, help] = head;
     if samples.is_empty() {
         return;

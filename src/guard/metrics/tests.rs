@@ -60,7 +60,7 @@ impl Running {
             merged: Merged::new((setup.source)(Source::at(client.at))),
             min_peers: setup.min_peers,
             samples: Mutex::default(),
-            reloading: Arc::new(Reloading::open(files).unwrap()),
+            reloading: Arc::new(Reloading::open(files, Terms::default()).unwrap()),
         });
         let (listener, health) = (
             TcpListener::bind("127.0.0.1:0").await.unwrap(),

@@ -1,0 +1,141 @@
+//! A connection: who is at its other end, and whether it may stay.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::identity::Known;
+use super::patience::Patience;
+use super::record::Transport;
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::shared::{Place, Shared};
+use crate::policy::Caller;
+
+/// A connection whose handshake is done.
+pub struct Connection {
+    /// What all connections have in common.
+    pub shared: Arc<Shared>,
+    /// Number since the process began.
+    pub number: u64,
+    /// Who dialled.
+    pub from: IpAddr,
+    /// What is spoken.
+    pub transport: Transport,
+    /// How long it may do what it is doing.
+    pub patience: Arc<Patience>,
+    certificates: Vec<CertificateDer<'static>>,
+    seen: Mutex<Seen>,
+    _place: Place,
+}
+
+/// What was seen of who is at the other end.
+#[derive(Default)]
+struct Seen {
+    /// By whom the latest one is known, and by which rules and token.
+    last: Option<(Known, Arc<Rules>, Option<String>)>,
+    /// Everyone it has been, each counted as one of its connections.
+    callers: Vec<(Caller, Arc<Account>)>,
+}
+
+/// What the handshake says of a connection.
+pub struct Handshake {
+    /// Its place among all connections.
+    pub place: Place,
+    /// Who dialled.
+    pub from: IpAddr,
+    /// What is spoken.
+    pub transport: Transport,
+    /// What was shown, verified against the authorities of all callers.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+impl Connection {
+    /// Nobody is known yet.
+    #[must_use]
+    pub fn new(handshake: Handshake, patience: Arc<Patience>) -> Arc<Self> {
+        let Handshake { place, from, transport, certificates } = handshake;
+        let (number, shared) = (NUMBERS.fetch_add(1, Ordering::Relaxed), place.shared().clone());
+        let seen = Mutex::default();
+        Arc::new(Self { shared, number, from, transport, patience, certificates, seen, _place: place })
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who asks: whoever the token names if there is one, and else whoever the certificate names.
+    ///
+    /// # Errors
+    /// Where nobody is known, or the caller has too many connections.
+    pub fn who(&self, rules: &Arc<Rules>, headers: &HeaderMap) -> Result<Known, Refusal> {
+        let token = bearer(headers)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut seen = self.seen();
+        if let Some((known, by, with)) = &seen.last
+            && Arc::ptr_eq(by, rules)
+            && with.as_deref() == token
+            && now.as_secs() < known.until
+        {
+            return Ok(*known);
+        }
+        let known = match token {
+            Some(token) => rules.identities.of_token(token, now.as_secs()),
+            None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
+        };
+        let known = known.map_err(|denied| Refusal::identity(denied.to_string()))?;
+        seen.counted(rules, known.caller)?;
+        seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
+        drop(seen);
+        self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));
+        Ok(known)
+    }
+
+    /// Whether everyone it has been is still known in the same way.
+    #[must_use]
+    pub fn may_stay(&self, rules: &Rules) -> bool {
+        self.seen().callers.iter().all(|(caller, _)| {
+            rules.position(&caller.name).is_some_and(|at| rules.caller(at).identity == caller.identity)
+        })
+    }
+}
+
+impl Seen {
+    fn counted(&mut self, rules: &Rules, caller: usize) -> Result<(), Refusal> {
+        let (caller, account) = (rules.caller(caller), rules.account(caller));
+        match self.callers.iter_mut().find(|(_, known)| Arc::ptr_eq(known, account)) {
+            Some((known, _)) => known.clone_from(caller),
+            None if account.connect(caller.connections) => {
+                self.callers.push((caller.clone(), account.clone()))
+            }
+            None => return Err(Refusal::connections(caller.connections)),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.callers.iter().for_each(|(_, account)| account.disconnect());
+    }
+}
+
+/// The token of a request, if it has one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    let wanted = || Refusal::identity("send one authorization header: Bearer and a token".to_owned());
+    if given.next().is_some() {
+        return Err(wanted());
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(wanted)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token)) } else { Err(wanted()) }
+}

@@ -1,0 +1,282 @@
+//! A request of HTTP: judged, passed on, answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::account::Take;
+use super::body::{Answer, Asking, Passed};
+use super::connection::Connection;
+use super::entry::Ledger;
+use super::judge::{Judged, judge};
+use super::patience::Busy;
+use super::record::{Transport, Way};
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::ws;
+
+/// How long a browser may remember what a preflight was answered, in seconds.
+const PREFLIGHT: &str = "600";
+
+/// Answers a request, whatever it is.
+pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Response<Answer> {
+    let busy = connection.patience.begin();
+    let rules = connection.shared.rules();
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut ledger = Ledger {
+        counts: connection.shared.counts.clone(),
+        way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
+        account: None,
+        since: Instant::now(),
+    };
+    let asked = Asked { connection: &connection, rules: &rules, busy: Some(busy) };
+    let mut response = match asked.answer(request, &mut ledger).await {
+        Ok(response) => response,
+        Err(Stop { refusal, id, recorded, busy }) => {
+            if !recorded {
+                ledger.refused(&refusal, 0);
+            }
+            refused(&refusal, id.as_deref(), busy, connection.transport)
+        }
+    };
+    if let Some(origin) = origin.filter(|origin| origin.to_str().is_ok_and(|origin| rules.has_origin(origin)))
+    {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+/// Why a request ends here.
+struct Stop {
+    refusal: Refusal,
+    /// Of the call, where there is one.
+    id: Option<String>,
+    /// Whether it is put down already.
+    recorded: bool,
+    busy: Option<Busy>,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, id: None, recorded: false, busy: None }
+    }
+}
+
+/// A request on its way.
+struct Asked<'a> {
+    connection: &'a Arc<Connection>,
+    rules: &'a Arc<Rules>,
+    busy: Option<Busy>,
+}
+
+impl Asked<'_> {
+    async fn answer(
+        mut self,
+        request: Request<Incoming>,
+        ledger: &mut Ledger,
+    ) -> Result<Response<Answer>, Stop> {
+        self.place(&request)?;
+        if request.method() == Method::OPTIONS {
+            return Ok(self.preflight(request.headers())?);
+        }
+        let is_upgrade = request.method() == Method::GET && self.connection.transport == Transport::Http1;
+        if !is_upgrade && request.method() != Method::POST {
+            return Err(Refusal::verb().into());
+        }
+        let known = self.connection.who(self.rules, request.headers())?;
+        ledger.account = Some(self.rules.account(known.caller).clone());
+        self.origin(request.headers(), known.caller)?;
+        if is_upgrade {
+            let socket = ws::Socket {
+                connection: self.connection.clone(),
+                rules: self.rules.clone(),
+                known,
+                ledger: ledger.clone(),
+            };
+            return Ok(socket.accept(request)?.map(|()| Answer::text("", None)));
+        }
+        content(request.headers())?;
+        let shared = &self.connection.shared;
+        let held = shared.memory.read(request.into_body(), &self.rules.policy.limits).await?;
+        let size = held.body.len() as u64;
+        let judged = judge(self.rules, known.caller, &held.body)?;
+        self.rate(known.caller, judged.calls())?;
+        ledger.judged(&judged);
+        if judged.allowed.is_empty() {
+            return Ok(json(StatusCode::OK, Answer::text(judged.answer(), self.busy.take())));
+        }
+        self.pass(&judged, size, ledger).await
+    }
+
+    /// Where it was sent to.
+    fn place(&self, request: &Request<Incoming>) -> Result<(), Refusal> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
+        let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
+        let is_right = match (self.connection.transport, target, host) {
+            (Transport::Http2, Some(target), None) => self.rules.serves(target),
+            (Transport::Http2, Some(target), Some(host)) => target == host && self.rules.serves(target),
+            (Transport::Http1, None, Some(host)) => self.rules.serves(host),
+            _ => false,
+        };
+        if !is_right || hosts.next().is_some() {
+            return Err(Refusal::host());
+        }
+        if request.uri().path() != "/" || request.uri().query().is_some() {
+            return Err(Refusal::path());
+        }
+        Ok(())
+    }
+
+    /// A browser asks whether a page may call. It does not say in whose name.
+    fn preflight(&mut self, headers: &HeaderMap) -> Result<Response<Answer>, Refusal> {
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let Some(origin) = origin else { return Err(Refusal::verb()) };
+        if headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).is_none_or(|method| method != "POST") {
+            return Err(Refusal::verb());
+        }
+        if !self.rules.has_origin(origin) {
+            return Err(Refusal::origin());
+        }
+        let mut response = Response::new(Answer::text("", self.busy.take()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        Ok(response)
+    }
+
+    /// A browser says from which page it calls; whoever is none says nothing.
+    fn origin(&self, headers: &HeaderMap, caller: usize) -> Result<(), Refusal> {
+        let listed = &self.rules.caller(caller).origins;
+        let is_listed = |origin: &HeaderValue| listed.iter().any(|one| origin == one.as_str());
+        let mut given = headers.get_all(header::ORIGIN).iter();
+        match (given.next(), given.next()) {
+            (None, _) => Ok(()),
+            (Some(origin), None) if is_listed(origin) => Ok(()),
+            _ => Err(Refusal::origin()),
+        }
+    }
+
+    fn rate(&self, caller: usize, calls: u32) -> Result<(), Refusal> {
+        let (account, caller) = (self.rules.account(caller), self.rules.caller(caller));
+        match account.take(caller, calls, self.connection.shared.since.elapsed()) {
+            Take::Taken => Ok(()),
+            Take::Later(seconds) => Err(Refusal::rate(seconds)),
+            Take::Never => Err(Refusal::over_burst(caller.burst)),
+        }
+    }
+
+    async fn pass(
+        mut self,
+        judged: &Judged<'_>,
+        size: u64,
+        ledger: &Ledger,
+    ) -> Result<Response<Answer>, Stop> {
+        let (shared, limits) = (&self.connection.shared, &self.rules.policy.limits);
+        let busy = self.busy.take();
+        let id =
+            judged.allowed.first().filter(|_| !judged.is_batch).and_then(|call| call.id).map(str::to_owned);
+        let shed = |refusal: Refusal, busy| {
+            ledger.shed(judged, &refusal);
+            Err(Stop { refusal, id: id.clone(), recorded: true, busy })
+        };
+        if !shared.counts.audit.has_room() {
+            return shed(Refusal::audit_blocked(), busy);
+        }
+        let turn = match shared.http.turn(limits).await {
+            Ok(turn) => turn,
+            Err(refusal) => return shed(refusal, busy),
+        };
+        let mut entry = ledger.open(judged, size);
+        let bound = Duration::from_secs(limits.answer_seconds.into());
+        let asked = timeout(bound, shared.http.ask(judged.written().into())).await;
+        let (answer, line) = match asked {
+            Ok(Ok((answer, line))) if answer.status() == StatusCode::OK => (answer, line),
+            Ok(Ok(_)) => return Err(failed(&mut entry, Refusal::client_failed(), id, busy)),
+            Ok(Err(refusal)) => return Err(failed(&mut entry, refusal, id, busy)),
+            Err(_) => {
+                let refusal = Refusal::answer_too_slow(limits.answer_seconds);
+                return Err(failed(&mut entry, refusal, id, busy));
+            }
+        };
+        if answer.body().size_hint().lower() > u64::from(limits.answer_bytes) {
+            let refusal = Refusal::answer_too_large(limits.answer_bytes);
+            return Err(failed(&mut entry, refusal, id, busy));
+        }
+        let asking = Asking { turn, line, upstream: shared.http.clone(), errors: judged.errors() };
+        let passed = Passed::new(answer.into_body(), asking, (limits.answer_bytes, bound), entry);
+        let since = busy.unwrap_or_else(|| self.connection.patience.begin());
+        Ok(json(StatusCode::OK, Answer::passed(passed, since)))
+    }
+}
+
+/// It was passed on, and there is no answer to pass back.
+fn failed(entry: &mut super::entry::Entry, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
+    entry.end(Some(refusal.reason));
+    Stop { refusal, id, recorded: true, busy }
+}
+
+/// What a body must be.
+fn content(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(given), None) = (types.next(), types.next()) else { return Err(Refusal::content_type()) };
+    let (kind, rest) = match given.to_str().map(|text| text.split_once(';').unwrap_or((text, ""))) {
+        Ok((kind, rest)) => (kind.trim(), rest.trim()),
+        Err(_) => return Err(Refusal::content_type()),
+    };
+    let is_utf8 = rest.is_empty() || rest.eq_ignore_ascii_case("charset=utf-8");
+    if !kind.eq_ignore_ascii_case("application/json") || !is_utf8 {
+        return Err(Refusal::content_type());
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::encoding());
+    }
+    Ok(())
+}
+
+fn json(status: StatusCode, answer: Answer) -> Response<Answer> {
+    let mut response = Response::new(answer);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refused(
+    refusal: &Refusal,
+    id: Option<&str>,
+    busy: Option<Busy>,
+    transport: Transport,
+) -> Response<Answer> {
+    let mut text = Vec::new();
+    refusal.object(id, &mut text);
+    let mut response = json(refusal.status, Answer::text(text, busy));
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    if let Some(seconds) = refusal.retry_after {
+        set(header::RETRY_AFTER, &seconds.to_string());
+    }
+    match refusal.status {
+        StatusCode::UNAUTHORIZED => set(header::WWW_AUTHENTICATE, "Bearer"),
+        StatusCode::METHOD_NOT_ALLOWED => set(header::ALLOW, "POST, OPTIONS"),
+        _ => {}
+    }
+    // in HTTP/2 there is no such header, and other requests of the connection may be under way
+    if refusal.closes && transport == Transport::Http1 {
+        set(header::CONNECTION, "close");
+    }
+    response
+}

@@ -1,0 +1,146 @@
+//! Connections: taken, shaken hands with, served, and cut when they may stay no longer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use super::connection::{Connection, Handshake};
+use super::http;
+use super::patience::{Bounded, Bounds, Patience};
+use super::record::Transport;
+use super::shared::{Place, Shared};
+use crate::guard::reload::Reloading;
+use crate::policy::Limits;
+
+/// What is left to requests under way once the process is asked to end.
+const GRACE: Duration = Duration::from_secs(20);
+/// Requests of one connection of HTTP/2 at a time.
+const STREAMS: u32 = 64;
+/// Bytes that a caller may send of a request, and of all of a connection's, before they are read.
+const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+
+/// Serves until the process is asked to end, and then until what is under way has ended.
+pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
+    let mut stop = shared.stop.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = connections.join_next(), if !connections.is_empty() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                if let Some(place) = Place::take(&shared) {
+                    connections.spawn(connection(stream, from.ip(), tls.clone(), place));
+                }
+            }
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+async fn connection(stream: TcpStream, from: IpAddr, tls: Arc<Reloading>, place: Place) {
+    let limits = place.shared().rules().policy.limits.clone();
+    let _ = stream.set_nodelay(true);
+    let bound = Duration::from_secs(limits.handshake_seconds.into());
+    let stream = match timeout(bound, TlsAcceptor::from(tls.current()).accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        failed => {
+            tls.count_failed_handshake();
+            debug!(error = ?failed.err(), "a TLS handshake failed");
+            return;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    let transport = if session.alpn_protocol() == Some(b"h2") { Transport::Http2 } else { Transport::Http1 };
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    let patience = Patience::new(Bounds {
+        idle: Duration::from_secs(limits.idle_seconds.into()),
+        header: Duration::from_secs(limits.header_seconds.into()),
+        // its body, its turn, its answer
+        request: Duration::from_secs(u64::from(limits.body_seconds) + 2 * u64::from(limits.answer_seconds)),
+    });
+    let connection = Connection::new(Handshake { place, from, transport, certificates }, patience);
+    exchange(stream, connection, &limits).await;
+}
+
+async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, limits: &Limits) {
+    let of = connection.clone();
+    let service = service_fn(move |request| {
+        let answer = http::answer(of.clone(), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let header = limits.header_bytes as usize;
+    let is_http1 = connection.transport == Transport::Http1;
+    let io = TokioIo::new(Bounded::new(stream, connection.patience.clone(), is_http1));
+    let ended = if is_http1 {
+        let serving = http1::Builder::new()
+            .max_buf_size(header.max(8192))
+            .max_headers(64)
+            .serve_connection(io, service)
+            .with_upgrades();
+        watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
+    } else {
+        let serving = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .max_send_buf_size(WINDOWS.0 as usize)
+            .max_header_list_size(limits.header_bytes)
+            .serve_connection(io, service);
+        watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended early");
+    }
+}
+
+/// Serves until it ends by itself, or may stay no longer; asked to end, until what is under way has ended.
+async fn watched<S>(
+    mut serving: Pin<&mut S>,
+    connection: &Connection,
+    end: impl Fn(Pin<&mut S>),
+) -> hyper::Result<()>
+where
+    S: Future<Output = hyper::Result<()>>,
+{
+    let mut rules = connection.shared.rules.clone();
+    let mut stop = connection.shared.stop.clone();
+    let mut ends = false;
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended,
+            changed = rules.changed() => {
+                let now = rules.borrow_and_update().clone();
+                if changed.is_err() || !connection.may_stay(&now) {
+                    return Ok(());
+                }
+            }
+            _ = stop.wait_for(|stop| *stop), if !ends => {
+                ends = true;
+                end(serving.as_mut());
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! How long a connection may do what it is doing. hyper bounds neither idling nor writing.
+//!
+//! One timer per connection, set anew only when it has fired too early or would fire too late.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Between two requests.
+    pub idle: Duration,
+    /// From the first byte of a request's header to its last.
+    pub header: Duration,
+    /// From there to the last byte of the answer.
+    pub request: Duration,
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+struct Doing {
+    /// When each request began that is not answered yet.
+    requests: Vec<Instant>,
+    /// When it last had none.
+    idle: Instant,
+    /// When a header began that is not there yet.
+    header: Option<Instant>,
+    /// When whoever is at the other end is known no longer.
+    known: Option<Instant>,
+    /// It is bounded elsewhere.
+    released: bool,
+}
+
+/// How long a connection may do what it is doing.
+#[derive(Debug)]
+pub struct Patience {
+    bounds: Bounds,
+    doing: Mutex<Doing>,
+}
+
+impl Patience {
+    /// Begins idle.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        let (requests, idle) = (Vec::new(), Instant::now());
+        let doing = Doing { requests, idle, header: None, known: None, released: false };
+        Arc::new(Self { bounds, doing: Mutex::new(doing) })
+    }
+
+    fn doing(&self) -> std::sync::MutexGuard<'_, Doing> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request begins; it ends when what is given is dropped.
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        let now = Instant::now();
+        let mut doing = self.doing();
+        doing.header = None;
+        doing.requests.push(now);
+        Busy { patience: self.clone(), since: now }
+    }
+
+    /// Whoever is at the other end is known until then; later the connection ends when no request is under way.
+    pub fn known_until(&self, until: Instant) {
+        self.doing().known = Some(until);
+    }
+
+    /// From now on somebody else sees to it.
+    pub fn release(&self) {
+        self.doing().released = true;
+    }
+
+    fn heard(&self) {
+        let mut doing = self.doing();
+        if doing.requests.is_empty() && doing.header.is_none() {
+            doing.header = Some(Instant::now());
+        }
+    }
+
+    /// When it has been too long.
+    fn due(&self) -> Option<Instant> {
+        let doing = self.doing();
+        if doing.released {
+            return None;
+        }
+        if let Some(oldest) = doing.requests.iter().min() {
+            return Some(*oldest + self.bounds.request);
+        }
+        // whoever is not known is given no time to idle
+        let idle = if doing.known.is_some() { self.bounds.idle } else { self.bounds.header };
+        let due = doing.header.map_or(doing.idle + idle, |since| since + self.bounds.header);
+        Some(doing.known.map_or(due, |known| known.min(due)))
+    }
+}
+
+/// A request is under way while this is there.
+#[derive(Debug)]
+pub struct Busy {
+    patience: Arc<Patience>,
+    since: Instant,
+}
+
+impl Busy {
+    /// When it began.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut doing = self.patience.doing();
+        if let Some(at) = doing.requests.iter().position(|since| *since == self.since) {
+            doing.requests.swap_remove(at);
+        }
+        doing.idle = Instant::now();
+    }
+}
+
+/// A stream that fails when it has been too long.
+pub struct Bounded<S> {
+    stream: S,
+    patience: Arc<Patience>,
+    timer: Pin<Box<Sleep>>,
+    /// Whether bytes outside a request are a header's beginning, as in HTTP/1.1 they are.
+    hears: bool,
+}
+
+impl<S> Bounded<S> {
+    /// Bounds a stream.
+    pub fn new(stream: S, patience: Arc<Patience>, hears: bool) -> Self {
+        let timer = Box::pin(sleep_until(Instant::now() + patience.bounds.header));
+        Self { stream, patience, timer, hears }
+    }
+
+    /// Whether it has been too long; wakes the task when it will have been.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            let Some(due) = self.patience.due() else { return Ok(()) };
+            if due <= Instant::now() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if due < self.timer.deadline() {
+                self.timer.as_mut().reset(due);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+            if this.hears && buf.filled().len() > before {
+                this.patience.heard();
+            }
+            return Poll::Ready(done);
+        }
+        match this.check(cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_write(cx, buf) {
+            return Poll::Ready(done);
+        }
+        match this.check(cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs) {
+            return Poll::Ready(done);
+        }
+        match this.check(cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_flush(cx) {
+            return Poll::Ready(done);
+        }
+        this.check(cx)?;
+        Poll::Pending
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_shutdown(cx) {
+            return Poll::Ready(done);
+        }
+        this.check(cx)?;
+        Poll::Pending
+    }
+}

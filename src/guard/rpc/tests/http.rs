@@ -1,0 +1,260 @@
+use super::client::How;
+use super::*;
+
+#[tokio::test]
+async fn a_granted_call_is_written_anew_and_its_record_says_so() {
+    let running = Running::start(|_| {}).await;
+    let body = " {\"params\" : [ \"0x1\" , {} ],\n\"method\":\"eth_call\", \"id\": \"a\\u0062\",\"jsonrpc\":\"2.0\"} ";
+    let answered = running.call(body).await;
+    assert_eq!(
+        (answered.status, answered.text.as_str()),
+        (200, r#"{"id":"ab","jsonrpc":"2.0","result":"eth_call"}"#)
+    );
+    assert_eq!(answered.headers["content-type"], "application/json");
+    assert!(!answered.headers.contains_key("access-control-allow-origin"));
+    let wanted = r#"{"jsonrpc":"2.0","method":"eth_call","id":"a\u0062","params":[ "0x1" , {} ]}"#;
+    assert_eq!(running.client.asked(), [wanted]);
+    let records = running.end().await;
+    assert_eq!(records.len(), 1, "{records:?}");
+    let record = &records[0];
+    assert_eq!(record["caller"], "wallet");
+    assert_eq!((&record["method"], &record["verdict"]), (&"eth_call".into(), &"allowed".into()));
+    assert_eq!(record["bytesIn"], body.len());
+    assert_eq!(record["bytesOut"], answered.text.len());
+    assert!(record.get("reason").is_none() && record.get("params").is_none());
+}
+
+#[tokio::test]
+async fn what_is_not_granted_never_reaches_the_client() {
+    let running = Running::start(|_| {}).await;
+    for method in ["personal_listAccounts", "admin_peers", "eth_sign", "web3_sha3", "nonsense_call"] {
+        let answered = running.call(&ask(method)).await;
+        assert_eq!(
+            (answered.status, answered.code(), &answered.json()["id"]),
+            (200, (-32001).into(), &1.into())
+        );
+        // it is not told what there is
+        let wanted = "not granted: have the method listed for this caller";
+        assert_eq!(answered.json()["error"]["message"], wanted, "{method}");
+    }
+    assert_eq!(running.client.asked(), Vec::<String>::new());
+    let records = running.end().await;
+    assert_eq!(records.len(), 5);
+    assert_eq!(records[1]["method"], "admin_peers");
+    assert!(records.iter().all(|record| record["verdict"] == "refused" && record["reason"] == "not_granted"));
+}
+
+#[tokio::test]
+async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_own() {
+    let running = Running::start(|_| {}).await;
+    let call = |id: u32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
+    let batch = json!([call(1, "eth_call"), call(2, "admin_peers"), {"id": 3}, call(4, "net_version"),
+        {"jsonrpc": "2.0", "method": "admin_peers"}]);
+    let answered = running.call(&batch.to_string()).await;
+    let mut answers = answered.json().as_array().unwrap().clone();
+    answers.sort_by_key(|answer| answer["id"].as_u64());
+    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!((&answers[0]["result"], &answers[3]["result"]), (&"eth_call".into(), &"net_version".into()));
+    assert_eq!(answers[1]["error"]["code"], -32001);
+    assert_eq!(answers[2]["error"]["code"], -32600);
+    assert_eq!(running.client.asked().len(), 1);
+    assert!(!running.client.asked()[0].contains("admin"));
+
+    // the client answers with an error for the whole, or with nothing
+    for (how, wanted) in [
+        (r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}"#, 2),
+        (r#"[{"jsonrpc":"2.0","id":1,"result":1}]"#, 2),
+        ("", 1),
+    ] {
+        running.client.answer(How::With(200, how));
+        let answered = running.call(&json!([call(1, "eth_call"), call(2, "admin_peers")]).to_string()).await;
+        assert_eq!(answered.json().as_array().map(Vec::len), Some(wanted), "{}", answered.text);
+    }
+    let refused = running.call(&json!([call(2, "admin_peers")]).to_string()).await;
+    assert_eq!(refused.json()[0]["error"]["code"], -32001);
+    assert_eq!(running.client.asked().len(), 4);
+    assert_eq!(running.end().await.len(), 5 + 3 * 2 + 1);
+}
+
+#[tokio::test]
+async fn a_notification_that_is_refused_has_no_answer() {
+    let running = Running::start(|_| {}).await;
+    let answered = running.call(r#"{"jsonrpc":"2.0","method":"admin_peers"}"#).await;
+    assert_eq!((answered.status, answered.text.as_str()), (200, ""));
+    let answered = running.call(r#"{"jsonrpc":"2.0","method":"eth_call"}"#).await;
+    assert_eq!((answered.status, answered.text.as_str()), (200, ""));
+    assert_eq!(running.client.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_without_an_identity_is_answered() {
+    let running = Running::start(|_| {}).await;
+    let with = |authorization: Option<String>| {
+        let mut request = request("", &ask("eth_call"));
+        request.headers_mut().remove("authorization");
+        if let Some(value) = authorization {
+            request.headers_mut().insert("authorization", value.parse().unwrap());
+        }
+        request
+    };
+    let mut twice = with(Some(format!("Bearer {}", token())));
+    twice.headers_mut().append("authorization", "Bearer x".parse().unwrap());
+    let strange = token_for("stranger", 600);
+    for request in [
+        with(None),
+        with(Some("Basic eDp5".into())),
+        with(Some("Bearer".into())),
+        with(Some("Bearer x.y.z".into())),
+        with(Some(format!("Bearer {strange}"))),
+        twice,
+    ] {
+        let answered = running.send(request).await;
+        assert_eq!((answered.status, answered.code()), (401, (-32001).into()), "{}", answered.text);
+        assert_eq!(
+            (&answered.headers["www-authenticate"], &answered.headers["connection"]),
+            (&"Bearer".parse().unwrap(), &"close".parse().unwrap())
+        );
+        assert!(!answered.text.contains(&strange[..20]));
+    }
+    let lower = with(Some(format!("bearer {}", token())));
+    assert_eq!(running.send(lower).await.status, 200);
+    let records = running.end().await;
+    assert_eq!(records.len(), 7);
+    assert!(
+        records[..6].iter().all(|record| record["reason"] == "identity" && record.get("caller").is_none())
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_refused_before_it_is_read() {
+    let running = Running::start(|policy| policy.limits.body_bytes = 1000).await;
+    let good = || request(&token(), &ask("eth_call"));
+    let header = |name: &'static str, value: &str| {
+        let mut request = good();
+        request.headers_mut().remove(name);
+        if !value.is_empty() {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        request
+    };
+    let to = |uri: &str| {
+        let mut request = good();
+        *request.uri_mut() = uri.parse().unwrap();
+        request
+    };
+    let verb = |verb: &str| {
+        let mut request = good();
+        *request.method_mut() = verb.parse().unwrap();
+        request
+    };
+    let body = |body: &str| request(&token(), body);
+    let mut hosts = good();
+    hosts.headers_mut().append("host", HOST.parse().unwrap());
+    for (request, status, reason) in [
+        (header("host", "other.ledger.svc"), 421, "host"),
+        (header("host", ""), 421, "host"),
+        (header("host", "10.1.2.3:8545"), 421, "host"),
+        (hosts, 421, "host"),
+        (to("https://alice-rpc.ledger.svc/"), 421, "host"),
+        (to("/other"), 404, "path"),
+        (to("/?x"), 404, "path"),
+        (to("//"), 404, "path"),
+        (verb("PUT"), 405, "verb"),
+        (verb("GET"), 405, "verb"),
+        (verb("HEAD"), 405, "verb"),
+        (verb("OPTIONS"), 405, "verb"),
+        (header("content-type", "text/plain"), 415, "content_type"),
+        (header("content-type", "application/json; charset=latin1"), 415, "content_type"),
+        (header("content-type", "application/jsonx"), 415, "content_type"),
+        (header("content-type", ""), 415, "content_type"),
+        (header("content-encoding", "gzip"), 415, "encoding"),
+        (header("origin", "https://evil.example"), 403, "origin"),
+        (header("origin", "null"), 403, "origin"),
+        (body(&ask(&"x".repeat(1000))), 413, "body_too_large"),
+        (body("{"), 400, "syntax"),
+        (body(""), 400, "syntax"),
+        (body("[]"), 400, "batch_empty"),
+    ] {
+        let told = format!("{request:?}");
+        let answered = running.send(request).await;
+        assert_eq!(answered.status, status, "{told}");
+        if answered.status != 405 {
+            assert!(answered.json()["error"]["message"].is_string(), "{told}");
+        }
+        let refusals = format!("quorum_guard_rpc_refusals_total{{reason=\"{reason}\"}} 0\n");
+        assert!(!running.scrape().await.contains(&refusals), "{told}");
+    }
+    assert_eq!(running.client.asked(), Vec::<String>::new());
+    for (name, value) in [
+        ("host", "ALICE-rpc.ledger.svc:8545"),
+        ("content-type", "Application/JSON; charset=UTF-8"),
+        ("origin", "https://app.example"),
+    ] {
+        assert_eq!(running.send(header(name, value)).await.status, 200, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_may_call_from_an_origin_of_the_list_alone() {
+    let running = Running::start(|policy| policy.callers[1].origins.clear()).await;
+    let preflight = |origin: &str| {
+        Request::options("/")
+            .header("host", HOST)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type")
+            .body(Full::default())
+            .unwrap()
+    };
+    let answered = running.send(preflight("https://app.example")).await;
+    assert_eq!((answered.status, answered.text.as_str()), (204, ""));
+    assert_eq!(answered.headers["access-control-allow-origin"], "https://app.example");
+    assert_eq!(answered.headers["access-control-allow-methods"], "POST");
+    for origin in ["https://evil.example", "null", "https://app.example.evil", "*", "HTTPS://APP.EXAMPLE"] {
+        let answered = running.send(preflight(origin)).await;
+        assert_eq!(answered.status, 403, "{origin}");
+        assert!(answered.headers.keys().all(|name| !name.as_str().starts_with("access-control")), "{origin}");
+    }
+    let from = |account: &str| {
+        let mut request = request(&token_for(account, 600), &ask("eth_call"));
+        request.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+        request
+    };
+    let answered = running.send(from("wallet")).await;
+    assert_eq!((answered.status, &answered.headers["vary"]), (200, &"origin".parse().unwrap()));
+    assert_eq!(answered.headers["access-control-allow-origin"], "https://app.example");
+    // it is not an origin of this caller
+    assert_eq!(running.send(from("shop")).await.status, 403);
+    assert_eq!(running.client.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn http_2_carries_many_calls_at_once() {
+    let running = Running::start(|_| {}).await;
+    let sender = running.http2().await;
+    let calls = (0..50).map(|id| {
+        let mut sender = sender.clone();
+        let mut request =
+            request(&token(), &json!({"jsonrpc": "2.0", "id": id, "method": "eth_call"}).to_string());
+        *request.uri_mut() = format!("https://{HOST}/").parse().unwrap();
+        request.headers_mut().remove("host");
+        async move { Answered::of(sender.send_request(request).await.unwrap()).await.unwrap() }
+    });
+    let answers = futures::future::join_all(calls).await;
+    for (id, answered) in answers.iter().enumerate() {
+        assert_eq!((answered.status, &answered.json()["id"]), (200, &id.into()));
+    }
+    let mut other = request(&token(), &ask("eth_call"));
+    *other.uri_mut() = "https://other.ledger.svc/".parse().unwrap();
+    other.headers_mut().remove("host");
+    let mut sender = sender.clone();
+    assert_eq!(sender.send_request(other).await.unwrap().status(), 421);
+    drop(sender);
+    let records = running.end().await;
+    assert_eq!(records.len(), 51);
+    assert_eq!(
+        (&records[0]["transport"], &records[0]["connection"]),
+        (&"h2".into(), &records[49]["connection"])
+    );
+}

@@ -1,0 +1,248 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::client::How;
+use super::*;
+
+#[tokio::test]
+async fn a_caller_that_is_too_fast_is_told_when_to_come_back_and_nobody_else_is() {
+    let running = Running::start(|policy| {
+        (policy.callers[0].calls_per_second, policy.callers[0].burst) = (1, 3);
+    })
+    .await;
+    let batch =
+        |calls: usize| Value::from(vec![json!({"jsonrpc": "2.0", "id": 1, "method": "eth_call"}); calls]);
+    assert_eq!(running.call(&batch(3).to_string()).await.status, 200);
+    let answered = running.call(&ask("eth_call")).await;
+    assert_eq!((answered.status, answered.code()), (429, (-32005).into()));
+    assert_eq!(answered.headers["retry-after"], "1");
+    let answered = running.call(&batch(4).to_string()).await;
+    assert!(answered.status == 400 && answered.text.contains("burst of 3"), "{}", answered.text);
+    assert_eq!(running.send(request(&token_for("shop", 600), &ask("eth_call"))).await.status, 200);
+    assert_eq!(running.client.asked().len(), 2);
+    let page = running.scrape().await;
+    for line in [
+        "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"allowed\"} 3\n",
+        "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"refused\"} 2\n",
+        "quorum_guard_rpc_calls_total{caller=\"shop\",verdict=\"allowed\"} 1\n",
+        "quorum_guard_rpc_refusals_total{reason=\"rate\"} 2\n",
+        "quorum_guard_rpc_request_duration_seconds_count 2\n",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_has_so_many_calls_and_no_more() {
+    let running = Running::start(|policy| policy.limits.batch_calls = 2).await;
+    let batch =
+        |calls: usize| Value::from(vec![json!({"jsonrpc": "2.0", "id": 1, "method": "eth_call"}); calls]);
+    assert_eq!(running.call(&batch(2).to_string()).await.status, 200);
+    let answered = running.call(&batch(3).to_string()).await;
+    assert_eq!((answered.status, answered.code()), (400, (-32005).into()));
+    assert_eq!(running.client.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_fails_is_told_from_one_that_is_slow_or_not_there() {
+    let running = Running::start(|policy| {
+        (policy.limits.answer_seconds, policy.limits.answer_bytes) = (1, 100_000);
+    })
+    .await;
+    let answer = |how| {
+        running.client.answer(how);
+        running.call(r#"{"jsonrpc":"2.0","id":"mine","method":"eth_call"}"#)
+    };
+    for (how, status, reason) in [
+        (How::With(500, "oh"), 502, "client_failed"),
+        (How::With(413, "oh"), 502, "client_failed"),
+        (How::Never, 504, "answer_too_slow"),
+    ] {
+        let answered = answer(how).await;
+        assert_eq!((answered.status, &answered.json()["id"]), (status, &"mine".into()), "{reason}");
+    }
+    running.client.answer(How::Endlessly);
+    let mut sender = running.http1().await;
+    let endless = sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap();
+    assert!(Answered::of(endless).await.is_err(), "what is too large is cut off");
+    running.client.answer(How::Well);
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+    let records = running.end().await;
+    let reasons: Vec<_> = records.iter().map(|record| record["reason"].as_str()).collect();
+    let wanted = ["client_failed", "client_failed", "answer_too_slow", "answer_too_large"].map(Some);
+    assert_eq!((&reasons[..4], reasons[4]), (&wanted[..], None));
+    // they were passed on, and may have been executed
+    assert!(records.iter().all(|record| record["verdict"] == "allowed"));
+    assert!(records[3]["bytesOut"].as_u64().unwrap() <= 100_000);
+}
+
+#[tokio::test]
+async fn connections_that_the_client_has_ended_trouble_nobody() {
+    let running = Running::start(|_| {}).await;
+    for _ in 0..20 {
+        assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+        running.client.hang_up();
+    }
+    assert_eq!(running.client.asked().len(), 20, "none is asked twice");
+}
+
+#[tokio::test]
+async fn the_client_has_so_many_requests_at_a_time_and_so_many_wait() {
+    let running = Running::start(|policy| {
+        let limits = &mut policy.limits;
+        (limits.requests_at_client, limits.requests_waiting) = (2, 3);
+    })
+    .await;
+    running.client.answer(How::Never);
+    let call = || async {
+        let mut sender = running.http1().await;
+        Answered::of(sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap()).await.unwrap()
+    };
+    let calls = futures::future::join_all((0..6).map(|_| call()));
+    let late = async {
+        let full = "quorum_guard_rpc_requests_waiting 3\n";
+        until(|| running.scrape(), |page| page.contains(full)).await;
+        let page = running.scrape().await;
+        assert!(page.contains("quorum_guard_rpc_requests_at_client 2\n"), "{page}");
+        assert_eq!(running.client.asked().len(), 2);
+        running.client.answer(How::Well);
+    };
+    let (answers, ()) = tokio::join!(calls, late);
+    let refused: Vec<_> = answers.iter().filter(|answered| answered.status == 503).collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].code(), &refused[0].headers["retry-after"]),
+        ((-32005).into(), &"1".parse().unwrap())
+    );
+    assert_eq!(answers.iter().filter(|answered| answered.status == 200).count(), 5);
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_connections() {
+    let running = Running::start(|policy| policy.callers[0].connections = 2).await;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut sender = running.http1().await;
+        assert_eq!(sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap().status(), 200);
+        kept.push(sender);
+    }
+    assert_eq!(running.call(&ask("eth_call")).await.status, 429);
+    assert_eq!(running.send(request(&token_for("shop", 600), &ask("eth_call"))).await.status, 200);
+    kept.pop();
+    until(async || running.call(&ask("eth_call")).await, |answered| answered.status == 200).await;
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_not_taken() {
+    let running = Running::start(|policy| policy.limits.connections = 1).await;
+    let mut sender = running.http1().await;
+    assert_eq!(sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap().status(), 200);
+    let mut stream = TcpStream::connect(running.at).await.unwrap();
+    let mut byte = [0];
+    assert!(matches!(stream.read(&mut byte).await, Ok(0) | Err(_)));
+    assert!(running.scrape().await.contains("quorum_guard_rpc_connections_turned_away_total 1\n"));
+    drop(sender);
+    let gone = "quorum_guard_rpc_connections 0\n";
+    until(|| running.scrape(), |page| page.contains(gone)).await;
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+}
+
+/// Everything until the other end is closed, which it must be within ten seconds.
+async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    // that it breaks off is as good
+    let _ = read.expect("the connection was kept");
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
+#[tokio::test]
+async fn whoever_is_slow_is_not_waited_for() {
+    let running = Running::start(|policy| {
+        let limits = &mut policy.limits;
+        (limits.handshake_seconds, limits.header_seconds, limits.idle_seconds) = (1, 1, 1);
+        (limits.body_seconds, limits.body_bytes_per_second) = (2, 1_000_000);
+    })
+    .await;
+    // not a byte of TLS
+    let mut stream = TcpStream::connect(running.at).await.unwrap();
+    assert_eq!(rest(&mut stream).await, "");
+    // not a byte of HTTP, of either kind
+    for protocol in ["http/1.1", "h2"] {
+        let mut stream = running.connect_with(protocol).await;
+        rest(&mut stream).await;
+    }
+    // half a header
+    let mut stream = running.connect_with("http/1.1").await;
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: ").await.unwrap();
+    rest(&mut stream).await;
+    // half a body; a header that is there is not the slow one
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
+        token()
+    );
+    for length in ["content-length: 100\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n"] {
+        let mut stream = running.connect_with("http/1.1").await;
+        stream.write_all(format!("{head}{length}").as_bytes()).await.unwrap();
+        let answered = rest(&mut stream).await;
+        assert!(answered.starts_with("HTTP/1.1 408"), "{answered}");
+    }
+    // nothing more after a good call
+    let mut stream = running.connect_with("http/1.1").await;
+    let body = ask("eth_call");
+    stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let page = running.scrape().await;
+    assert!(page.contains("quorum_guard_rpc_tls_handshake_failures_total 1\n"), "{page}");
+    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"body_too_slow\"} 2\n"), "{page}");
+}
+
+#[tokio::test]
+async fn bodies_hold_so_much_together() {
+    let running = Running::start(|policy| policy.limits.body_bytes = 30 * 1024 * 1024).await;
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_call","params":["{}"]}}"#, "x".repeat(26 << 20));
+    let mut sender = running.http1().await;
+    match sender.send_request(request(&token(), &body)).await {
+        Ok(answer) => assert_eq!(answer.status(), 503),
+        // it is answered before it was read, and the connection ended
+        Err(error) => assert!(!error.is_timeout(), "{error}"),
+    }
+    let page = running.scrape().await;
+    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"memory\"} 1\n"), "{page}");
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_call","params":["{}"]}}"#, "x".repeat(20 << 20));
+    assert_eq!(running.call(&body).await.status, 200);
+    assert_eq!(running.call(&body).await.status, 200, "what was held is given back");
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_passed_on() {
+    let mut running = Running::start(|_| {}).await;
+    let mut sender = running.http1().await;
+    let answered = loop {
+        let answered = sender
+            .send_request(request(&token(), &format!("[{}]", vec![ask("eth_call"); 90].join(","))))
+            .await;
+        let answered = Answered::of(answered.unwrap()).await.unwrap();
+        if answered.status != 200 {
+            break answered;
+        }
+    };
+    assert_eq!((answered.status, answered.code()), (503, (-32005).into()));
+    let asked = running.client.asked().len();
+    assert_eq!(running.call(&ask("eth_call")).await.status, 503);
+    assert_eq!(running.client.asked().len(), asked);
+    assert!(!running.scrape().await.contains("quorum_guard_rpc_audit_waiting_bytes 0\n"));
+    // somebody reads again
+    let mut records = tokio::fs::File::from_std(std::fs::File::from(running.records.take().unwrap()));
+    let read = tokio::spawn(async move {
+        let mut text = String::new();
+        records.read_to_string(&mut text).await.map(|_| text)
+    });
+    until(async || running.call(&ask("eth_call")).await, |answered| answered.status == 200).await;
+    running.stop.send_replace(true);
+    running.served.await.unwrap().unwrap();
+    let text = read.await.unwrap().unwrap();
+    let allowed = text.lines().filter(|line| line.contains("\"allowed\"")).count();
+    assert_eq!(allowed, asked * 90 + 1, "each call that was passed on has its record");
+}

@@ -1,0 +1,153 @@
+use std::time::Instant as Clock;
+
+use super::client::How;
+use super::*;
+
+#[tokio::test]
+async fn what_is_withdrawn_is_refused_and_cut_within_a_second_and_nothing_else_is() {
+    let running = Running::start(|_| {}).await;
+    let mut wallet = running.http1().await;
+    let mut shop = running.http1().await;
+    let good = |account: &str| request(&token_for(account, 600), &ask("eth_call"));
+    assert_eq!(wallet.send_request(good("wallet")).await.unwrap().status(), 200);
+    assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200);
+    running.client.answer(How::Never);
+    let mut busy = running.http1().await;
+    let under_way = tokio::spawn(async move { busy.send_request(good("wallet")).await });
+    until(async || running.client.asked().len(), |asked| *asked == 3).await;
+
+    let mut policy = policy();
+    policy.callers.remove(0);
+    running.put(&policy);
+    let put = Clock::now();
+    let cut = tokio::time::timeout(Duration::from_secs(5), under_way).await.expect("it is cut").unwrap();
+    assert!(cut.is_err());
+    until(async || wallet.is_closed(), |closed| *closed).await;
+    assert!(put.elapsed() < Duration::from_secs(1), "{:?}", put.elapsed());
+    running.client.answer(How::Well);
+    assert_eq!(running.send(good("wallet")).await.status, 401);
+    assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200, "the other one's is kept");
+    let records = running.end().await;
+    let cut = records.iter().find(|record| record["reason"] == "cut").expect("a record of what was cut");
+    assert_eq!((&cut["caller"], &cut["verdict"]), (&"wallet".into(), &"allowed".into()));
+}
+
+#[tokio::test]
+async fn other_methods_count_from_the_next_call_on() {
+    let running = Running::start(|_| {}).await;
+    let mut sender = running.http1().await;
+    let mut code = async |method: &str| {
+        let answer = sender.send_request(request(&token(), &ask(method))).await.unwrap();
+        Answered::of(answer).await.unwrap().code()
+    };
+    assert!(code("eth_call").await.is_null());
+    let mut policy = policy();
+    policy.callers[0].methods = vec!["net_version".into()];
+    running.put(&policy);
+    let refused = until(async || code("eth_call").await, |code| !code.is_null()).await;
+    assert_eq!(refused, -32001);
+    assert!(code("net_version").await.is_null());
+}
+
+#[tokio::test]
+async fn a_broken_policy_leaves_the_old_one_and_is_told() {
+    let running = Running::start(|_| {}).await;
+    let failed = |value: u8| format!("quorum_guard_rpc_policy_reload_failed {value}\n");
+    for broken in [
+        "",
+        "{",
+        "{\"version\": 2}",
+        &policy().write().replace("eth_*", "admin_*"),
+        &policy().write().replace("apps", "apps\": \""),
+    ] {
+        fs::write(running.dir.path().join(policy::FILE), broken).unwrap();
+        until(|| running.scrape(), |page| page.contains(&failed(1))).await;
+        assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+        running.put(&policy());
+        until(|| running.scrape(), |page| page.contains(&failed(0))).await;
+    }
+    fs::remove_file(running.dir.path().join(policy::FILE)).unwrap();
+    until(|| running.scrape(), |page| page.contains(&failed(1))).await;
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_and_no_request_fails() {
+    let running = Running::start(|_| {}).await;
+    let leaf = async || {
+        let stream = running.connect_with("http/1.1").await;
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let first = leaf().await;
+    let mut kept = running.http1().await;
+    running.authority.server(HOST).write(running.dir.path());
+    until(async || leaf().await, |leaf| *leaf != first).await;
+    assert_eq!(kept.send_request(request(&token(), &ask("eth_call"))).await.unwrap().status(), 200);
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_known_no_longer_is_let_go() {
+    let running = Running::start(|_| {}).await;
+    let mut sender = running.http1().await;
+    let short = token_for("wallet", 2);
+    assert_eq!(sender.send_request(request(&short, &ask("eth_call"))).await.unwrap().status(), 200);
+    until(async || sender.is_closed(), |closed| *closed).await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_ends_before_the_process_does() {
+    let running = Running::start(|_| {}).await;
+    running.client.answer(How::Never);
+    let mut sender = running.http1().await;
+    let mut idle = running.http1().await;
+    assert!(idle.ready().await.is_ok());
+    let under_way = tokio::spawn(async move {
+        Answered::of(sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap()).await.unwrap()
+    });
+    until(async || running.client.asked().len(), |asked| *asked == 1).await;
+    running.stop.send_replace(true);
+    until(async || TcpStream::connect(running.at).await.is_err(), |refused| *refused).await;
+    running.client.answer(How::Well);
+    assert_eq!(under_way.await.unwrap().status, 200);
+    let records = running.end().await;
+    assert_eq!(records.len(), 1);
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_callers_authority_is_as_good_as_a_token() {
+    let (bank, other) = (Authority::new("bank"), Authority::new("other"));
+    let authority = bank.cert.clone();
+    let running = Running::start(move |policy| {
+        let subjects = vec!["cn:till-1".to_owned()];
+        policy.callers[1].identity = Identity::ClientCertificate { authority, subjects };
+    })
+    .await;
+    let send = async |pair: Option<crate::guard::testing::Pair>, protocol: &str| {
+        let ca = running.dir.path().join("ca.crt");
+        fs::write(&ca, &running.authority.cert).unwrap();
+        let shown = pair.map(|pair| {
+            let dir = tempfile::tempdir().unwrap();
+            pair.write(dir.path());
+            dir
+        });
+        let files = shown.as_ref().map(|dir| (dir.path().join("tls.crt"), dir.path().join("tls.key")));
+        let files = files.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let mut config = certificates::client(&ca, files).unwrap();
+        config.alpn_protocols = vec![protocol.into()];
+        let stream = TcpStream::connect(running.at).await.unwrap();
+        let name = ServerName::try_from(HOST).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let mut request = request("", &ask("eth_call"));
+        request.headers_mut().remove("authorization");
+        Some(Answered::of(sender.send_request(request).await.ok()?).await.ok()?.status)
+    };
+    assert_eq!(send(Some(bank.client("till-1")), "http/1.1").await, Some(200));
+    assert_eq!(send(Some(bank.client("till-2")), "http/1.1").await, Some(401));
+    assert_eq!(send(None, "http/1.1").await, Some(401));
+    assert_eq!(send(Some(other.client("till-1")), "http/1.1").await, None, "the handshake fails");
+    let records = running.end().await;
+    assert_eq!(records[0]["caller"], "shop");
+}

@@ -1,0 +1,162 @@
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::client::How;
+use super::*;
+
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
+    let mut request = format!("wss://{HOST}/").into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    client_async(request, running.connect_with("http/1.1").await).await.map(|(socket, _)| socket)
+}
+
+async fn next(socket: &mut Socket) -> Message {
+    let next = tokio::time::timeout(Duration::from_secs(10), socket.next()).await;
+    next.expect("nothing came").expect("it has ended").unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn answer(socket: &mut Socket) -> Value {
+    serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
+}
+
+async fn asked(socket: &mut Socket, text: &str) -> Value {
+    socket.send(Message::text(text)).await.unwrap();
+    answer(socket).await
+}
+
+async fn closed(socket: &mut Socket) -> CloseCode {
+    loop {
+        if let Message::Close(frame) = next(socket).await {
+            return frame.map_or(CloseCode::Status, |frame| frame.code);
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_are_judged_like_requests() {
+    let running = Running::start(|_| {}).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    assert_eq!(
+        asked(&mut socket, &ask("eth_call")).await,
+        json!({"jsonrpc": "2.0", "id": 1, "result": "eth_call"})
+    );
+    assert_eq!(asked(&mut socket, &ask("admin_peers")).await["error"]["code"], -32001);
+    assert_eq!(asked(&mut socket, "{").await["error"]["code"], -32700);
+    let call = |id: u32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
+    let batch = json!([call(1, "eth_call"), call(2, "admin_peers"), call(3, "net_version")]);
+    let answers = asked(&mut socket, &batch.to_string()).await;
+    let mut ids: Vec<_> =
+        answers.as_array().unwrap().iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3]);
+    // a notification has no answer: the next one is of the next call
+    socket.send(Message::text(r#"{"jsonrpc":"2.0","method":"eth_call"}"#)).await.unwrap();
+    assert_eq!(asked(&mut socket, &call(9, "eth_call").to_string()).await["id"], 9);
+    // of a batch with notifications alone the refused have theirs
+    let batch = json!([call(1, "admin_peers"), {"jsonrpc": "2.0", "method": "eth_call"}]);
+    assert_eq!(asked(&mut socket, &batch.to_string()).await[0]["error"]["code"], -32001);
+    socket.close(None).await.unwrap();
+    assert!(running.client.asked().iter().all(|asked| !asked.contains("admin")));
+    let records = running.end().await;
+    assert!(records.iter().all(|record| record["transport"] == "websocket" && record["caller"] == "wallet"));
+    let allowed = records.iter().filter(|record| record["verdict"] == "allowed");
+    assert_eq!((allowed.count(), records.len()), (6, 10));
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_is_judged_when_it_is_whole() {
+    let running = Running::start(|_| {}).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    let text = ask("admin_peers");
+    for (at, piece) in [(0, &text[..20]), (1, &text[20..22]), (2, &text[22..])] {
+        let code = OpCode::Data(if at == 0 { Data::Text } else { Data::Continue });
+        socket.send(Message::Frame(Frame::message(piece.to_owned(), code, at == 2))).await.unwrap();
+        if at == 0 {
+            socket.send(Message::Ping("are you there".into())).await.unwrap();
+        }
+    }
+    let answer = loop {
+        if let Message::Text(text) = next(&mut socket).await {
+            break serde_json::from_str::<Value>(text.as_str()).unwrap();
+        }
+    };
+    assert_eq!(answer["error"]["code"], -32001);
+    assert_eq!(running.client.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_subscription_tells_and_there_are_so_many() {
+    let running = Running::start(|policy| policy.limits.subscriptions = 2).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(asked(&mut socket, &ask("eth_subscribe")).await["result"], "eth_subscribe");
+        assert_eq!(answer(&mut socket).await["params"]["result"], 7);
+    }
+    assert_eq!(asked(&mut socket, &ask("eth_subscribe")).await["error"]["code"], -32005);
+    assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
+}
+
+#[tokio::test]
+async fn whoever_may_not_stay_is_told_and_let_go() {
+    let running = Running::start(|policy| policy.limits.body_bytes = 500).await;
+    let mut expires = open(&running, &token_for("wallet", 2)).await.unwrap();
+    assert_eq!(closed(&mut expires).await, CloseCode::Policy);
+
+    let mut binary = open(&running, &token()).await.unwrap();
+    binary.send(Message::binary(ask("eth_call").into_bytes())).await.unwrap();
+    assert_eq!(closed(&mut binary).await, CloseCode::Unsupported);
+
+    let mut large = open(&running, &token()).await.unwrap();
+    large.send(Message::text(" ".repeat(501))).await.unwrap();
+    assert!(!matches!(large.next().await, Some(Ok(Message::Text(_)))));
+
+    let mut withdrawn = open(&running, &token()).await.unwrap();
+    let mut other = open(&running, &token_for("shop", 600)).await.unwrap();
+    assert_eq!(asked(&mut withdrawn, &ask("eth_call")).await["result"], "eth_call");
+    let mut policy = policy();
+    policy.callers.remove(0);
+    running.put(&policy);
+    let put = std::time::Instant::now();
+    assert_eq!(closed(&mut withdrawn).await, CloseCode::Policy);
+    assert!(put.elapsed() < Duration::from_secs(1), "{:?}", put.elapsed());
+    assert_eq!(asked(&mut other, &ask("eth_call")).await["result"], "eth_call", "the other one's is kept");
+    let none = "quorum_guard_rpc_websockets 1\n";
+    until(|| running.scrape(), |page| page.contains(none)).await;
+    assert!(matches!(open(&running, &token()).await, Err(Error::Http(answer)) if answer.status() == 401));
+}
+
+#[tokio::test]
+async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
+    let running = Running::start(|policy| {
+        (policy.limits.answer_seconds, policy.limits.requests_at_client) = (1, 1);
+    })
+    .await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    running.client.answer(How::Never);
+    let answer = asked(&mut socket, &ask("eth_call")).await;
+    assert_eq!((&answer["id"], &answer["error"]["code"]), (&1.into(), &(-32005).into()));
+    running.client.answer(How::Well);
+    assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
+    drop(socket);
+    let records = running.end().await;
+    assert_eq!(records[0]["reason"], "answer_too_slow");
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_is_asked_whether_it_is_there() {
+    let running = Running::start(|policy| policy.limits.idle_seconds = 1).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    // it answers by reading on
+    let pinged = until(async || next(&mut socket).await, |message| matches!(message, Message::Ping(_))).await;
+    assert!(matches!(pinged, Message::Ping(_)));
+    assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
+    // it no longer reads, and so never answers
+    let gone = "quorum_guard_rpc_websockets 0\n";
+    until(|| running.scrape(), |page| page.contains(gone)).await;
+}

@@ -1,0 +1,155 @@
+//! The client's HTTP listener on loopback: connections that are kept, and turns.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+use crate::policy::Limits;
+
+/// Connections that are kept while nobody uses them.
+const KEPT: usize = 64;
+
+/// The client, as the guard sees it.
+pub struct Upstream {
+    at: SocketAddr,
+    kept: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    turns: Mutex<(u32, Arc<Semaphore>)>,
+    waiting: AtomicU32,
+}
+
+/// A request may be with the client while this is there.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit);
+
+/// A connection that is being used; it is kept for the next one only if it is given back.
+pub struct Line(SendRequest<Full<Bytes>>);
+
+/// Counts who waits, also where the wait is given up.
+struct Waits<'a>(&'a AtomicU32);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Upstream {
+    /// The client at an address of loopback.
+    #[must_use]
+    pub fn new(at: SocketAddr) -> Self {
+        let turns = Mutex::new((0, Arc::new(Semaphore::new(0))));
+        Self { at, kept: Mutex::new(Vec::new()), turns, waiting: AtomicU32::new(0) }
+    }
+
+    /// Whether it lets somebody connect.
+    pub async fn accepts(&self, within: Duration) -> bool {
+        matches!(timeout(within, TcpStream::connect(self.at)).await, Ok(Ok(_)))
+    }
+
+    /// Requests that wait for a turn, and requests that have one.
+    pub fn load(&self) -> (u32, u32) {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = u32::try_from(turns.1.available_permits()).unwrap_or(u32::MAX);
+        (self.waiting.load(Ordering::Relaxed), turns.0.saturating_sub(free))
+    }
+
+    /// A turn at the client.
+    ///
+    /// # Errors
+    /// Where too many wait already, or there was none in time.
+    pub async fn turn(&self, limits: &Limits) -> Result<Turn, Refusal> {
+        let turns = self.turns(limits.requests_at_client);
+        if let Ok(permit) = turns.clone().try_acquire_owned() {
+            return Ok(Turn(permit));
+        }
+        let waits = Waits(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits.requests_waiting {
+            return Err(Refusal::client_busy());
+        }
+        let bound = Duration::from_secs(limits.answer_seconds.into());
+        let permit = timeout(bound, turns.acquire_owned()).await;
+        drop(waits);
+        permit.ok().and_then(Result::ok).map(Turn).ok_or_else(Refusal::client_busy)
+    }
+
+    /// With another number of turns, those under way keep theirs until they end.
+    fn turns(&self, number: u32) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.0 != number {
+            *turns = (number, Arc::new(Semaphore::new(number as usize)));
+        }
+        turns.1.clone()
+    }
+
+    /// Asks the client, over a connection that was kept or a new one. What was sent once is never sent again.
+    ///
+    /// # Errors
+    /// Where it cannot be reached or breaks off.
+    pub async fn ask(&self, body: Bytes) -> Result<(Response<Incoming>, Line), Refusal> {
+        let mut request = asked(body);
+        while let Some(mut line) = self.kept() {
+            if line.ready().await.is_err() {
+                continue;
+            }
+            match line.try_send_request(request).await {
+                Ok(answer) => return Ok((answer, Line(line))),
+                Err(mut error) => match error.take_message() {
+                    // the client had closed it before anything was sent
+                    Some(unsent) => request = unsent,
+                    None => return Err(Refusal::client_failed()),
+                },
+            }
+        }
+        let mut line = self.dial().await.ok_or_else(Refusal::client_unreachable)?;
+        let answer = line.send_request(request).await.map_err(|_| Refusal::client_failed())?;
+        Ok((answer, Line(line)))
+    }
+
+    fn kept(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(line) = kept.pop() {
+            if !line.is_closed() {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub fn keep(&self, line: Line) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT && !line.0.is_closed() {
+            kept.push(line.0);
+        }
+    }
+
+    async fn dial(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(self.at).await.ok()?;
+        let _ = stream.set_nodelay(true);
+        let (line, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        // it ends when the line is dropped, or when the client ends it
+        tokio::spawn(connection);
+        Some(line)
+    }
+}
+
+fn asked(body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = hyper::Method::POST;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request
+}
