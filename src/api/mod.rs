@@ -2,6 +2,7 @@
 
 pub mod node;
 pub mod parts;
+pub mod rpc;
 pub mod status;
 pub mod tls;
 pub mod transaction_manager;

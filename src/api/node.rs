@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretKey, Storage},
+    rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
     transaction_manager::TransactionManager,
@@ -81,7 +82,11 @@ use super::{
     validation = Rule::new("self.consensus.operators == 'ThirdParty' || ((!has(self.tls) || !has(self.tls.trust) || size(self.tls.trust) == 0) && (!has(self.transactionManager) || !has(self.transactionManager.peers) || size(self.transactionManager.peers) == 0))")
         .message("tls.trust and transactionManager.peers name other organisations: set consensus.operators to ThirdParty, or leave them out"),
     validation = Rule::new("!has(self.tls) || !has(self.tls.provided) || has(self.transactionManager) == has(self.tls.provided.tmPeers)")
-        .message("tls.provided.tmPeers goes with a transactionManager: name its Secret where there is one, and only there")
+        .message("tls.provided.tmPeers goes with a transactionManager: name its Secret where there is one, and only there"),
+    validation = Rule::new("!has(self.tls) || !has(self.tls.provided) || (has(self.rpc) && has(self.rpc.callers) && size(self.rpc.callers) > 0) == has(self.tls.provided.rpc)")
+        .message("tls.provided.rpc goes with rpc.callers: name its Secret where there is a caller, and only there"),
+    validation = Rule::new("self.profile == 'Development' || !has(self.rpc) || !has(self.rpc.callers) || self.rpc.callers.all(caller, !has(caller.origins) || caller.origins.all(origin, origin.startsWith('https://')))")
+        .message("rpc.callers[].origins must begin with https:// unless profile is Development")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumNodeSpec {
@@ -127,6 +132,10 @@ pub struct QuorumNodeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_manager: Option<TransactionManager>,
 
+    /// Who may call JSON-RPC. Default: nobody.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rpc: Rpc,
+
     /// Who issues certificates, how long they last, and which foreign authorities are trusted. Default: the
     /// operator, 90 days, none.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -152,7 +161,7 @@ pub struct QuorumNodeSpec {
 }
 
 /// True for a value that need not be written.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

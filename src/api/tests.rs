@@ -60,6 +60,18 @@ fn the_committed_definition_is_that_of_the_types() {
     assert_eq!(committed.trim(), format!("---\n{}", types.trim_end()), "run `make crds`");
 }
 
+/// Fields of which another one may stand in the place.
+const ONE_OF: [&str; 8] = [
+    ".managed",
+    ".external",
+    ".namespace",
+    ".podLabels",
+    ".cidr",
+    ".serviceAccount",
+    ".clientCertificate",
+    ".oidc",
+];
+
 #[test]
 fn every_field_is_described_and_says_what_happens_without_it() {
     fn described(schema: &Value, field: &str, required: bool, seen: &mut usize) {
@@ -67,10 +79,7 @@ fn every_field_is_described_and_says_what_happens_without_it() {
         let text = schema["description"].as_str().unwrap_or_default();
         assert!(text.len() > 10 && text.ends_with('.'), "{field}: {text:?}");
         let says_default = text.to_lowercase().contains("default") || text.contains("Immutable");
-        let one_of = field.ends_with("Ref")
-            || [".managed", ".external", ".namespace", ".podLabels", ".cidr"]
-                .iter()
-                .any(|end| field.ends_with(end));
+        let one_of = field.ends_with("Ref") || ONE_OF.iter().any(|end| field.ends_with(end));
         assert!(
             required || says_default || one_of,
             "{field} is optional and does not say its default: {text:?}"
@@ -134,6 +143,7 @@ fn samples_are_admitted() {
         include_str!("../../config/samples/member.yaml"),
         include_str!("../../config/samples/validator.yaml"),
         include_str!("../../config/samples/cert-manager.yaml"),
+        include_str!("../../config/samples/callers.yaml"),
     ] {
         let node: Value = serde_saphyr::from_str(sample).expect("YAML");
         assert_eq!(refused_fields(&schema, &node), BTreeSet::new());

@@ -21,8 +21,8 @@ use super::parts::{ConfigMapKey, SecretName};
         .field_path(".certManager")
 )]
 pub struct Tls {
-    /// Who issues what others see of the node, that is what is served to scrapers and between transaction
-    /// managers: `BuiltIn` (default), the operator from the network's own authority; `CertManager`, an
+    /// Who issues what others see of the node, that is what is served to scrapers, to callers and between
+    /// transaction managers: `BuiltIn` (default), the operator from the network's own authority; `CertManager`, an
     /// issuer of cert-manager, which is asked for them; or `Provided`, you, in Secrets that are read and
     /// never written. What the node's own parts show each other is always built in. A change takes effect
     /// when the pods are next replaced.
@@ -145,6 +145,11 @@ pub struct Provided {
     /// signed is admitted. Needed where there is a transaction manager, and only there. Default: none, for a node without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tm_peers: Option<SecretName>,
+    /// Secret with the certificate that callers see: a server's and nothing else, EC P-256 or RSA 2048, for
+    /// `NODE-rpc.NAMESPACE.svc`, the same with `.cluster.local`, and the names in `rpc.hostnames`. New contents are
+    /// served at once. Needed where there is a caller, and only there. Default: none, for a node without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpc: Option<SecretName>,
 }
 
 /// A foreign authority.

@@ -42,6 +42,8 @@ pub enum Question {
     Genesis(String),
     /// Are there certificates in this key of a ConfigMap?
     Bundle(String),
+    /// Which certificates are there?
+    Authorities(String),
 }
 
 /// The answer: derived facts, never the contents of a Secret.
@@ -61,6 +63,8 @@ pub enum Fact {
     Genesis(Result<GenesisFacts, String>),
     /// To [`Question::Bundle`].
     Bundle(Result<(), String>),
+    /// To [`Question::Authorities`]: PEM.
+    Authorities(Result<String, String>),
 }
 
 type Key = (String, String, Question);
@@ -177,6 +181,9 @@ fn of_config_map(question: &Question, data: &BTreeMap<String, Vec<u8>>) -> Fact 
     match question {
         Question::Genesis(key) => Fact::Genesis(content(key).and_then(|bytes| genesis::read_genesis(bytes))),
         Question::Bundle(key) => Fact::Bundle(content(key).and_then(|bytes| tls::read_bundle(bytes))),
+        Question::Authorities(key) => {
+            Fact::Authorities(content(key).and_then(|bytes| tls::read_authorities(bytes)))
+        }
         _ => Fact::Bundle(Err("a question about a Secret".into())),
     }
 }
@@ -240,4 +247,10 @@ pub fn genesis(fact: Option<Fact>) -> Found<GenesisFacts> {
 #[must_use]
 pub fn bundle(fact: Option<Fact>) -> Found<()> {
     found!(fact, Fact::Bundle)
+}
+
+/// See [`Fact::Authorities`].
+#[must_use]
+pub fn authorities(fact: Option<Fact>) -> Found<String> {
+    found!(fact, Fact::Authorities)
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::ResourceExt as _;
+use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::Caches;
 use crate::node::{
@@ -76,7 +76,15 @@ impl Served {
 /// Every port of every pod of ours that runs.
 #[must_use]
 pub fn ports(caches: &Caches) -> Vec<Port> {
-    caches.pods.state().iter().flat_map(|pod| ports_of(pod)).collect()
+    let mut ports: Vec<_> = caches.pods.state().iter().flat_map(|pod| ports_of(pod)).collect();
+    ports.retain(|port| port.purpose != Purpose::Rpc || has_callers(caches, port));
+    ports
+}
+
+/// Whether a guard is to serve at all.
+fn has_callers(caches: &Caches, port: &Port) -> bool {
+    let node = caches.nodes.get(&ObjectRef::new(&port.node).within(&port.namespace));
+    node.is_some_and(|node| node.0.as_ref().is_ok_and(|node| !node.spec.rpc.callers.is_empty()))
 }
 
 fn ports_of(pod: &k8s_openapi::api::core::v1::Pod) -> Vec<Port> {
@@ -138,7 +146,7 @@ mod tests {
             let ports = ports_of(&serde_json::from_value(pod).expect("a pod"));
             ports.iter().map(|port| format!("{} {}", port.purpose.as_str(), port.address)).collect::<Vec<_>>()
         };
-        assert_eq!(pod("client", &|_| {}), ["metrics [fd00::7]:9545"]);
+        assert_eq!(pod("client", &|_| {}), ["metrics [fd00::7]:9545", "rpc [fd00::7]:8545"]);
         assert_eq!(pod("tm", &|_| {}), ["tm [fd00::7]:9101", "tm-peers [fd00::7]:9000"]);
         assert_eq!(pod("tm-db", &|_| {}), ["tm-db [fd00::7]:5432"]);
         let none = Vec::<String>::new();

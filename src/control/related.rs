@@ -65,7 +65,7 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
     named.extend(spec.node_key.iter().map(|key| &key.secret_ref.name));
     if let Some(provided) = &spec.tls.provided {
         named.push(&provided.metrics.name);
-        named.extend(provided.tm_peers.iter().map(|secret| &secret.name));
+        named.extend(provided.tm_peers.iter().chain(&provided.rpc).map(|secret| &secret.name));
     }
     let names = names(node);
     let requested = spec.tls.cert_manager.iter().flat_map(|_| Purpose::ALL);
@@ -73,6 +73,7 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
     named.extend(&requested);
     named.extend(spec.tls.trust.iter().map(|trust| &trust.config_map_ref.name));
     named.extend(spec.metrics.client_authority.iter().map(|authority| &authority.name));
+    named.extend(spec.rpc.callers.iter().filter_map(|caller| Some(&caller.identity.authority()?.name)));
     if let Some(manager) = &spec.transaction_manager {
         named.push(&manager.keys.secret_ref.name);
         named.extend(manager.keys.password_ref.iter().map(|password| &password.name));

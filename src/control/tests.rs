@@ -1,6 +1,7 @@
 //! The whole controller against an API server in memory.
 
 mod bank;
+mod callers;
 mod cert_manager;
 mod certificates;
 mod converge;

@@ -41,6 +41,8 @@ pub const MADE_FOR: &str = "quorum.security/made-for";
 pub const ROTATE: &str = "quorum.security/rotate";
 /// Annotation of a pod template: which certificates its pods read at start.
 pub const CERTIFICATES: &str = "quorum.security/certificates";
+/// Annotation of a client's pod: the version of the callers' policy that its kubelet was told of.
+pub const POLICY: &str = "quorum.security/policy";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 
@@ -48,8 +50,12 @@ pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 pub const P2P: i32 = 30303;
 /// TCP port of the metrics sidecar.
 pub const METRICS: i32 = 9545;
+/// TCP port of the guard, where callers of JSON-RPC connect.
+pub const RPC: i32 = 8545;
 /// TCP port that serves the kubelet's probes. No policy opens it.
 pub const HEALTH: i32 = 8081;
+/// TCP port that serves the kubelet's probes of the guard. No policy opens it.
+pub const RPC_HEALTH: i32 = 8546;
 /// TCP port of the transaction manager towards the client.
 pub const CLIENT_TO_MANAGER: i32 = 9101;
 /// TCP port of the transaction manager towards other managers.
@@ -58,6 +64,12 @@ pub const MANAGER_TO_MANAGER: i32 = 9000;
 pub const POSTGRES: i32 = 5432;
 /// Port of the client's own metrics listener, on loopback.
 pub const CLIENT_METRICS: i32 = 6060;
+/// Port of the client's JSON-RPC over HTTP, on loopback: the guard is the way to it.
+pub const CLIENT_HTTP: i32 = 8547;
+/// Port of the client's JSON-RPC over WebSocket, on loopback.
+pub const CLIENT_WS: i32 = 8548;
+/// Port of the guard's own metrics, on loopback.
+pub const GUARD_METRICS: i32 = 9546;
 
 /// The managed database's name and the role that owns it.
 pub const DATABASE: &str = "tessera";
@@ -112,6 +124,8 @@ impl Component {
 pub enum Purpose {
     /// Served to scrapers.
     Metrics,
+    /// Served to callers of JSON-RPC.
+    Rpc,
     /// The client towards its transaction manager.
     Client,
     /// The transaction manager towards its client.
@@ -128,8 +142,9 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Metrics,
+        Self::Rpc,
         Self::Client,
         Self::Manager,
         Self::ManagerPeers,
@@ -143,6 +158,7 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
+            Self::Rpc => "rpc",
             Self::Client => "client",
             Self::Manager => "tm",
             Self::ManagerPeers => "tm-peers",
@@ -157,6 +173,7 @@ impl Purpose {
     pub fn served(self) -> Option<(Component, i32)> {
         match self {
             Self::Metrics => Some((Component::Client, METRICS)),
+            Self::Rpc => Some((Component::Client, RPC)),
             Self::Manager => Some((Component::TransactionManager, CLIENT_TO_MANAGER)),
             Self::ManagerPeers => Some((Component::TransactionManager, MANAGER_TO_MANAGER)),
             Self::Database => Some((Component::Database, POSTGRES)),
@@ -213,6 +230,12 @@ impl Names {
         format!("{}-metrics", self.node)
     }
 
+    /// The Service that callers of JSON-RPC dial.
+    #[must_use]
+    pub fn rpc_service(&self) -> String {
+        format!("{}-rpc", self.node)
+    }
+
     /// The DNS name of a Service of this namespace.
     #[must_use]
     pub fn dns(&self, service: &str) -> String {
@@ -266,6 +289,12 @@ impl Names {
     #[must_use]
     pub fn peers(&self) -> String {
         format!("qn-{}-peers", self.node)
+    }
+
+    /// The ConfigMap with the callers' policy.
+    #[must_use]
+    pub fn guard_config(&self) -> String {
+        format!("qn-{}-guard", self.node)
     }
 
     /// The ConfigMap, or Secret, with the transaction manager's configuration.

@@ -1,5 +1,6 @@
 //! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
 
+mod callers;
 mod certificates;
 mod claims;
 mod requests;
@@ -97,6 +98,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
             None => None,
         },
         bundles: bundles(sources, &namespace, &node).await?,
+        callers: callers::callers(sources, &namespace, &node).await?,
         network_authority: lineage(sources, &namespace, &names.network_authority()).await?,
         node_authority: lineage(sources, &namespace, &names.node_authority()).await?,
         certificates: certificates::certificates(sources, &names, &node.spec.tls).await?,

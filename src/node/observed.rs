@@ -19,7 +19,10 @@ use super::{
     sibling::Sibling,
     volumes::Volume,
 };
-use crate::api::{QuorumNode, node::Role};
+use crate::{
+    api::{QuorumNode, node::Role},
+    policy,
+};
 
 /// Something that the spec, or the pass, refers to.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +125,8 @@ pub struct Observed {
     pub manager: Option<ObservedManager>,
     /// ConfigMaps with certificates of foreign authorities, by the field that names them.
     pub bundles: BTreeMap<String, Found<()>>,
+    /// What callers of JSON-RPC refer to.
+    pub callers: ObservedCallers,
     /// The network's authority.
     pub network_authority: Lineage,
     /// The node's own authority.
@@ -169,6 +174,17 @@ pub struct ObservedManager {
     pub database_password: Option<Found<String>>,
     /// The external database's client certificate.
     pub database_certificate: Option<Found<()>>,
+}
+
+/// What callers of JSON-RPC refer to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObservedCallers {
+    /// Certificates of the authorities that callers name, PEM, by the caller's name.
+    pub authorities: BTreeMap<String, Found<String>>,
+    /// Who issues tokens of ServiceAccounts, and with which keys; `None`: not known yet, or not asked for.
+    pub cluster: Option<policy::Issuer>,
+    /// Other issuers of whom keys are known, by their URL.
+    pub issuers: BTreeMap<String, policy::Issuer>,
 }
 
 /// The client of another node of the network.

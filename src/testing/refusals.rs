@@ -129,6 +129,22 @@ pub fn creations() -> Vec<Creation> {
         ("a certificate for no manager", base(), "tls.provided.tmPeers goes with", |node| {
             remove(node, "/spec", "transactionManager");
         }),
+        ("no certificate for callers", base(), "tls.provided.rpc goes with", |node| {
+            remove(node, "/spec/tls/provided", "rpc");
+        }),
+        ("a certificate for no caller", base(), "tls.provided.rpc goes with", |node| {
+            node["spec"]["rpc"]["callers"] = json!([]);
+        }),
+        ("an origin without TLS", base(), "rpc.callers[].origins must begin with https", |node| {
+            node["spec"]["rpc"]["callers"][1]["origins"][0] = json!("http://app.example");
+        }),
+        ("a caller that is known in two ways", base(), "give exactly one of serviceAccount", |node| {
+            node["spec"]["rpc"]["callers"][2]["identity"]["serviceAccount"] =
+                json!({"namespace": "a", "name": "b"});
+        }),
+        ("a caller that cannot be known", base(), "give exactly one of serviceAccount", |node| {
+            node["spec"]["rpc"]["callers"][0]["identity"] = json!({});
+        }),
         ("no database", base(), "give either managed or external", |node| {
             node["spec"]["transactionManager"]["database"] = json!({});
         }),

@@ -109,7 +109,9 @@ fn full() -> Value {
         "advertise": "https://bob.example:9000",
     });
     spec["tls"] = json!({
-        "issuer": "Provided", "provided": {"metrics": {"name": "bob-metrics"}, "tmPeers": {"name": "bob-tm-peers"}},
+        "issuer": "Provided", "provided": {
+            "metrics": {"name": "bob-metrics"}, "tmPeers": {"name": "bob-tm-peers"}, "rpc": {"name": "bob-rpc"},
+        },
         "duration": "720h", "renewBefore": "240h",
         "trust": [{"configMapRef": {"name": "partner-ca", "key": "ca.crt"}}],
     });
@@ -120,9 +122,41 @@ fn full() -> Value {
         ],
         "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"}, "podMonitor": "Disabled",
     });
+    spec["rpc"] = rpc();
     spec["placement"] = json!({
         "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],
     });
     node
+}
+
+/// Callers that are known in each of the three ways.
+fn rpc() -> Value {
+    let from = json!([{"namespace": "shop", "podLabels": {"app": "till"}}, {"cidr": "203.0.113.64/28"}]);
+    let caller = |name: &str, identity: Value| {
+        json!({
+            "name": name, "from": from, "identity": identity, "methods": ["eth_*", "personal_listAccounts"],
+            "origins": ["https://app.example:8443"], "rate": {"callsPerSecond": 50, "burst": 75}, "connections": 8,
+        })
+    };
+    json!({
+        "callers": [
+            caller("till", json!({"serviceAccount": {"namespace": "shop", "name": "till"}})),
+            caller("bank", json!({"clientCertificate": {
+                "authority": {"name": "bank-callers", "key": "ca.crt"},
+                "subjects": ["dns:bank.example", "uri:spiffe://bank.example/till", "cn:Bank, Till 7"],
+            }})),
+            caller("auditor", json!({"oidc": {
+                "issuer": "https://id.example/realms/audit", "audience": "ledger", "subjects": ["auditor-7"],
+                "authority": {"name": "id-ca", "key": "ca.crt"},
+            }})),
+        ],
+        "hostnames": ["rpc.bob.example"],
+        "limits": {
+            "connections": 100, "handshakeSeconds": 6, "headerSeconds": 7, "headerBytes": 8192, "bodySeconds": 20,
+            "bodyBytesPerSecond": 2048, "bodyBytes": 524_288, "batchCalls": 50, "idleSeconds": 60,
+            "requestsAtClient": 32, "requestsWaiting": 128, "answerSeconds": 30, "answerBytes": 16_777_216,
+            "subscriptions": 16,
+        },
+    })
 }

@@ -9,11 +9,27 @@ fn bob() -> Value {
     spec["genesis"]["configMapRef"]["name"] = json!("at-genesis");
     spec["nodeKey"] = json!({"secretRef": {"name": "at-node-key", "key": "nodekey"}});
     spec["tls"] = json!({"issuer": "Provided", "provided": {
-        "metrics": {"name": "at-metrics"}, "tmPeers": {"name": "at-tm-peers"},
+        "metrics": {"name": "at-metrics"}, "tmPeers": {"name": "at-tm-peers"}, "rpc": {"name": "at-rpc"},
     }, "trust": [
         {"configMapRef": {"name": "at-trust-0", "key": "ca.crt"}}, {"configMapRef": {"name": "at-trust-1", "key": "ca.crt"}},
     ]});
     spec["metrics"]["clientAuthority"] = json!({"name": "at-client-authority", "key": "ca.crt"});
+    let caller =
+        |name: &str, identity: Value| json!({"name": name, "from": [], "methods": [], "identity": identity});
+    spec["rpc"]["callers"] = json!([
+        caller(
+            "bank",
+            json!({"clientCertificate": {
+                "authority": {"name": "at-caller-authority", "key": "ca.crt"}, "subjects": [],
+            }})
+        ),
+        caller(
+            "auditor",
+            json!({"oidc": {
+                "authority": {"name": "at-issuer-authority", "key": "ca.crt"}, "issuer": "", "audience": "", "subjects": [],
+            }})
+        ),
+    ]);
     spec["transactionManager"]["keys"] = json!({
         "secretRef": {"name": "at-keys"}, "passwordRef": {"name": "at-key-password", "key": "password"},
     });
@@ -142,7 +158,7 @@ fn every_secret_and_config_map_that_a_spec_names_wakes_the_node() {
     let mut names = Vec::new();
     named(&bob()["spec"], &mut names);
     names.retain(|name| name.starts_with("at-"));
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
     for name in names {
         assert_eq!(reference("ledger", &name), ["ledger/bob"], "{name}");
         assert!(reference("elsewhere", &name).is_empty(), "{name} of another namespace");

@@ -71,7 +71,7 @@ pub(super) fn data(secret: &Value) -> Data {
 /// Whoever reads a certificate once, at the start of his pod; the others read again what has changed.
 fn once(purpose: Purpose) -> Option<Component> {
     match purpose {
-        Purpose::Metrics | Purpose::Client | Purpose::Probe => None,
+        Purpose::Metrics | Purpose::Rpc | Purpose::Client | Purpose::Probe => None,
         Purpose::Manager | Purpose::ManagerPeers | Purpose::DatabaseClient => Some(TransactionManager),
         Purpose::Database => Some(Database),
     }

@@ -1,5 +1,6 @@
 //! The client's arguments, from typed values alone. Facts about the client are from its 24.4.1 sources.
 
+use super::rpc;
 use crate::{
     api::node::{GcMode, Role},
     node::{
@@ -16,6 +17,8 @@ pub(super) mod path {
     pub(crate) const PEERS: &str = "/etc/quorum/peers";
     pub(crate) const THROWAWAY_KEY: &str = "/run/quorum/nodekey";
     pub(crate) const MANAGER_TLS: &str = "/tls/tm";
+    pub(crate) const RPC_TLS: &str = "/tls/rpc";
+    pub(crate) const POLICY: &str = "/etc/quorum/guard";
 }
 
 /// Arguments of `geth init`. Without those of the transaction manager: geth would ask it and end.
@@ -37,6 +40,9 @@ pub(super) fn run(node: &Validated) -> Vec<String> {
     }
     if node.manager.is_some() {
         arguments.extend(transaction_manager(node));
+    }
+    if node.has_callers() {
+        arguments.extend(json_rpc(node));
     }
     arguments
 }
@@ -103,6 +109,25 @@ fn transaction_manager(node: &Validated) -> Vec<String> {
         format!("--ptm.tls.rootca={}/ca.crt", path::MANAGER_TLS),
         format!("--ptm.tls.clientcert={}/tls.crt", path::MANAGER_TLS),
         format!("--ptm.tls.clientkey={}/tls.key", path::MANAGER_TLS),
+    ]
+}
+
+/// For the guard alone. Names, origins and addresses are constants, so that no caller changes them.
+fn json_rpc(node: &Validated) -> Vec<String> {
+    let modules = rpc::modules(node).into_iter().collect::<Vec<_>>().join(",");
+    vec![
+        "--http".into(),
+        "--http.addr=127.0.0.1".into(),
+        format!("--http.port={}", names::CLIENT_HTTP),
+        format!("--http.api={modules}"),
+        "--http.vhosts=localhost".into(),
+        "--http.corsdomain=".into(),
+        "--ws".into(),
+        "--ws.addr=127.0.0.1".into(),
+        format!("--ws.port={}", names::CLIENT_WS),
+        format!("--ws.api={modules}"),
+        // whoever names an origin must then be of this host; the guard names none
+        "--ws.origins=".into(),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::SignedDuration;
 
+use super::rpc;
 use crate::{
     api::tls::{Issuer, Tls},
     node::{
@@ -17,7 +18,7 @@ use crate::{
 /// Who signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The network's: what is served to scrapers, and manager to manager.
+    /// The network's: what is served to scrapers and to callers, and manager to manager.
     Network,
     /// The node's own: client to manager and manager to database, since a manager in CA mode accepts
     /// whoever the authority signed.
@@ -80,6 +81,9 @@ pub struct Wanted {
 #[must_use]
 pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
     let mut wanted = BTreeMap::from([(Purpose::Metrics, metrics(node))]);
+    if node.has_callers() {
+        wanted.insert(Purpose::Rpc, rpc(node));
+    }
     if let Some(manager) = &node.manager {
         wanted.extend([
             (Purpose::Client, client(node)),
@@ -100,12 +104,13 @@ pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
 /// The Secret that holds a certificate: ours, cert-manager's, or the one that the spec names.
 #[must_use]
 pub fn secret_name(names: &Names, tls: &Tls, purpose: Purpose) -> String {
-    let is_outward = matches!(purpose, Purpose::Metrics | Purpose::ManagerPeers);
+    let is_outward = matches!(purpose, Purpose::Metrics | Purpose::Rpc | Purpose::ManagerPeers);
     if tls.issuer == Issuer::CertManager && is_outward {
         return names.requested(purpose);
     }
     let named = tls.provided.as_ref().and_then(|provided| match purpose {
         Purpose::Metrics => Some(&provided.metrics),
+        Purpose::Rpc => provided.rpc.as_ref(),
         Purpose::ManagerPeers => provided.tm_peers.as_ref(),
         _ => None,
     });
@@ -143,7 +148,7 @@ pub fn validity(node: &Validated) -> Validity {
 }
 
 /// Every form under which a Service of the namespace is called.
-fn service_names(node: &Validated, service: &str) -> Vec<String> {
+pub(super) fn service_names(node: &Validated, service: &str) -> Vec<String> {
     let dns = node.names.dns(service);
     vec![format!("{dns}.cluster.local"), dns]
 }
@@ -151,6 +156,11 @@ fn service_names(node: &Validated, service: &str) -> Vec<String> {
 fn metrics(node: &Validated) -> Wanted {
     let names = service_names(node, &node.names.metrics_service());
     let request = LeafRequest { dns_names: names, ..request(node, "metrics", Usage::Server) };
+    Wanted { authority: outward(node), request }
+}
+
+fn rpc(node: &Validated) -> Wanted {
+    let request = LeafRequest { dns_names: rpc::hosts(node), ..request(node, "rpc", Usage::Server) };
     Wanted { authority: outward(node), request }
 }
 

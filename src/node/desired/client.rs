@@ -14,7 +14,7 @@ use super::{
     Live,
     admitted::Admitted,
     arguments::{self, path},
-    certificates, pods,
+    certificates, pods, rpc,
 };
 use crate::{
     node::{
@@ -36,7 +36,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
             version: client.version.clone(),
             config_digest: config_digest(node, &admitted),
             init: vec![prepare(node, surroundings), genesis(node)],
-            containers: vec![geth(node), metrics(node, surroundings)],
+            containers: containers(node, surroundings),
             volumes: volumes(node),
             claim: Some(client.storage.clone()),
             // geth flushes what it holds in memory
@@ -57,6 +57,12 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
     let annotations = workload.metadata.annotations.get_or_insert_default();
     annotations.insert(names::PERMITTED.into(), admitted.to_string());
     Some(workload)
+}
+
+fn containers(node: &Validated, surroundings: &Surroundings) -> Vec<Container> {
+    let mut containers = vec![geth(node), metrics(node, surroundings)];
+    containers.extend(node.has_callers().then(|| rpc::guard(surroundings)));
+    containers
 }
 
 /// How many pods the client's workload is to have; `None` where there is to be none yet.
@@ -172,6 +178,9 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
         args.push("--client-ca=/tls/scraper/ca.crt".into());
         mounts.push(pods::mount("scraper-ca", "/tls/scraper"));
     }
+    if node.has_callers() {
+        args.push(format!("--rpc=127.0.0.1:{}", names::GUARD_METRICS));
+    }
     Container {
         ports: Some(vec![ContainerPort {
             name: Some("metrics".into()),
@@ -181,9 +190,9 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
         }]),
         volume_mounts: Some(mounts),
         resources: pods::small(),
-        startup_probe: pods::says_ok("/livez", 2, 30),
-        liveness_probe: pods::says_ok("/livez", 10, 3),
-        readiness_probe: pods::says_ok("/readyz", 5, 3),
+        startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
+        liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
+        readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
         ..pods::container("metrics", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
@@ -212,6 +221,9 @@ fn volumes(node: &Validated) -> Vec<Volume> {
     }
     if let Some(authority) = &node.spec.metrics.client_authority {
         volumes.push(pods::config("scraper-ca", &authority.name, &[(&authority.key, "ca.crt")]));
+    }
+    if node.has_callers() {
+        volumes.extend(rpc::volumes(node));
     }
     volumes
 }

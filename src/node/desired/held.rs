@@ -84,7 +84,7 @@ mod tests {
             let is = |part: &Component| differs(*part, purpose, |facts| facts.fingerprint = other.clone());
             Component::ALL.into_iter().filter(is).collect::<Vec<_>>()
         };
-        let nobody = [Purpose::Metrics, Purpose::Client, Purpose::Probe];
+        let nobody = [Purpose::Metrics, Purpose::Rpc, Purpose::Client, Purpose::Probe];
         assert!(nobody.into_iter().all(|purpose| concerned(purpose).is_empty()));
         for purpose in [Purpose::Manager, Purpose::ManagerPeers, Purpose::DatabaseClient] {
             assert_eq!(concerned(purpose), [Component::TransactionManager], "{purpose:?}");

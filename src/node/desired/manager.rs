@@ -134,9 +134,9 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
     Container {
         volume_mounts: Some(mounts),
         resources: pods::small(),
-        startup_probe: pods::says_ok("/livez", 2, 30),
-        liveness_probe: pods::says_ok("/livez", 10, 3),
-        readiness_probe: pods::says_ok("/readyz", 5, 3),
+        startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
+        liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
+        readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
         ..pods::container("probe", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }

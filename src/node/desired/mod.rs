@@ -13,6 +13,7 @@ mod monitor;
 mod pods;
 mod policies;
 mod requests;
+pub(in crate::node) mod rpc;
 mod services;
 mod tessera;
 
@@ -95,6 +96,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     let mut config_maps = vec![config::network_authority(node, issued)];
     // each node that joins changes them: they are first written for the client that reads them, and then kept
     config_maps.extend((client.is_some() || live.permitted.is_some()).then(|| config::peers(node, live)));
+    config_maps.extend(rpc::policy_map(node));
     config_maps.extend(manager_config);
     config_maps.extend(config::database(node));
 

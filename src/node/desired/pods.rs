@@ -298,11 +298,11 @@ pub(super) fn accepts(port: i32, period: i32, failures: i32) -> Option<Probe> {
 }
 
 /// An answer of a quorum-guard's health server.
-pub(super) fn says_ok(path: &str, period: i32, failures: i32) -> Option<Probe> {
+pub(super) fn says_ok(path: &str, port: i32, period: i32, failures: i32) -> Option<Probe> {
     Some(Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),
-            port: IntOrString::Int(names::HEALTH),
+            port: IntOrString::Int(port),
             scheme: Some("HTTP".into()),
             ..HTTPGetAction::default()
         }),

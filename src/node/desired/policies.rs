@@ -17,7 +17,10 @@ use kube::api::ObjectMeta;
 
 use super::{certificates::wanted, components};
 use crate::{
-    api::parts::{Scraper, Source},
+    api::{
+        parts::{Scraper, Source},
+        rpc::Caller,
+    },
     node::{
         names::{self, Component},
         validate::{Database, Manager, Validated, enode_endpoint},
@@ -28,6 +31,7 @@ use crate::{
 pub(super) fn all(node: &Validated, surroundings: &Surroundings) -> Vec<NetworkPolicy> {
     let mut policies = vec![deny(node), peers(node)];
     policies.extend(node.spec.metrics.scrapers.iter().map(|scraper| scrape(node, scraper)));
+    policies.extend(node.spec.rpc.callers.iter().map(|caller| call(node, caller)));
     policies.extend(surroundings.operator.as_ref().map(|pods| served(node, pods)));
     if let Some(manager) = &node.manager {
         policies.extend([
@@ -80,6 +84,13 @@ fn scrape(node: &Validated, scraper: &Scraper) -> NetworkPolicy {
         Flow { ingress: Some(vec![from_(vec![source(&scraper.from)], &[names::METRICS])]), egress: None };
     // a dot, which no node's name has: `a-metrics-deny` would be the closing policy of a node `a-metrics`
     policy(node, &format!("metrics.{}", scraper.name), node.names.pods(Component::Client), flow)
+}
+
+/// A caller of JSON-RPC reaches the guard.
+fn call(node: &Validated, caller: &Caller) -> NetworkPolicy {
+    let from = caller.from.iter().map(source).collect();
+    let flow = Flow { ingress: Some(vec![from_(from, &[names::RPC])]), egress: None };
+    policy(node, &format!("rpc.{}", caller.name), node.names.pods(Component::Client), flow)
 }
 
 /// The operator's own pods look which certificates are served.

@@ -18,6 +18,9 @@ pub(super) fn all(node: &Validated, live: &Live) -> Vec<Service> {
     if !node.spec.metrics.scrapers.is_empty() {
         services.push(metrics(node));
     }
+    if node.has_callers() {
+        services.push(rpc(node));
+    }
     if components.contains(&Component::TransactionManager) {
         services.push(transaction_manager(node));
     }
@@ -60,6 +63,12 @@ fn metrics(node: &Validated) -> Service {
         spec.publish_not_ready_addresses = Some(true);
     }
     service
+}
+
+/// Where callers of JSON-RPC dial; none without a caller.
+fn rpc(node: &Validated) -> Service {
+    let ports = vec![port("rpc", names::RPC)];
+    service(node, Component::Client, node.names.rpc_service(), ports)
 }
 
 fn transaction_manager(node: &Validated) -> Service {

@@ -9,13 +9,15 @@ mod pods;
 mod policies;
 mod reach;
 mod restricted;
+mod rpc;
 mod sample;
 mod services;
 mod tessera;
 mod workloads;
+mod world;
 
 /// The certificates of a node that has all of them.
 pub(super) fn member_certificates()
 -> std::collections::BTreeMap<super::super::names::Purpose, super::super::secrets::tls::LeafFacts> {
-    sample::issued(&sample::alone(&sample::managed())).certificates
+    sample::issued(&sample::alone(&sample::everything())).certificates
 }

@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Found, Host, Observed, ObservedManager, Pod, Workload};
+use super::{Found, Host, Observed, ObservedCallers, ObservedManager, Pod, Workload};
 use crate::{
     api::{QuorumNode, QuorumNodeSpec, QuorumNodeStatus, node::Engine},
     node::{
@@ -26,6 +26,7 @@ use crate::{
         sibling::Sibling,
         validate,
     },
+    policy,
 };
 
 pub(in crate::node) const GENERATION: i64 = 7;
@@ -43,6 +44,11 @@ pub(in crate::node) fn hours(hours: i64) -> SignedDuration {
 /// A client and nothing else: `alice`.
 pub(in crate::node) fn smallest() -> Value {
     parsed(include_str!("../../../config/samples/smallest.yaml"))
+}
+
+/// `alice` with the callers `wallet`, `bank` and `explorer`.
+pub(in crate::node) fn called() -> Value {
+    parsed(include_str!("../../../config/samples/callers.yaml"))
 }
 
 /// Client, transaction manager and managed database: `bob`.
@@ -141,6 +147,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
             }
         }),
         bundles: BTreeMap::new(),
+        callers: callers(&node),
         network_authority: Found::Is(NETWORK.clone()).into(),
         node_authority: Found::Is(NODE.clone()).into(),
         certificates: BTreeMap::new(),
@@ -224,4 +231,30 @@ pub(in crate::node) fn manager(observed: &mut Observed) -> &mut ObservedManager 
 
 pub(in crate::node) fn pod(observed: &mut Observed, component: Component) -> &mut Pod {
     observed.pods.get_mut(&component).expect("the sample has the component")
+}
+
+/// The issuer of the cluster's own tokens.
+pub(in crate::node) const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// What callers refer to is there, and every issuer's key is known.
+pub(in crate::node) fn callers(node: &QuorumNode) -> ObservedCallers {
+    let callers = &node.spec.rpc.callers;
+    let authorities = callers.iter().filter(|caller| caller.identity.authority().is_some());
+    let authorities = authorities
+        .map(|caller| (caller.name.clone(), Found::Is(format!("authority of {}\n", caller.name))))
+        .collect();
+    let oidc = callers.iter().filter_map(|caller| Some(caller.identity.oidc.as_ref()?.issuer.clone()));
+    let asks = callers.iter().any(|caller| caller.identity.service_account.is_some());
+    ObservedCallers {
+        authorities,
+        cluster: asks.then(|| issuer(CLUSTER)),
+        issuers: oidc.map(|name| (name.clone(), issuer(&name))).collect(),
+    }
+}
+
+/// Somebody who signs, with one key.
+pub(in crate::node) fn issuer(name: &str) -> policy::Issuer {
+    let public = policy::Public::Ec { x: "eA".into(), y: "eQ".into() };
+    let key = policy::Key { id: format!("key of {name}"), algorithm: policy::Algorithm::ES256, public };
+    policy::Issuer { issuer: name.into(), keys: vec![key] }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Unusable;
 pub(super) use read::read_pair;
-pub use read::{read_authority, read_bundle, read_leaf};
+pub use read::{read_authorities, read_authority, read_bundle, read_leaf};
 
 /// Key of a Secret: certificate, PEM.
 pub(super) const CERTIFICATE: &str = "tls.crt";

@@ -35,6 +35,11 @@ fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     for (i, scraper) in spec.metrics.scrapers.iter().enumerate() {
         ranges.extend(source_cidr(format!("spec.metrics.scrapers[{i}].from.cidr"), &scraper.from));
     }
+    for (i, caller) in spec.rpc.callers.iter().enumerate() {
+        for (j, source) in caller.from.iter().enumerate() {
+            ranges.extend(source_cidr(format!("spec.rpc.callers[{i}].from[{j}].cidr"), source));
+        }
+    }
     if let Some(manager) = &spec.transaction_manager {
         for (i, peer) in manager.peers.iter().enumerate() {
             for cidr in &peer.cidrs {

@@ -3,11 +3,13 @@
 mod fields;
 mod key;
 mod provided;
+mod rpc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
 pub use fields::enode_endpoint;
+pub use rpc::Callers;
 
 use super::{
     fault::{Fault, Reason},
@@ -44,6 +46,8 @@ pub struct Validated {
     pub node_key: (String, String),
     /// The transaction manager.
     pub manager: Option<Manager>,
+    /// What callers of JSON-RPC refer to.
+    pub callers: Callers,
     /// Peers, here and outside.
     pub peers: Peers,
     /// How many validators the network has, if any is here: those here, or as many as a node says.
@@ -52,6 +56,14 @@ pub struct Validated {
     pub validators_here: i32,
     /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
     pub network_owners: Vec<OwnerReference>,
+}
+
+impl Validated {
+    /// Whether JSON-RPC is served at all.
+    #[must_use]
+    pub fn has_callers(&self) -> bool {
+        !self.spec.rpc.callers.is_empty()
+    }
 }
 
 /// A transaction manager whose references hold.
@@ -101,6 +113,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         .as_ref()
         .zip(observed.manager.as_ref())
         .and_then(|(spec, seen)| manager(spec, seen, observed, &mut faults));
+    let callers = rpc::check(observed, &mut faults);
     for (field, bundle) in &observed.bundles {
         reference(bundle, field, &mut faults);
     }
@@ -136,6 +149,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         identity,
         standing: identity::standing(observed),
         manager,
+        callers,
         peers: peers(observed),
         validators: validators(observed),
         validators_here: validators_here(observed),
@@ -143,7 +157,8 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         names,
     };
     // what is asked of them follows from all the rest
-    let faults = provided::check(&validated, observed);
+    let mut faults = provided::check(&validated, observed);
+    faults.extend(rpc::too_large(&validated));
     if faults.is_empty() { Ok(validated) } else { Err(faults) }
 }
 

@@ -17,7 +17,11 @@ pub(super) fn check(node: &Validated, observed: &Observed) -> Vec<Fault> {
             }
             Lack::Of(why) => (Reason::ReferenceUnusable, why),
         };
-        let field = if purpose == Purpose::Metrics { "metrics" } else { "tmPeers" };
+        let field = match purpose {
+            Purpose::Metrics => "metrics",
+            Purpose::Rpc => "rpc",
+            _ => "tmPeers",
+        };
         let secret = secret_name(&node.names, &node.spec.tls, purpose);
         Some(Fault::new(reason, format!("spec.tls.provided.{field}"), format!("Secret {secret}"), why))
     };

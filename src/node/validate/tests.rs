@@ -1,3 +1,4 @@
+mod callers;
 mod faults;
 mod peers;
 

@@ -19,7 +19,7 @@ fn purposes(node: &serde_json::Value) -> Vec<Purpose> {
 
 #[test]
 fn a_node_has_the_certificates_that_its_parts_use() {
-    use Purpose::{Client, Database, DatabaseClient, Manager, ManagerPeers, Metrics, Probe};
+    use Purpose::{Client, Database, DatabaseClient, Manager, ManagerPeers, Metrics, Probe, Rpc};
     assert_eq!(purposes(&client_alone()), [Metrics]);
     assert_eq!(purposes(&validator()), [Metrics]);
     let without_database = [Metrics, Client, Manager, ManagerPeers, Probe];
@@ -31,6 +31,8 @@ fn a_node_has_the_certificates_that_its_parts_use() {
     );
     let all = [Metrics, Client, Manager, ManagerPeers, Probe, DatabaseClient, Database];
     assert_eq!(purposes(&managed()), all);
+    let with_callers = [&[Metrics, Rpc], &all[1..]].concat();
+    assert_eq!(purposes(&everything()), with_callers);
 }
 
 fn service(name: &str) -> Vec<String> {
@@ -54,13 +56,17 @@ fn short(wanted: &Wanted) -> (Authority, &str, Vec<String>, Usage, KeyAlgorithm,
 #[test]
 fn each_certificate_says_what_it_is_for_and_no_more() {
     use KeyAlgorithm::{EcdsaP256, Rsa2048};
-    let wanted = wanted(&alone(&managed()));
+    let wanted = wanted(&alone(&everything()));
+    let rpc = [vec!["rpc.alice.example".to_owned()], service("alice-rpc")].concat();
+    let rpc = BTreeSet::from_iter(rpc).into_iter().collect();
+    let peers = [service("alice-tm"), vec!["tm.alice.example".to_owned()]].concat();
     let (ours, network) = (Authority::Node, Authority::Network);
     for (purpose, expected) in [
         (Purpose::Metrics, (network, "metrics", service("alice-metrics"), Usage::Server, EcdsaP256, false)),
+        (Purpose::Rpc, (network, "rpc", rpc, Usage::Server, EcdsaP256, false)),
         (Purpose::Client, (ours, "alice-client", vec![], Usage::Client, EcdsaP256, false)),
         (Purpose::Manager, (ours, "transaction manager", service("alice-tm"), Usage::Server, Rsa2048, false)),
-        (Purpose::ManagerPeers, (network, "alice-tm", service("alice-tm"), Usage::Both, Rsa2048, false)),
+        (Purpose::ManagerPeers, (network, "alice-tm", peers, Usage::Both, Rsa2048, false)),
         (Purpose::Probe, (ours, "probe", vec![], Usage::Client, EcdsaP256, false)),
         (Purpose::DatabaseClient, (ours, "tessera", vec![], Usage::Client, EcdsaP256, true)),
         (Purpose::Database, (ours, "database", service("alice-tm-db"), Usage::Server, EcdsaP256, false)),
@@ -81,7 +87,7 @@ fn an_advertised_host_is_a_name_of_the_managers_peers_certificate_alone() {
 fn what_the_networks_authority_signs_opens_nothing_inside_a_node() {
     for node in sample::network() {
         for (purpose, wanted) in wanted(&node) {
-            let outward = matches!(purpose, Purpose::Metrics | Purpose::ManagerPeers);
+            let outward = matches!(purpose, Purpose::Metrics | Purpose::Rpc | Purpose::ManagerPeers);
             assert_eq!(wanted.authority == Authority::Network, outward, "{}: {purpose:?}", node.names.node);
         }
     }

@@ -6,11 +6,14 @@ use serde_json::json;
 use super::sample;
 use crate::node::{desired::certificates, names::Component, validate::Validated};
 
-/// A node with everything a node can have, under these names.
+/// A node with everything a node can have, under these names; its caller is called like its scraper.
 fn node(name: &str, network: &str, scraper: &str) -> Validated {
     let change = json!({
         "network": network,
         "metrics": {"podMonitor": "Enabled", "scrapers": [{"name": scraper, "from": {"cidr": "192.0.2.9/32"}}]},
+        "rpc": {"callers": [
+            sample::caller(scraper, &json!({"serviceAccount": {"namespace": "shop", "name": "till"}})),
+        ]},
     });
     let mut node = sample::with(sample::managed(), &change);
     node["metadata"]["name"] = name.into();
@@ -145,7 +148,7 @@ fn a_node_may_be_named_like_its_network_and_like_another() {
 }
 
 /// Pairs of names that look alike: one is the other, and a piece of an object's name.
-const PIECES: [&str; 23] = [
+const PIECES: [&str; 25] = [
     "cm",
     "client",
     "tm",
@@ -154,6 +157,8 @@ const PIECES: [&str; 23] = [
     "pods",
     "p2p",
     "metrics",
+    "rpc",
+    "guard",
     "deny",
     "dns",
     "peers",

@@ -165,6 +165,7 @@ fn the_managers_own_keys_and_passwords_are_seen_by_the_manager() {
 fn a_certificates_key_is_seen_where_it_is_used_and_nowhere_else() {
     for (purpose, users) in [
         ("metrics", set(["alice-client/metrics"])),
+        ("rpc", set(["alice-client/guard"])),
         ("client", set(["alice-client/client", "alice-client/prepare"])),
         ("tm", set(["alice-tm/tm"])),
         ("tm-peers", set(["alice-tm/tm"])),
@@ -237,8 +238,8 @@ fn probes(container: &Container) -> [Option<String>; 3] {
 
 #[test]
 fn every_running_container_is_probed_as_what_it_is() {
-    let health = |path: &str| Some(format!("HTTP 8081 {path}"));
-    let sidecar = [health("/livez"), health("/livez"), health("/readyz")];
+    let health = |port: i32| ["/livez", "/livez", "/readyz"].map(|path| Some(format!("HTTP {port} {path}")));
+    let (sidecar, guard) = (health(8081), health(8546));
     let tcp = |port: i32| Some(format!("tcp {port}"));
     // fit to serve is what the sidecar says: peers or a manager that are away are no reason to restart geth
     let client = [tcp(30303), tcp(30303), None];
@@ -250,6 +251,7 @@ fn every_running_container_is_probed_as_what_it_is() {
             let expected = match container.name.as_str() {
                 "client" => &client,
                 "metrics" | "probe" => &sidecar,
+                "guard" => &guard,
                 "tm" => &manager,
                 "postgres" => &database,
                 other => panic!("{name} has {other}, of which nothing is known"),
@@ -261,7 +263,7 @@ fn every_running_container_is_probed_as_what_it_is() {
             assert_eq!(probes(container), [None, None, None], "{name}/{}", container.name);
         }
     }
-    assert_eq!(seen, 5 * 2 + 3 * 2 + 1);
+    assert_eq!(seen, 5 * 2 + 1 + 3 * 2 + 1);
 }
 
 #[test]

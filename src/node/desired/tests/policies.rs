@@ -1,68 +1,13 @@
 //! The flows of a network whose nodes differ, with neighbours that want in: what is let through, and what not.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use serde_json::{Value, json};
-
 use super::{
     reach::{Direction, End, allowed, lets, selecting},
     sample::{self, NAMESPACE},
+    world::{World, every_pod, internet, stranger},
 };
-use crate::node::{
-    names::{self, Component},
-    validate::Validated,
-};
+use crate::node::names::{self, Component};
 
 use Component::{Client, Database, TransactionManager};
-
-/// Everything there is: the nodes of the network `acme`, one of another network beside them, and one of
-/// another `acme` in another namespace.
-struct World {
-    nodes: BTreeMap<String, Validated>,
-    policies: Vec<NetworkPolicy>,
-}
-
-impl World {
-    fn new() -> Self {
-        let rival = sample::with(renamed(sample::managed(), "ruth"), &json!({"network": "rival"}));
-        let mut far = renamed(sample::managed(), "zoe");
-        far["metadata"]["namespace"] = "faraway".into();
-        let mut nodes = sample::network();
-        nodes.extend([sample::alone(&rival), sample::alone(&far)]);
-        let policies = nodes.iter().flat_map(|node| sample::render(node).policies).collect();
-        Self { nodes: nodes.into_iter().map(|node| (node.names.node.clone(), node)).collect(), policies }
-    }
-
-    /// A pod of a node, with the labels that its template has.
-    fn pod(&self, node: &str, component: Component) -> End {
-        let node = &self.nodes[node];
-        let desired = sample::render(node);
-        let workload = sample::workload(&desired, component).expect("the component");
-        let labels = sample::template(workload).metadata.clone().and_then(|it| it.labels).expect("labels");
-        End::pod(&node.names.namespace, labels, "10.244.3.9")
-    }
-
-    fn allows(&self, from: &End, to: &End, port: i32) -> bool {
-        allowed(&self.policies, from, to, "TCP", port)
-    }
-}
-
-fn renamed(mut node: Value, name: &str) -> Value {
-    node["metadata"]["name"] = name.into();
-    // the status speaks of a node of the old name
-    node["status"] = json!({});
-    node
-}
-
-fn stranger(namespace: &str, labels: &[(&str, &str)]) -> End {
-    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    End::pod(namespace, labels, "10.244.9.1")
-}
-
-fn internet() -> End {
-    End::outside("93.184.215.14")
-}
 
 #[test]
 fn every_flow_of_the_design_is_let_through() {
@@ -86,6 +31,9 @@ fn every_flow_of_the_design_is_let_through() {
         ("a foreign manager in", End::outside("203.0.113.30"), pod("alice", TransactionManager), 9000),
         ("a scraper by its labels", prometheus, pod("alice", Client), 9545),
         ("a scraper by its address", End::outside("198.51.100.200"), pod("alice", Client), 9545),
+        ("a caller by its labels", stranger("shop", &[("app", "till")]), pod("alice", Client), 8545),
+        ("a caller by its address", End::outside("203.0.113.77"), pod("alice", Client), 8545),
+        ("another caller by its address", End::outside("203.0.113.110"), pod("alice", Client), 8545),
     ] {
         assert!(world.allows(&from, &to, port), "{what}: {port}");
     }
@@ -231,7 +179,7 @@ fn nothing_else_is_let_through() {
 }
 
 #[test]
-fn nobody_reaches_json_rpc_or_the_probes() {
+fn nobody_else_reaches_json_rpc_or_the_probes() {
     let world = World::new();
     let mut ends = vec![
         internet(),
@@ -245,24 +193,12 @@ fn nobody_reaches_json_rpc_or_the_probes() {
     ends.extend(pods.iter().map(|(_, end)| end.clone()));
     for from in &ends {
         for (name, to) in &pods {
-            for port in [8545, 8546, 8547, 6060, names::HEALTH, 9080, 22] {
+            for port in [8545, 8546, 8547, 8548, 9546, 6060, names::HEALTH, 9080, 22] {
                 let admitted = lets(&world.policies, Direction::Ingress, to, from, "TCP", port);
                 assert!(!admitted, "{from:?} to {name}: {port}");
             }
         }
     }
-}
-
-fn every_pod(world: &World) -> Vec<(String, End)> {
-    let mut pods = Vec::new();
-    for node in world.nodes.values() {
-        for workload in sample::render(node).workloads {
-            let metadata = sample::template(&workload).metadata.clone().expect("metadata");
-            let end = End::pod(&node.names.namespace, metadata.labels.expect("labels"), "10.244.3.9");
-            pods.push((workload.metadata.name.unwrap_or_default(), end));
-        }
-    }
-    pods
 }
 
 #[test]
@@ -295,22 +231,27 @@ fn the_operator_looks_at_the_ports_that_serve_tls_and_nobody_takes_its_place() {
         stranger(NAMESPACE, &[("app", "the-operator")]),
         internet(),
     ];
-    for (component, port) in
-        [(Client, 9545), (TransactionManager, 9000), (TransactionManager, 9101), (Database, 5432)]
-    {
+    for (component, port) in [
+        (Client, 9545),
+        (Client, 8545),
+        (TransactionManager, 9000),
+        (TransactionManager, 9101),
+        (Database, 5432),
+    ] {
         let part = world.pod("alice", component);
         assert!(world.allows(&operator, &part, port), "{component:?} {port}");
         for other in &others {
             assert!(!world.allows(other, &part, port), "{component:?} {port}: {other:?}");
         }
     }
-    for port in [30303, names::HEALTH, 6060, 9080] {
+    for port in [30303, names::HEALTH, 8546, 8547, 8548, 6060, 9080] {
         for component in [Client, TransactionManager, Database] {
             assert!(!world.allows(&operator, &world.pod("alice", component), port), "{component:?} {port}");
         }
     }
     let lone = world.pod("carol", Client);
     assert!(world.allows(&operator, &lone, 9545) && !world.allows(&operator, &lone, 9000));
+    assert!(!world.allows(&operator, &lone, 8545), "nobody calls it");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
         desired::{Desired, Issued, Live, certificates::wanted, desired},
         genesis::{Engine, GenesisFacts},
         names::{Component, Purpose},
-        observed::{Found, Observed, ObservedManager},
+        observed::{Found, Observed, ObservedManager, samples},
         secrets::{
             keys::{NodeIdentity, TransactionManagerKey},
             mint,
@@ -127,6 +127,15 @@ pub(super) fn external_with_certificate() -> Value {
     with_manager("erin", &external(&json!({"clientCertificateRef": {"name": "bank-client"}})))
 }
 
+/// A caller that comes from pods or addresses of its name's.
+pub(super) fn caller(name: &str, identity: &Value) -> Value {
+    let from = match name {
+        "bank" => json!([{"cidr": "203.0.113.96/28"}]),
+        _ => json!([{"namespace": "shop", "podLabels": {"app": name}}, {"cidr": "203.0.113.77/32"}]),
+    };
+    json!({"name": name, "from": from, "identity": identity, "methods": ["eth_*", "net_version"]})
+}
+
 /// A member that uses everything which can be said.
 pub(super) fn everything() -> Value {
     with(
@@ -150,6 +159,18 @@ pub(super) fn everything() -> Value {
                     {"name": "legacy", "from": {"cidr": "198.51.100.200/32"}},
                 ],
                 "clientAuthority": {"name": "scraper-ca", "key": "authority.pem"},
+            },
+            "rpc": {
+                "callers": [
+                    caller("till", &json!({"serviceAccount": {"namespace": "shop", "name": "till"}})),
+                    caller("bank", &json!({"clientCertificate": {
+                        "authority": {"name": "bank-callers", "key": "ca.crt"}, "subjects": ["dns:bank.example"],
+                    }})),
+                    caller("auditor", &json!({"oidc": {
+                        "issuer": "https://id.example", "audience": "ledger", "subjects": ["auditor-7"],
+                    }})),
+                ],
+                "hostnames": ["rpc.alice.example"],
             },
             "placement": {
                 "nodeSelector": {"pool": "ledger"},
@@ -211,6 +232,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         chain_data_exists: None,
         manager,
         bundles: BTreeMap::new(),
+        callers: samples::callers(&node),
         network_authority: Found::Missing.into(),
         node_authority: Found::Missing.into(),
         certificates: BTreeMap::new(),

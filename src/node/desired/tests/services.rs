@@ -43,6 +43,7 @@ fn a_node_has_the_services_that_its_parts_need() {
             row("alice-client-pods", &[30303]),
             row("alice-metrics", &[9545]),
             row("alice-p2p", &[30303]),
+            row("alice-rpc", &[8545]),
             row("alice-tm", &[9101, 9000]),
             row("alice-tm-db", &[5432]),
             row("alice-tm-db-pods", &[5432]),
@@ -92,6 +93,7 @@ fn peers_and_scrapers_find_a_client_that_is_not_ready() {
         |name: &str| services[name].spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses);
     assert_eq!(published("alice-p2p"), Some(true));
     assert_eq!(published("alice-metrics"), Some(true));
+    assert_eq!(published("alice-rpc"), None, "a client that is not fit to serve is not called");
     assert_eq!(published("alice-tm"), None, "a manager that is not ready is not called");
     assert_eq!(published("alice-tm-db"), None);
 }

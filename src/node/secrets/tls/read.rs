@@ -112,6 +112,15 @@ pub fn read_bundle(pem: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// The same certificates as text, and nothing else that stands between them.
+///
+/// # Errors
+/// Why they cannot be trusted.
+pub fn read_authorities(bundle: &[u8]) -> Result<String, String> {
+    read_bundle(bundle)?;
+    Ok(blocks(bundle).unwrap_or_default().iter().map(|block| pem(&block.contents)).collect())
+}
+
 /// A certificate of somebody else's authority with its key: they belong together, whoever signed it.
 pub(in crate::node::secrets) fn read_pair(data: &Data) -> Result<(), Unusable> {
     let ders = certificates(data, CERTIFICATE)?;

@@ -6,7 +6,7 @@ use super::*;
 use crate::node::fault;
 
 /// What is wrong with a node that is in order otherwise, and how that is told.
-struct Case {
+pub(super) struct Case {
     node: fn() -> Value,
     change: fn(&mut Observed),
     reason: Reason,
@@ -17,7 +17,7 @@ struct Case {
 
 const KEY: &str = "enode://0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 
-fn cidr(range: &str) -> crate::api::parts::Source {
+pub(super) fn cidr(range: &str) -> crate::api::parts::Source {
     serde_json::from_value(json!({"cidr": range})).expect("a source")
 }
 
@@ -51,7 +51,7 @@ fn tm(observed: &mut Observed) -> &mut TransactionManager {
     spec(observed).transaction_manager.as_mut().expect("the sample has a transaction manager")
 }
 
-fn case(
+pub(super) fn case(
     node: fn() -> Value,
     change: fn(&mut Observed),
     reason: Reason,
@@ -62,7 +62,7 @@ fn case(
     Case { node, change, reason, field, value, way_out }
 }
 
-fn invalid(
+pub(super) fn invalid(
     node: fn() -> Value,
     change: fn(&mut Observed),
     field: &'static str,
@@ -72,16 +72,16 @@ fn invalid(
     case(node, change, Reason::InvalidField, field, value, way_out)
 }
 
-fn missing(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
+pub(super) fn missing(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
     let way_out = "create what the field names, in the node's namespace";
     case(node, change, Reason::ReferenceMissing, field, "not there", way_out)
 }
 
-fn unusable(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
+pub(super) fn unusable(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
     case(node, change, Reason::ReferenceUnusable, field, "unusable", "is empty: fill it")
 }
 
-fn empty<T>() -> Found<T> {
+pub(super) fn empty<T>() -> Found<T> {
     Found::Unusable("password is empty: fill it".into())
 }
 
@@ -211,7 +211,8 @@ fn locked(observed: &mut Observed, locked: bool) {
 }
 
 fn cases() -> Vec<Case> {
-    [invalid_fields(), genesis_and_key(), references_and_authorities()].into_iter().flatten().collect()
+    let all = [invalid_fields(), genesis_and_key(), references_and_authorities(), callers::cases()];
+    all.into_iter().flatten().collect()
 }
 
 #[test]

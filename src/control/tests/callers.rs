@@ -1,0 +1,157 @@
+//! Callers of JSON-RPC come, change and go.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::world::{NAMESPACE, World, client, node, object};
+use crate::{policy::Policy, testing::server::Server};
+
+/// A caller that is known by its ServiceAccount.
+pub(super) fn caller(name: &str) -> Value {
+    json!({
+        "name": name, "from": [{"namespace": "apps", "podLabels": {"app": name}}], "methods": ["eth_*"],
+        "identity": {"serviceAccount": {"namespace": "apps", "name": name}}, "connections": 64,
+    })
+}
+
+pub(super) fn call(server: &Server, callers: Value) {
+    server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["rpc"] = json!({"callers": callers}));
+}
+
+/// A node that is ready and has these callers.
+pub(super) async fn called(callers: Value) -> World {
+    let mut world = World::new();
+    world.start();
+    let mut alice = client("alice");
+    alice["spec"]["rpc"] = json!({"callers": callers});
+    world.server.put(&alice);
+    world.rest().await;
+    world.assert_ready("alice");
+    world
+}
+
+/// Whatever is there of the node, but for what happens to it.
+fn objects(world: &World) -> BTreeSet<String> {
+    let objects = world.server.objects().into_iter();
+    let ours = objects.filter(|(target, _)| target.namespace == NAMESPACE && target.resource != "events");
+    ours.map(|(target, _)| format!("{} {}", target.resource, target.name)).collect()
+}
+
+pub(super) fn policy(world: &World) -> Policy {
+    let map = world.server.get(&object("v1", "configmaps", "qn-alice-guard")).expect("a policy");
+    let text = map["data"]["policy.json"].as_str().expect("a file");
+    Policy::read(text.as_bytes()).expect("what the guard reads")
+}
+
+fn containers(world: &World) -> Vec<String> {
+    let pod = world.server.get(&object("v1", "pods", "alice-client-0")).expect("a pod");
+    let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
+    containers.iter().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+pub(super) fn pod(world: &World) -> Value {
+    let pod = world.server.get(&object("v1", "pods", "alice-client-0")).expect("a pod");
+    pod["metadata"]["uid"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_caller_brings_all_of_it_and_the_last_takes_all_away() {
+    let mut world = called(json!([])).await;
+    let before = objects(&world);
+    assert_eq!(containers(&world), ["client", "metrics"]);
+    call(&world.server, json!([caller("wallet")]));
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_eq!(containers(&world), ["client", "metrics", "guard"]);
+    let with = objects(&world);
+    let more: Vec<_> = with.difference(&before).map(String::as_str).collect();
+    assert_eq!(
+        more,
+        [
+            "configmaps qn-alice-guard",
+            "networkpolicies alice-rpc.wallet",
+            "secrets qn-alice-tls-rpc",
+            "services alice-rpc"
+        ]
+    );
+    call(&world.server, json!([]));
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_eq!(containers(&world), ["client", "metrics"]);
+    // a Secret of ours is never deleted while its node lives
+    let left: Vec<_> = objects(&world).difference(&before).cloned().collect();
+    assert_eq!(left, ["secrets qn-alice-tls-rpc"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_caller_and_other_methods_change_the_policy_and_no_pod() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let runs = pod(&world);
+    let mut wallet = caller("wallet");
+    wallet["methods"] = json!(["eth_call", "net_version"]);
+    call(&world.server, json!([wallet, caller("shop")]));
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_eq!(pod(&world), runs);
+    let policy = policy(&world);
+    let granted: Vec<_> =
+        policy.callers.iter().map(|caller| (caller.name.as_str(), caller.methods.join(" "))).collect();
+    assert_eq!(granted, [("wallet", "eth_call net_version".into()), ("shop", "eth_*".into())]);
+    assert!(objects(&world).contains("networkpolicies alice-rpc.shop"));
+    call(&world.server, json!([caller("shop")]));
+    world.rest().await;
+    assert_eq!(pod(&world), runs);
+    assert!(!objects(&world).contains("networkpolicies alice-rpc.wallet"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_of_another_module_replaces_the_client() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let runs = pod(&world);
+    let mut wallet = caller("wallet");
+    wallet["methods"] = json!(["eth_*", "istanbul_getValidators"]);
+    call(&world.server, json!([wallet]));
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_ne!(pod(&world), runs);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_callers_costs_no_request_for_a_day() {
+    let world = called(json!([caller("wallet"), caller("shop")])).await;
+    let before = world.server.calls().len();
+    tokio::time::sleep(Duration::from_secs(86_400)).await;
+    let calls = world.server.calls().split_off(before);
+    assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+}
+
+/// Somebody widens what a caller may do, past the spec.
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_someone_else_changes_is_put_back() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let before = policy(&world);
+    let map = object("v1", "configmaps", "qn-alice-guard");
+    world.server.edit(&map, "kubectl-edit", |map| {
+        let wider = before.write().replace("eth_*", "admin_peers");
+        map["data"]["policy.json"] = json!(wider);
+    });
+    assert_ne!(policy(&world), before);
+    world.rest().await;
+    assert_eq!(policy(&world), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_cannot_be_granted_what_it_asks_stalls_the_node_and_opens_nothing() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let before = policy(&world);
+    let mut wallet = caller("wallet");
+    wallet["methods"] = json!(["eth_*", "personal_*"]);
+    call(&world.server, json!([wallet, caller("shop")]));
+    world.rest().await;
+    let (_, reason, message) = world.condition("alice", "Stalled").expect("a person must act");
+    assert_eq!(reason, "InvalidField");
+    assert!(message.contains("spec.rpc.callers[0].methods (personal_*): wildcards are"), "{message}");
+    assert_eq!(policy(&world), before, "what runs is left as it is");
+    assert!(!objects(&world).contains("networkpolicies alice-rpc.shop"));
+}

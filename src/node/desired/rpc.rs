@@ -1,0 +1,148 @@
+//! What callers of JSON-RPC become: the guard beside the client, and the policy that it goes by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, ContainerPort, Volume};
+
+use super::{arguments::path, certificates, config, pods};
+use crate::{
+    api::{self, parts::Resources},
+    node::{
+        names::{self, Component, Purpose},
+        validate::Validated,
+    },
+    policy::{self, Policy, grants::Grants},
+    settings::Surroundings,
+};
+
+/// Modules that the client always offers the guard: a grant of one of them restarts nobody.
+const MODULES: [&str; 4] = ["eth", "net", "txpool", "web3"];
+
+/// Every name under which callers reach the guard.
+pub(super) fn hosts(node: &Validated) -> Vec<String> {
+    let mut hosts = certificates::service_names(node, &node.names.rpc_service());
+    hosts.extend(node.spec.rpc.hostnames.iter().cloned());
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+/// Modules of the client that the guard can reach: those of every method that was granted among them.
+pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
+    let callers = &node.spec.rpc.callers;
+    let granted =
+        callers.iter().filter_map(|caller| Grants::read(caller.methods.iter().map(String::as_str)).ok());
+    let mut modules: BTreeSet<String> = MODULES.map(str::to_owned).into();
+    for grants in granted {
+        modules.extend(grants.modules().into_iter().map(str::to_owned));
+    }
+    modules
+}
+
+/// Who may call what, for the guard. Mounted as a directory, so that a change arrives without a restart.
+pub(super) fn policy_map(node: &Validated) -> Option<ConfigMap> {
+    let data = || BTreeMap::from([(policy::FILE.to_owned(), policy(node).write())]);
+    let map = || config::config_map(node, node.names.guard_config(), Component::Client, data());
+    node.has_callers().then(map)
+}
+
+/// Who may call what.
+#[must_use]
+pub fn policy(node: &Validated) -> Policy {
+    let callers: Vec<_> =
+        node.spec.rpc.callers.iter().filter_map(|caller| self::caller(node, caller)).collect();
+    Policy {
+        version: policy::VERSION,
+        hosts: hosts(node),
+        audience: node.names.dns(&node.names.rpc_service()),
+        cluster: node.callers.cluster.as_ref().map(|cluster| cluster.issuer.clone()),
+        issuers: issuers(node),
+        callers,
+        limits: (&node.spec.rpc.limits).into(),
+    }
+}
+
+/// The cluster's word counts for its own tokens, whoever else names it.
+fn issuers(node: &Validated) -> Vec<policy::Issuer> {
+    let mut issuers: Vec<_> = node.callers.cluster.iter().cloned().collect();
+    let is_new = |issuer: &&policy::Issuer| issuers.iter().all(|known| known.issuer != issuer.issuer);
+    let more: Vec<_> = node.callers.issuers.values().filter(is_new).cloned().collect();
+    issuers.extend(more);
+    issuers
+}
+
+/// `None` where it cannot be known, which the definition and the checks of the spec refuse.
+fn caller(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Caller> {
+    let unsigned = |number: i32| u32::try_from(number).unwrap_or(1);
+    Some(policy::Caller {
+        name: caller.name.clone(),
+        identity: identity(node, caller)?,
+        methods: caller.methods.clone(),
+        origins: caller.origins.clone(),
+        calls_per_second: unsigned(caller.rate.calls_per_second),
+        burst: unsigned(caller.rate.burst),
+        connections: unsigned(caller.connections),
+    })
+}
+
+fn identity(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Identity> {
+    let identity = &caller.identity;
+    let account = identity.service_account.as_ref().map(|account| policy::Identity::ServiceAccount {
+        namespace: account.namespace.clone(),
+        name: account.name.clone(),
+    });
+    let certificate = || {
+        let certificate = identity.client_certificate.as_ref()?;
+        let authority = node.callers.authorities.get(&caller.name)?.clone();
+        Some(policy::Identity::ClientCertificate { authority, subjects: certificate.subjects.clone() })
+    };
+    let oidc = || {
+        let oidc = identity.oidc.as_ref()?;
+        Some(policy::Identity::Oidc {
+            issuer: oidc.issuer.clone(),
+            audience: oidc.audience.clone(),
+            subjects: oidc.subjects.clone(),
+        })
+    };
+    account.or_else(certificate).or_else(oidc)
+}
+
+/// The one way to the client's JSON-RPC.
+pub(super) fn guard(surroundings: &Surroundings) -> Container {
+    let args = vec![
+        "rpc".into(),
+        format!("--listen=0.0.0.0:{}", names::RPC),
+        format!("--health=0.0.0.0:{}", names::RPC_HEALTH),
+        format!("--metrics=127.0.0.1:{}", names::GUARD_METRICS),
+        format!("--http=127.0.0.1:{}", names::CLIENT_HTTP),
+        format!("--ws=127.0.0.1:{}", names::CLIENT_WS),
+        format!("--tls-dir={}", path::RPC_TLS),
+        format!("--policy={}/{}", path::POLICY, policy::FILE),
+    ];
+    Container {
+        ports: Some(vec![ContainerPort {
+            name: Some("rpc".into()),
+            container_port: names::RPC,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        volume_mounts: Some(vec![
+            pods::mount("tls-rpc", path::RPC_TLS),
+            pods::mount("callers", path::POLICY),
+        ]),
+        resources: pods::resources(&Resources { cpu: "50m".into(), memory: "128Mi".into() }),
+        startup_probe: pods::says_ok("/livez", names::RPC_HEALTH, 2, 30),
+        liveness_probe: pods::says_ok("/livez", names::RPC_HEALTH, 10, 3),
+        readiness_probe: pods::says_ok("/readyz", names::RPC_HEALTH, 5, 3),
+        ..pods::container("guard", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+/// What the guard reads, and reads again when it changes.
+pub(super) fn volumes(node: &Validated) -> [Volume; 2] {
+    let secret = certificates::secret_name(&node.names, &node.spec.tls, Purpose::Rpc);
+    [
+        pods::secret("tls-rpc", &secret, &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")]),
+        pods::config("callers", &node.names.guard_config(), &[]),
+    ]
+}

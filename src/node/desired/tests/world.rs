@@ -1,0 +1,72 @@
+//! A network whose nodes differ, with neighbours that want in.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde_json::{Value, json};
+
+use super::{
+    reach::{End, allowed},
+    sample,
+};
+use crate::node::{names::Component, validate::Validated};
+
+/// Everything there is: the nodes of the network `acme`, one of another network beside them, and one of
+/// another `acme` in another namespace.
+pub(super) struct World {
+    pub(super) nodes: BTreeMap<String, Validated>,
+    pub(super) policies: Vec<NetworkPolicy>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let rival = sample::with(renamed(sample::managed(), "ruth"), &json!({"network": "rival"}));
+        let mut far = renamed(sample::managed(), "zoe");
+        far["metadata"]["namespace"] = "faraway".into();
+        let mut nodes = sample::network();
+        nodes.extend([sample::alone(&rival), sample::alone(&far)]);
+        let policies = nodes.iter().flat_map(|node| sample::render(node).policies).collect();
+        Self { nodes: nodes.into_iter().map(|node| (node.names.node.clone(), node)).collect(), policies }
+    }
+
+    /// A pod of a node, with the labels that its template has.
+    pub(super) fn pod(&self, node: &str, component: Component) -> End {
+        let node = &self.nodes[node];
+        let desired = sample::render(node);
+        let workload = sample::workload(&desired, component).expect("the component");
+        let labels = sample::template(workload).metadata.clone().and_then(|it| it.labels).expect("labels");
+        End::pod(&node.names.namespace, labels, "10.244.3.9")
+    }
+
+    pub(super) fn allows(&self, from: &End, to: &End, port: i32) -> bool {
+        allowed(&self.policies, from, to, "TCP", port)
+    }
+}
+
+pub(super) fn renamed(mut node: Value, name: &str) -> Value {
+    node["metadata"]["name"] = name.into();
+    // the status speaks of a node of the old name
+    node["status"] = json!({});
+    node
+}
+
+pub(super) fn stranger(namespace: &str, labels: &[(&str, &str)]) -> End {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    End::pod(namespace, labels, "10.244.9.1")
+}
+
+pub(super) fn internet() -> End {
+    End::outside("93.184.215.14")
+}
+
+pub(super) fn every_pod(world: &World) -> Vec<(String, End)> {
+    let mut pods = Vec::new();
+    for node in world.nodes.values() {
+        for workload in sample::render(node).workloads {
+            let metadata = sample::template(&workload).metadata.clone().expect("metadata");
+            let end = End::pod(&node.names.namespace, metadata.labels.expect("labels"), "10.244.3.9");
+            pods.push((workload.metadata.name.unwrap_or_default(), end));
+        }
+    }
+    pods
+}
