@@ -104,7 +104,7 @@ pub(super) fn monitor(monitor: &mut PodMonitor) {
 pub(super) fn pod(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
     if let Some(annotations) = &mut pod.metadata.annotations {
-        annotations.retain(|key, _| key == names::CERTIFICATES);
+        annotations.retain(|key, _| key == names::CERTIFICATES || key == names::POLICY);
     }
     if let Some(spec) = &mut pod.spec {
         let node_name = spec.node_name.take();

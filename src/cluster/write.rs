@@ -234,6 +234,26 @@ impl Writer {
         }
     }
 
+    /// Writes on this very pod which version of its callers' policy there is.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than that the pod is gone or another one.
+    pub async fn tell_policy(
+        &self,
+        (namespace, name, uid): (&str, &str, &str),
+        version: &str,
+    ) -> anyhow::Result<()> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let patch = json!({"metadata": {"uid": uid, "annotations": {names::POLICY: version}}});
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        match self.send(api.patch_metadata(name, &parameters, &Patch::Merge(&patch))).await? {
+            Ok(_) => tracing::debug!(namespace, name, version, "pod told of its policy"),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            Err(error) => return Err(error).with_context(|| format!("annotation of Pod {name}")),
+        }
+        Ok(())
+    }
+
     /// Puts our finalizer on a node.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! any time, and nothing kept in memory decides anything.
 
 pub mod apply;
+mod bring;
 pub mod desired;
 pub mod ending;
 pub mod fault;
@@ -244,6 +245,7 @@ async fn converge(
     let live = desired::Live {
         client_exists: client.is_some() || volumes::client_runs_alone(observed),
         client_stopped: client.is_some_and(|client| client.stopped),
+        client_guarded: observed.pods.get(&names::Component::Client).is_some_and(|pod| pod.guarded),
         permitted: client.and_then(|client| client.permitted.clone()).or_else(|| observed.permitted.clone()),
         sizes: observed
             .workloads
@@ -257,6 +259,7 @@ async fn converge(
     };
     let desired = desired::desired(node, &issued, tools.surroundings, &live);
     applier.all(node, &desired).await.context(Stage::Apply)?;
+    applier.policy(node, observed, &desired).await.context(Stage::Apply)?;
     let peers = applier.applied.services.iter().find(|one| one.name_any() == node.names.peer_service());
     observed.peer_address = peers.and_then(observe::address).or(observed.peer_address.take());
     if applier.waits {

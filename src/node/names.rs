@@ -46,6 +46,9 @@ pub const POLICY: &str = "quorum.security/policy";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 
+/// The container beside a client through which it is called.
+pub const GUARD: &str = "guard";
+
 /// TCP port of peers.
 pub const P2P: i32 = 30303;
 /// TCP port of the metrics sidecar.

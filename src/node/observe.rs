@@ -292,9 +292,15 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         certificates: pod.annotations().get(names::CERTIFICATES).cloned(),
+        guarded: status.is_some_and(is_guarded),
+        policy: pod.annotations().get(names::POLICY).cloned(),
         unschedulable,
         trouble: status.and_then(trouble),
     }
+}
+
+fn is_guarded(status: &core::PodStatus) -> bool {
+    status.container_statuses.iter().flatten().any(|container| container.name == names::GUARD)
 }
 
 /// The first container that waits for a reason, or ended badly; in the order in which they start.

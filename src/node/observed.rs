@@ -232,6 +232,10 @@ pub struct Pod {
     pub terminating: bool,
     /// Which certificates it has read at start.
     pub certificates: Option<String>,
+    /// Whether a guard runs in it, of a client.
+    pub guarded: bool,
+    /// The version of the callers' policy that its kubelet was told of.
+    pub policy: Option<String>,
     /// What the scheduler says where it found no host.
     pub unschedulable: Option<String>,
     /// The first container that is in trouble, and why.

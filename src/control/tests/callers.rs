@@ -126,6 +126,75 @@ async fn a_node_with_callers_costs_no_request_for_a_day() {
     assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
 }
 
+/// Versions of the policy that the client's kubelet was told of, in order, and those there were.
+fn told(world: &World) -> (Vec<String>, Vec<String>) {
+    let mut told: Vec<String> = vec![];
+    let mut there = vec![];
+    for change in world.server.changes() {
+        let meta = &change.object["metadata"];
+        if change.target.resource == "pods" && change.target.name == "alice-client-0" {
+            told.extend(meta["annotations"]["quorum.security/policy"].as_str().map(str::to_owned));
+        } else if change.target.name == "qn-alice-guard" {
+            there.extend(meta["resourceVersion"].as_str().map(str::to_owned));
+        }
+    }
+    told.dedup();
+    (told, there)
+}
+
+/// A kubelet takes a minute or two to bring what has changed, unless the pod changes too.
+#[tokio::test(start_paused = true)]
+async fn each_change_of_the_policy_is_brought_into_the_running_pod_at_once() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let (runs, before) = (pod(&world), world.server.calls().len());
+    let began = tokio::time::Instant::now();
+    call(&world.server, json!([caller("wallet"), caller("shop")]));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (seen, there) = told(&world);
+    assert_eq!((seen.len(), &seen), (2, &there), "told within {:?}", began.elapsed());
+    world.rest().await;
+    let calls = world.server.calls().split_off(before);
+    let patches = calls.iter().filter(|call| call.to_string() == "patch pods/alice-client-0");
+    assert_eq!((patches.count(), pod(&world)), (1, runs));
+    let map = object("v1", "configmaps", "qn-alice-guard");
+    world.server.edit(&map, "kubectl-edit", |map| map["data"]["policy.json"] = json!("{}"));
+    world.rest().await;
+    let (seen, there) = told(&world);
+    assert_eq!((there.len(), seen.last()), (4, there.last()), "what is put back is brought, too");
+    assert!(!seen.contains(&there[2]), "and what someone else wrote is not");
+}
+
+/// The pod's turn may be long in coming.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_no_longer_wanted_learns_at_once_that_nobody_may_call() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let runs = pod(&world);
+    // nothing is evicted
+    world.server.break_for("create pods/alice-client-0/eviction", Some(429));
+    call(&world.server, json!([]));
+    world.rest().await;
+    assert_eq!(pod(&world), runs);
+    assert_eq!(policy(&world).callers, []);
+    let (seen, there) = told(&world);
+    assert_eq!(seen.last(), there.last());
+    world.server.break_for("", None);
+    world.rest().await;
+    assert_ne!(pod(&world), runs);
+    assert!(!objects(&world).contains("configmaps qn-alice-guard"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_nodes_pod_is_told_nothing() {
+    let mut world = called(json!([caller("wallet")])).await;
+    let before = told(&world);
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["paused"] = json!(true);
+        alice["spec"]["rpc"]["callers"][0]["connections"] = json!(3);
+    });
+    world.rest().await;
+    assert_eq!(told(&world), before);
+}
+
 /// Somebody widens what a caller may do, past the spec.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_someone_else_changes_is_put_back() {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     bank::{Bank, CERT_MANAGER},
+    callers::caller,
     cert_manager::through,
     monitor::MONITORING,
     world::{World, client, member, node, object},
@@ -49,6 +50,7 @@ async fn a_life() -> BTreeSet<String> {
     alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
     alice["spec"]["metrics"] = json!({"podMonitor": "Enabled", "scrapers": [
         {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}}]});
+    alice["spec"]["rpc"] = json!({"callers": [caller("wallet")]});
     world.server.put(&alice);
     world.rest().await;
     Bank::new().grant(&world.server, |_| {});

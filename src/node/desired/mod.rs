@@ -96,7 +96,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     let mut config_maps = vec![config::network_authority(node, issued)];
     // each node that joins changes them: they are first written for the client that reads them, and then kept
     config_maps.extend((client.is_some() || live.permitted.is_some()).then(|| config::peers(node, live)));
-    config_maps.extend(rpc::policy_map(node));
+    config_maps.extend(rpc::policy_map(node, live));
     config_maps.extend(manager_config);
     config_maps.extend(config::database(node));
 
@@ -129,6 +129,8 @@ pub struct Live {
     pub client_exists: bool,
     /// Whether it has been told to have no pod.
     pub client_stopped: bool,
+    /// Whether a guard runs beside it, wanted or not.
+    pub client_guarded: bool,
     /// An address to ask for again, where the P2P Service was lost.
     pub lost_peer_address: Option<String>,
     /// Whom the client has admitted, as its workload says, or its lists of peers where it has none.

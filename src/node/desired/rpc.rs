@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, ContainerPort, Volume};
 
-use super::{arguments::path, certificates, config, pods};
+use super::{Live, arguments::path, certificates, config, pods};
 use crate::{
     api::{self, parts::Resources},
     node::{
@@ -39,11 +39,12 @@ pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
     modules
 }
 
-/// Who may call what, for the guard. Mounted as a directory, so that a change arrives without a restart.
-pub(super) fn policy_map(node: &Validated) -> Option<ConfigMap> {
+/// Who may call what, for the guard. Mounted as a directory, so that a change arrives without a restart. A guard that
+/// is no longer wanted learns here that nobody may call, and runs until its pod's turn comes.
+pub(super) fn policy_map(node: &Validated, live: &Live) -> Option<ConfigMap> {
     let data = || BTreeMap::from([(policy::FILE.to_owned(), policy(node).write())]);
     let map = || config::config_map(node, node.names.guard_config(), Component::Client, data());
-    node.has_callers().then(map)
+    (node.has_callers() || live.client_guarded).then(map)
 }
 
 /// Who may call what.
@@ -134,7 +135,7 @@ pub(super) fn guard(surroundings: &Surroundings) -> Container {
         startup_probe: pods::says_ok("/livez", names::RPC_HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::RPC_HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::RPC_HEALTH, 5, 3),
-        ..pods::container("guard", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container(names::GUARD, &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
 

@@ -107,12 +107,21 @@ fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool)
     };
     let mut spec = workload["spec"]["template"]["spec"].clone();
     spec["nodeName"] = json!(host);
+    let containers: Vec<_> = spec["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|container| {
+            json!({"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0,
+            "ready": started})
+        })
+        .collect();
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"labels": labels, "annotations": workload["spec"]["template"]["metadata"]["annotations"],
             "ownerReferences": [owner((target, workload))]},
         "spec": spec,
         "status": {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if started { "True" } else { "False" }}],
-            "podIP": "10.0.0.1"}})
+            "containerStatuses": containers, "podIP": "10.0.0.1"}})
 }
 
 fn owners(object: &Value) -> impl Iterator<Item = &Value> {
