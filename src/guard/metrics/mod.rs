@@ -1,5 +1,6 @@
 //! `quorum-guard metrics`: the client's metrics over TLS, and nothing else of that port.
 
+pub mod beside;
 pub mod ready;
 pub mod sanitize;
 pub mod scrape;
@@ -25,7 +26,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use self::ready::Samples;
 use self::scrape::{Merged, Source};
 use self::series::Facts;
-use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen};
+use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen, loopback};
 use crate::guard::reload::{Files, Reloading, Terms};
 use crate::guard::server::{Answer, Limits, Port, not_found, serve, text};
 use crate::guard::{health, stop, tls};
@@ -54,6 +55,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
+    /// The metrics of the guard of JSON-RPC, on loopback; without it there is none
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub rpc: Option<SocketAddr>,
+
     /// Ready only with so many peers
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub min_peers: u32,
@@ -77,6 +82,7 @@ pub async fn run(args: Args) -> Result<()> {
         certificates: distinct(args.certificates)?,
         merged: Merged::new(Source::at(args.upstream.0)),
         min_peers: args.min_peers,
+        rpc: args.rpc,
         samples: Mutex::new(Samples::default()),
         reloading: Arc::new(Reloading::open(files, Terms::default()).with_context(place)?),
     };
@@ -143,6 +149,7 @@ struct Guard {
     certificates: Vec<Certificate>,
     merged: Arc<Merged>,
     min_peers: u32,
+    rpc: Option<SocketAddr>,
     samples: Mutex<Samples>,
     reloading: Arc<Reloading>,
 }
@@ -205,7 +212,10 @@ impl Guard {
     async fn answer<B>(&self, request: &Request<B>) -> Answer {
         match route(request) {
             Route::Metrics => match self.merged.fetch().await {
-                Ok(page) => page_of(&page.text, &series::render(&self.facts(page.dropped))),
+                Ok(page) => {
+                    let ours = series::render(&self.facts(page.dropped)) + &beside::page(self.rpc).await;
+                    page_of(&page.text, &ours)
+                }
                 Err(failure) => text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
             },
             Route::OtherMethod => {

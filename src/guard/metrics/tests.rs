@@ -59,6 +59,7 @@ impl Running {
             ],
             merged: Merged::new((setup.source)(Source::at(client.at))),
             min_peers: setup.min_peers,
+            rpc: None,
             samples: Mutex::default(),
             reloading: Arc::new(Reloading::open(files, Terms::default()).unwrap()),
         });
