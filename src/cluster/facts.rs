@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::Context as _;
@@ -13,14 +13,17 @@ use k8s_openapi::{
 use kube::{Api, Client, api::ObjectMeta};
 
 use super::write::timely;
-use crate::node::{
-    genesis::{self, GenesisFacts},
-    observed::Found,
-    secrets::{
-        Data, Unusable,
-        keys::{self, NodeIdentity, TransactionManagerKey},
-        tls::{self, AuthorityFacts, LeafFacts},
+use crate::{
+    node::{
+        genesis::{self, GenesisFacts},
+        observed::Found,
+        secrets::{
+            Data, Unusable,
+            keys::{self, NodeIdentity, TransactionManagerKey},
+            tls::{self, AuthorityFacts, LeafFacts},
+        },
     },
+    policy::{self, Issuer, Policy},
 };
 
 /// What one wants to know of a Secret or ConfigMap.
@@ -44,6 +47,8 @@ pub enum Question {
     Bundle(String),
     /// Which certificates are there?
     Authorities(String),
+    /// Whose keys are in the callers' policy of this ConfigMap?
+    Issuers,
 }
 
 /// The answer: derived facts, never the contents of a Secret.
@@ -65,6 +70,23 @@ pub enum Fact {
     Bundle(Result<(), String>),
     /// To [`Question::Authorities`]: PEM.
     Authorities(Result<String, String>),
+    /// To [`Question::Issuers`].
+    Issuers(Arc<PolicyKeys>),
+}
+
+/// Whose keys a policy holds.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyKeys {
+    /// Which of them is the cluster.
+    pub cluster: Option<String>,
+    /// All of them.
+    pub issuers: Vec<Issuer>,
+}
+
+impl From<Policy> for PolicyKeys {
+    fn from(policy: Policy) -> Self {
+        Self { cluster: policy.cluster, issuers: policy.issuers }
+    }
 }
 
 type Key = (String, String, Question);
@@ -183,6 +205,10 @@ fn of_config_map(question: &Question, data: &BTreeMap<String, Vec<u8>>) -> Fact 
         Question::Bundle(key) => Fact::Bundle(content(key).and_then(|bytes| tls::read_bundle(bytes))),
         Question::Authorities(key) => {
             Fact::Authorities(content(key).and_then(|bytes| tls::read_authorities(bytes)))
+        }
+        Question::Issuers => {
+            let policy = data.get(policy::FILE).and_then(|file| Policy::read(file).ok());
+            Fact::Issuers(policy.map(PolicyKeys::from).unwrap_or_default().into())
         }
         _ => Fact::Bundle(Err("a question about a Secret".into())),
     }

@@ -1,5 +1,6 @@
 //! What keeps the passes going: events in, one pass per node at a time, back-off where one fails.
 
+mod ask;
 mod backoff;
 mod everywhere;
 mod leader;
@@ -34,9 +35,10 @@ use tokio::time::Instant;
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts, Fence, Served, Unsaid, Writer,
+        Caches, Facts, Fence, Keys, Served, Unsaid, Writer,
         caches::{Events, Guarded, Woken},
         guard::Unreadable,
+        keys::fetch::Fetch,
         pressure::PATIENT,
         served::Dial,
     },
@@ -92,6 +94,8 @@ struct Context {
     unsaid: Unsaid,
     writer: Writer,
     surroundings: Surroundings,
+    keys: Keys,
+    fetch: Fetch,
     served: Served,
     dial: Dial,
     metrics: Arc<Metrics>,
@@ -132,6 +136,7 @@ async fn work(
         tokio::select! {
             () = pass_by_pass(&context, woken, stop.clone()) => {}
             () = look::look(&context, &wake) => {}
+            () = ask::ask(&context, &wake) => {}
         }
     };
     tokio::select! {
@@ -264,6 +269,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         everywhere: &context.everywhere.caches,
         facts: &context.facts,
         unsaid: &context.unsaid,
+        keys: &context.keys,
         served: context.surroundings.operator.is_some().then_some(&context.served),
         writer: &context.writer,
         surroundings: &context.surroundings,

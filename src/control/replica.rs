@@ -12,7 +12,10 @@ use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::St
 use crate::{
     api::QuorumNode,
     cluster::{
-        self, Caches, Facts, Fence, Pressure, Served, Unsaid, Writer, caches::Scope, fence::REQUEST,
+        self, Caches, Facts, Fence, Keys, Pressure, Served, Unsaid, Writer,
+        caches::Scope,
+        fence::REQUEST,
+        keys::fetch::{self, Fetch},
         served::Dial,
     },
     serve::{self, Counted, Health, Metrics},
@@ -33,6 +36,8 @@ pub(super) struct Replica {
     /// Where the lease is.
     pub(super) namespace: String,
     pub(super) surroundings: Surroundings,
+    /// The way to read what an issuer of tokens publishes.
+    pub(super) fetch: Fetch,
     /// The way to look which certificate a port serves.
     pub(super) dial: Dial,
     pub(super) metrics: Arc<Metrics>,
@@ -50,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let counted = Counted(Arc::clone(&metrics));
     let replica = Replica {
         surroundings: settings.surroundings()?,
+        fetch: Arc::new(|url, authorities| fetch::issuer(url, authorities).boxed()),
         dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
         client: client(Some(Pressure::default()), &counted).await?,
         lease: client(None, &counted).await?,
@@ -121,6 +127,8 @@ impl Replica {
                 unsaid: Unsaid::default(),
                 writer: Writer::new(self.client.clone(), fence.clone(), &self.identity),
                 surroundings: self.surroundings.clone(),
+                keys: Keys::default(),
+                fetch: Arc::clone(&self.fetch),
                 served: Served::default(),
                 dial: Arc::clone(&self.dial),
                 metrics: Arc::clone(&self.metrics),

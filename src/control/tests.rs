@@ -12,6 +12,7 @@ mod faults;
 mod handshakes;
 mod identity;
 mod issuers;
+mod keys;
 mod leadership;
 mod lifecycle;
 mod metrics;

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Facts, Served, Unsaid, Writer},
+    cluster::{Caches, Facts, Keys, Served, Unsaid, Writer},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -87,6 +87,8 @@ pub struct Tools<'a> {
     pub everywhere: &'a [Caches],
     /// Known contents of Secrets and ConfigMaps.
     pub facts: &'a Facts,
+    /// Keys of those who issue tokens.
+    pub keys: &'a Keys,
     /// What was seen to be served; `None` where nobody looks.
     pub served: Option<&'a Served>,
     /// The way to write.
@@ -120,6 +122,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         caches: tools.caches,
         everywhere: tools.everywhere,
         facts: tools.facts,
+        keys: tools.keys,
         served: tools.served,
     };
     let mut held = 0;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
-        Caches, Facts, Served,
+        Caches, Facts, Keys, Served,
         caches::{Guarded, find},
         facts::{self, Fact, Question},
         write::timely,
@@ -40,6 +40,8 @@ pub struct Sources<'a> {
     pub everywhere: &'a [Caches],
     /// Known contents.
     pub facts: &'a Facts,
+    /// Keys of those who issue tokens.
+    pub keys: &'a Keys,
     /// What was seen to be served; `None` where nobody looks.
     pub served: Option<&'a Served>,
 }
@@ -98,7 +100,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
             None => None,
         },
         bundles: bundles(sources, &namespace, &node).await?,
-        callers: callers::callers(sources, &namespace, &node).await?,
+        callers: callers::callers(sources, &names, &node).await?,
         network_authority: lineage(sources, &namespace, &names.network_authority()).await?,
         node_authority: lineage(sources, &namespace, &names.node_authority()).await?,
         certificates: certificates::certificates(sources, &names, &node.spec.tls).await?,

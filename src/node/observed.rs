@@ -181,10 +181,11 @@ pub struct ObservedManager {
 pub struct ObservedCallers {
     /// Certificates of the authorities that callers name, PEM, by the caller's name.
     pub authorities: BTreeMap<String, Found<String>>,
-    /// Who issues tokens of ServiceAccounts, and with which keys; `None`: not known yet, or not asked for.
-    pub cluster: Option<policy::Issuer>,
-    /// Other issuers of whom keys are known, by their URL.
-    pub issuers: BTreeMap<String, policy::Issuer>,
+    /// Who issues tokens of ServiceAccounts, and with which keys, where that is asked for. `Missing`: it has not
+    /// answered yet.
+    pub cluster: Option<Found<policy::Issuer>>,
+    /// The other issuers, by their URL.
+    pub issuers: BTreeMap<String, Found<policy::Issuer>>,
 }
 
 /// The client of another node of the network.

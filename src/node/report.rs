@@ -1,5 +1,6 @@
 //! The status, truthfully: `Unknown` is never green, and a message says the next step.
 
+mod callers;
 mod certificates;
 mod contested;
 mod monitored;
@@ -155,6 +156,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     if node.manager.is_some() {
         findings.push(manager_available(observed, &parts));
     }
+    findings.extend(callers::callers_known(observed, node));
     if node.spec.paused {
         findings.push(paused(applied));
     }

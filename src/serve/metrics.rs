@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -28,6 +29,11 @@ struct Certificate {
     namespace: String,
     name: String,
     purpose: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfIssuer {
+    issuer: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -75,6 +81,7 @@ pub struct Metrics {
     ready: Family<Of, Gauge>,
     expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
     served: Family<Certificate, Gauge>,
+    issuers: Family<OfIssuer, Gauge<f64, AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -106,6 +113,7 @@ impl Metrics {
             ready: Family::default(),
             expiry: Family::default(),
             served: Family::default(),
+            issuers: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -184,6 +192,11 @@ impl Metrics {
             "1 where a port was seen to serve the certificate of its Secret, 0 where another one",
             metrics.served.clone(),
         );
+        registry.register(
+            "quorum_issuer_keys_timestamp_seconds",
+            "When the keys of an issuer of callers' tokens were last read, in seconds since 1970",
+            metrics.issuers.clone(),
+        );
         Self { registry, ..metrics }
     }
 
@@ -247,6 +260,16 @@ impl Metrics {
                 None => drop(self.served.remove(&of)),
             }
         }
+    }
+
+    /// The keys of an issuer have been read.
+    pub fn issuer(&self, name: &str, now: Timestamp) {
+        self.issuers.get_or_create(&OfIssuer { issuer: name.into() }).set(now.as_second() as f64);
+    }
+
+    /// Nobody is known by an issuer's word any more.
+    pub fn forget_issuer(&self, name: &str) {
+        self.issuers.remove(&OfIssuer { issuer: name.into() });
     }
 
     /// A node is gone: so are its series.

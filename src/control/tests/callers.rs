@@ -122,8 +122,9 @@ async fn a_node_with_callers_costs_no_request_for_a_day() {
     let world = called(json!([caller("wallet"), caller("shop")])).await;
     let before = world.server.calls().len();
     tokio::time::sleep(Duration::from_secs(86_400)).await;
-    let calls = world.server.calls().split_off(before);
-    assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+    // what the cluster signs with is looked at beside the passes
+    let calls = world.server.calls().split_off(before).into_iter().filter(|call| call.verb != "read");
+    assert_eq!(calls.map(|call| call.to_string()).collect::<Vec<_>>(), [""; 0]);
 }
 
 /// Versions of the policy that the client's kubelet was told of, in order, and those there were.
@@ -191,8 +192,10 @@ async fn a_paused_nodes_pod_is_told_nothing() {
         alice["spec"]["paused"] = json!(true);
         alice["spec"]["rpc"]["callers"][0]["connections"] = json!(3);
     });
+    let map = object("v1", "configmaps", "qn-alice-guard");
+    world.server.edit(&map, "kubectl-edit", |map| map["metadata"]["labels"]["more"] = json!("of it"));
     world.rest().await;
-    assert_eq!(told(&world), before);
+    assert_eq!(told(&world).0, before.0);
 }
 
 /// Somebody widens what a caller may do, past the spec.

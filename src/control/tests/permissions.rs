@@ -24,6 +24,10 @@ pub(super) fn allowed(text: &str) -> BTreeSet<String> {
     };
     let mut allowed = BTreeSet::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
+        for path in texts(&rule["nonResourceURLs"]) {
+            assert!(!path.contains('*'), "{path}");
+            allowed.extend(texts(&rule["verbs"]).iter().map(|verb| format!("{verb} {path}")));
+        }
         for (group, resource) in pairs(&texts(&rule["apiGroups"]), &texts(&rule["resources"])) {
             assert_ne!(resource, "*");
             allowed.extend(texts(&rule["verbs"]).iter().map(|verb| format!("{verb} {resource}.{group}")));

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tower::Layer as _;
 
 use crate::{
-    cluster::{Fence, Pressure, caches::Scope, served::Dial},
+    cluster::{Fence, Pressure, caches::Scope, keys::fetch::Fetch, served::Dial},
     control::{Clock, replica::Replica},
     serve::{Counted, Health, Metrics},
     settings::{Dns, Surroundings},
@@ -35,6 +35,8 @@ pub(super) struct World {
     /// Those of the controller that was started last.
     pub(super) metrics: Arc<Metrics>,
     pub(super) surroundings: Surroundings,
+    /// What issuers of tokens publish.
+    pub(super) fetch: Fetch,
     /// What the operator is shown where it looks.
     pub(super) dial: Dial,
     began: Instant,
@@ -100,6 +102,7 @@ impl World {
             scopes,
             metrics: Arc::new(Metrics::new()),
             surroundings: surroundings(),
+            fetch: Arc::new(|_, _| Box::pin(std::future::ready(Err("it cannot be reached".into())))),
             dial: Arc::new(|_| Box::pin(std::future::ready(None))),
             began: Instant::now(),
             ahead: SignedDuration::ZERO,
@@ -145,6 +148,7 @@ impl World {
             identity: identity.into(),
             namespace: "quorum-system".into(),
             surroundings: self.surroundings.clone(),
+            fetch: Arc::clone(&self.fetch),
             dial: Arc::clone(&self.dial),
             metrics: Arc::clone(&self.metrics),
             health: Arc::new(Health::default()),

@@ -247,8 +247,8 @@ pub(in crate::node) fn callers(node: &QuorumNode) -> ObservedCallers {
     let asks = callers.iter().any(|caller| caller.identity.service_account.is_some());
     ObservedCallers {
         authorities,
-        cluster: asks.then(|| issuer(CLUSTER)),
-        issuers: oidc.map(|name| (name.clone(), issuer(&name))).collect(),
+        cluster: asks.then(|| Found::Is(issuer(CLUSTER))),
+        issuers: oidc.map(|name| (name.clone(), Found::Is(issuer(&name)))).collect(),
     }
 }
 

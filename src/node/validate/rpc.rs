@@ -45,8 +45,12 @@ pub(super) fn check(observed: &Observed, faults: &mut Vec<Fault>) -> Callers {
     let seen = &observed.callers;
     Callers {
         authorities: seen.authorities.iter().filter_map(|(name, found)| known(name, found)).collect(),
-        cluster: seen.cluster.clone(),
-        issuers: seen.issuers.clone(),
+        cluster: seen.cluster.as_ref().and_then(Found::usable).cloned(),
+        issuers: seen
+            .issuers
+            .iter()
+            .filter_map(|(url, found)| Some((url.clone(), found.usable()?.clone())))
+            .collect(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! up, and a fault at any request. For faults, not for proof: that is what the suite on a real cluster is for.
 
 mod admission;
+mod documents;
 mod eviction;
 mod life;
 mod optional;
@@ -28,6 +29,7 @@ use tokio::{sync::Notify, time::Instant};
 use tower::Layer as _;
 
 use crate::cluster::Pressure;
+pub use documents::ISSUER;
 pub use refusals::Delayed;
 pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
@@ -71,6 +73,7 @@ pub struct Server {
     plan: Mutex<Option<Plan>>,
     refusals: refusals::Refusals,
     served: optional::Served,
+    documents: documents::Documents,
     watching: Mutex<watching::Ways>,
     /// Told when the caller is to die.
     pub crashed: Notify,
@@ -225,6 +228,9 @@ impl Server {
         }
         if let Some(object) = self.refusals.garbled(&call) {
             return Ok(answer(200, object));
+        }
+        if call.verb == "read" {
+            return Ok(self.document(call));
         }
         if call.verb == "watch" {
             return Ok(match self.watch(&call).await {

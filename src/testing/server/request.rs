@@ -25,7 +25,7 @@ pub struct Call {
     pub caller: String,
     /// When it was carried out.
     pub at: Instant,
-    /// `discover`, `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
+    /// `discover`, `read` (of what is no object), `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
     pub verb: &'static str,
     /// What it is about.
     pub target: Target,
@@ -48,10 +48,16 @@ impl Call {
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), decoded(value)))
             .collect();
-        let (target, subresource) = target(uri.path());
+        let (target, subresource) = match uri.path() {
+            path if is_document(path) => {
+                (Target { name: path.to_owned(), ..Target::default() }, String::new())
+            }
+            path => target(path),
+        };
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let verb = match *method {
             Method::GET if query.get("watch").is_some_and(|watch| watch == "true") => "watch",
+            Method::GET if target.name.starts_with('/') => "read",
             Method::GET if target.resource.is_empty() => "discover",
             Method::GET if target.name.is_empty() => "list",
             Method::GET => "get",
@@ -76,6 +82,7 @@ impl Call {
             "watch" => &["list", "watch"],
             // everybody may
             "discover" => &[],
+            "read" => return vec![format!("get {}", self.target.name)],
             ref other => std::slice::from_ref(other),
         };
         let resource = match self.subresource.as_str() {
@@ -89,7 +96,7 @@ impl Call {
     /// Whether it may change something.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        !matches!(self.verb, "get" | "list" | "watch" | "discover")
+        !matches!(self.verb, "get" | "list" | "watch" | "discover" | "read")
     }
 }
 
@@ -103,6 +110,10 @@ impl std::fmt::Display for Call {
         }
         Ok(())
     }
+}
+
+fn is_document(path: &str) -> bool {
+    path.starts_with("/.well-known/") || path.starts_with("/openid/")
 }
 
 fn target(path: &str) -> (Target, String) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    situations::{falls, milestones_on_the_way_up},
+    situations::{self, falls, milestones_on_the_way_up},
     *,
 };
 use crate::api::node::Role;
@@ -11,6 +11,7 @@ use crate::api::node::Role;
 const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
+    include_str!("../callers.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
@@ -20,7 +21,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 15] = [
+const CONDITIONS: [&str; 16] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -31,6 +32,7 @@ const CONDITIONS: [&str; 15] = [
     "PlacementIsolated",
     "ClientAvailable",
     "TransactionManagerAvailable",
+    "CallersKnown",
     "Paused",
     "Synced",
     "Contested",
@@ -121,7 +123,9 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let failed = [true, false].map(|forbidden| failed(&paused.node, forbidden, "no", now()));
     let mut alone = in_order(member());
     std::sync::Arc::make_mut(&mut alone.node).spec.role = Role::Validator;
-    let statuses = [outdated, paused, blind, alone].map(|observed| report(&observed));
+    let mut called = in_order(member());
+    situations::called(&mut called);
+    let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
     for status in statuses.into_iter().chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }

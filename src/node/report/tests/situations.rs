@@ -85,6 +85,21 @@ fn fight(fields: &[&str], managers: &[&str]) -> Contest {
     Contest { object, fields: texts(fields), managers: texts(managers), ..Contest::default() }
 }
 
+/// With the callers of the sample, all of whom are known.
+pub(super) fn called(seen: &mut Observed) {
+    let sample = samples::node(samples::called());
+    seen.callers = samples::callers(&sample);
+    spec(seen).rpc = sample.spec.rpc;
+    let certificate = seen.certificates[&Purpose::Metrics].clone();
+    seen.certificates.insert(Purpose::Rpc, certificate);
+}
+
+/// Of the issuer of `explorer` this is known.
+fn issuer_is(seen: &mut Observed, found: Found<crate::policy::Issuer>) {
+    called(seen);
+    seen.callers.issuers.insert("https://id.example/realms/ledger".into(), found);
+}
+
 /// It has a host, and is not ready.
 fn not_ready(seen: &mut Observed, component: Component, trouble: Option<&str>) {
     let pod = samples::pod(seen, component);
@@ -140,6 +155,10 @@ pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
         }, "Unschedulable", "the database waits for a host: host-c is cordoned"),
         up(|seen, _| not_ready(seen, DATABASE, None), "Starting", "the database is starting"),
         up(|seen, _| not_ready(seen, MANAGER, None), "Starting", "the transaction manager is starting"),
+        up(|seen, _| {
+            called(seen);
+            seen.callers.cluster = Some(Found::Missing);
+        }, "KeysAwaited", "the keys of the cluster are awaited; refused until then: wallet"),
         up(|seen, _| seen.hosts.clear(), "NotPlaced", "host host-a of the client reports no machine id or boot id"),
     ]
 }
@@ -163,6 +182,10 @@ pub(super) fn falls() -> Vec<Situation> {
         up(|seen, _| drop(seen.pods.remove(&DATABASE)), "NotStarted", "the database has no pod yet"),
         up(|seen, _| facts(seen, Purpose::Probe).not_after = now(), "Expired", "qn-bob-tls-tm-probe has ended"),
         up(|seen, _| requested(seen, Seen::Missing), "ApiMissing", "install cert-manager"),
+        up(|seen, _| {
+            issuer_is(seen, Found::Unusable("it cannot be reached".into()));
+            seen.callers.cluster = Some(Found::Missing);
+        }, "KeysUnreadable", "the keys of https://id.example/realms/ledger cannot be read: it cannot be reached; it is asked every ten seconds; refused until then: explorer"),
         up(|seen, _| requested(seen, Seen::Is([(Purpose::Metrics, refused())].into())),
             "NotIssued", "qn-bob-cm-metrics was not issued by ClusterIssuer bank: no such order"),
         up(|seen, _| facts(seen, Purpose::Probe).not_before = later(1),

@@ -1,0 +1,43 @@
+//! What a server tells of those who issue the tokens of its accounts.
+
+use std::sync::Mutex;
+
+use serde_json::json;
+
+use super::{Answer, Call, Refusal, Server, answer, lock};
+
+/// The name of the one key, where it is told.
+pub(super) struct Documents(Mutex<Option<String>>);
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self(Mutex::new(Some("one".into())))
+    }
+}
+
+/// Who issues them.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+impl Server {
+    /// Signs tokens with a key of this name from now on, or does not tell with which.
+    pub fn issue(&self, key: Option<&str>) {
+        *lock(&self.documents.0) = key.map(str::to_owned);
+    }
+
+    pub(super) fn document(&self, call: Call) -> Answer {
+        let (key, path) = (lock(&self.documents.0).clone(), call.target.name.clone());
+        lock(&self.calls).push(call);
+        match (key, path.as_str()) {
+            (Some(_), "/.well-known/openid-configuration") => {
+                let keys = "https://192.0.2.7:6443/openid/v1/jwks";
+                answer(200, json!({"issuer": ISSUER, "jwks_uri": keys}))
+            }
+            (Some(key), "/openid/v1/jwks") => answer(
+                200,
+                json!({"keys": [{"kty": "EC", "use": "sig", "kid": key, "alg": "ES256", "crv": "P-256",
+                    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}),
+            ),
+            _ => answer(404, Refusal::new(404, "NotFound", "the server could not find it").status()),
+        }
+    }
+}
