@@ -6,6 +6,7 @@
 
 mod audit;
 mod bed;
+mod callers;
 mod deletion;
 mod drain;
 mod flows;

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -24,7 +25,13 @@ dialer tcp HOST:PORT [-timeout 2s] prints open, refused, timeout or unresolved
 dialer https URL -ca FILE [-cert FILE -key FILE]
                                    prints the status and the body
 dialer tls HOST:PORT -ca FILE [-name NAME]
-                                   prints the certificates that were shown`
+                                   prints the certificates that were shown
+dialer call URL METHOD -ca FILE [-token FILE] [-cert FILE -key FILE]
+                                   calls JSON-RPC once, prints the status and the answer
+dialer steady URL METHOD -ca FILE [-token FILE] [-rate 100] [-for 10s]
+                                   calls at a rate, prints how many went well and what became of the others
+dialer socket URL METHOD -ca FILE [-token FILE]
+                                   calls over a WebSocket, prints what comes until it ends`
 
 func main() {
 	if len(os.Args) < 2 {
@@ -46,7 +53,14 @@ func main() {
 	cert := flags.String("cert", "", "certificate to show")
 	key := flags.String("key", "", "its key")
 	name := flags.String("name", "", "name to expect")
-	_ = flags.Parse(os.Args[3:])
+	token := flags.String("token", "", "file with the token to show")
+	rate := flags.Int("rate", 100, "calls a second")
+	lasting := flags.Duration("for", 10*time.Second, "how long to call")
+	rest, method := os.Args[3:], ""
+	if len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		method, rest = rest[0], rest[1:]
+	}
+	_ = flags.Parse(rest)
 	var err error
 	switch os.Args[1] {
 	case "serve":
@@ -58,14 +72,23 @@ func main() {
 		}
 	case "tcp":
 		os.Exit(dial(target, *timeout))
-	case "https", "tls":
+	case "https", "tls", "call", "steady", "socket":
 		var config *tls.Config
-		if config, err = trust(*ca, *cert, *key, *name); err == nil {
-			if os.Args[1] == "https" {
-				err = get(target, config)
-			} else {
-				err = show(target, config)
-			}
+		if config, err = trust(*ca, *cert, *key, *name); err != nil {
+			break
+		}
+		caller := caller{url: target, token: *token, config: config}
+		switch os.Args[1] {
+		case "https":
+			err = get(target, config)
+		case "tls":
+			err = show(target, config)
+		case "call":
+			err = caller.call(method)
+		case "steady":
+			err = caller.steady(method, *rate, *lasting)
+		case "socket":
+			err = caller.socket(method)
 		}
 	default:
 		err = errors.New(usage)
