@@ -24,6 +24,7 @@ pub(super) struct Claims<'a> {
 }
 
 /// The account of a pod.
+#[derive(Clone, Copy)]
 pub(super) struct Account<'a> {
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,

@@ -99,16 +99,13 @@ impl Identities {
         let mut denied = None;
         for (caller, way) in self.callers.iter().enumerate() {
             let fits = match way {
-                Way::Account { namespace, name } if is_cluster => account
-                    .as_ref()
-                    .map(|account| {
-                        account.as_ref().is_some_and(|it| it.namespace == namespace && it.name == name)
-                    })
-                    .map_err(Denied::clone),
+                Way::Account { namespace, name } => account.clone().map(|account| {
+                    account.is_some_and(|account| account.namespace == namespace && account.name == name)
+                }),
                 Way::Token { issuer: wanted, audience, subjects } if wanted == issuer => claims
                     .subject_for(audience)
                     .map(|subject| subjects.iter().any(|wanted| wanted == subject)),
-                Way::Account { .. } | Way::Token { .. } | Way::Certificate { .. } => Ok(false),
+                Way::Token { .. } | Way::Certificate { .. } => Ok(false),
             };
             match fits {
                 Ok(true) => return Ok(Known { caller, until }),

@@ -117,6 +117,10 @@ fn one_byte_more_or_less_or_other_and_it_is_nobody() {
             assert!(identities.of_token(&token, NOW).is_err(), "{token}");
         }
     }
+    let parts = good.rsplit_once('.').unwrap().0;
+    let four = format!("{parts}.e30");
+    let signature = jsonwebtoken::crypto::sign(four.as_bytes(), &P256.key, Signing::ES256).unwrap();
+    assert_eq!(reason(&format!("{four}.{signature}")), "TokenMalformed", "four parts, all of them signed");
     for token in [format!("{good}A"), format!("{good}="), format!("{good}\0"), format!("Bearer {good}")] {
         assert!(identities.of_token(&token, NOW).is_err(), "{token}");
     }
