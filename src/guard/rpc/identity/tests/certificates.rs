@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use super::*;
@@ -126,6 +126,29 @@ fn of_two_common_names_neither_is_the_name() {
     assert_eq!(reason(&identities, std::slice::from_ref(&twice)), "NoCaller");
 }
 
+#[test]
+fn names_that_cannot_be_read_make_all_of_them_doubtful() {
+    let ca = Ca::root("acme");
+    let identities = known_by(&[(&ca.pem, &["dns:bank.example", "cn:bank"])]);
+    let bank = [&[0x82, 12][..], b"bank.example"].concat();
+    let with = |more: &[u8]| {
+        let names = [&[0x30, (bank.len() + more.len()) as u8][..], &bank, more].concat();
+        let mut params = client(&["cn:bank"]);
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 17], names));
+        params
+    };
+    for (params, wanted) in [
+        (with(&[]), "known"),
+        (with(&[0x82, 1, 0xff]), "CertificateUntrusted"),
+        (with(&[0x86, 2, 0xc3, 0x28]), "CertificateUntrusted"),
+    ] {
+        assert_eq!(reason(&identities, &[ca.sign(params)]), wanted);
+    }
+    let mut twice = with(&[]);
+    twice.subject_alt_names = client(&["dns:x.example"]).subject_alt_names;
+    assert_eq!(reason(&identities, &[ca.sign(twice)]), "CertificateUntrusted", "two lists of names");
+}
+
 /// The handshake takes certificates of any caller's authority; it is this that keeps them apart.
 #[test]
 fn an_authority_vouches_for_its_own_caller_only() {
@@ -199,6 +222,11 @@ fn it_counts_from_its_first_second_to_its_last_and_no_longer_than_what_vouches_f
         let known = identities.of_certificates(chain, at(second)).map(|known| known.until);
         assert_eq!(known, wanted, "at {second}");
     }
+    let mut old = authority("old");
+    (old.not_before, old.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
+    let with_old = [direct[0].clone(), Ca::of(old).der];
+    let known = identities.of_certificates(&with_old, at(NOW)).map(|known| known.until);
+    assert_eq!(known, Ok(END_OF_2029 + 1), "what it does not need may have ended");
     let mut short = authority("short");
     short.not_after = date_time_ymd(2028, 1, 1);
     let short = Ca::of(short);
