@@ -17,8 +17,8 @@ demo: ## Two hardened nodes on a real cluster on this machine, in .demo/
 demo-down: ## Remove the demo and its cluster
 	@e2e/demo down
 
-.PHONY: test check unit e2e
-test: check unit e2e ## Everything that runs on one machine: lints, unit tests, real cluster
+.PHONY: test check unit guard e2e
+test: check unit guard e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, real cluster
 
 check: ## Formatting, lints, documentation
 	@e2e/packages build-essential cmake
@@ -30,6 +30,13 @@ unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
 	@e2e/packages build-essential cmake postgresql-15
 	cargo test --locked --all-features --lib --bins
 	cargo check --locked --no-default-features --features guard --bins
+
+guard: ## Hostile payloads against the real client, bare and behind the guard; no cluster
+	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-60} e2e/guard/run
+
+.PHONY: test-guard
+test-guard: ## Many more of them: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_SEED=N to send the same again
+	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-1000} e2e/guard/run
 
 e2e: ## The suite on a real cluster: real kubelets, a real client, a real PostgreSQL
 	@e2e/run

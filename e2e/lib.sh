@@ -14,11 +14,15 @@ step() { # what, command...: says what it does and how long it took
   printf '    %s s\n' $((SECONDS - from))
 }
 
-need() { # the two tool chains that are not installed for you
+need_tools() { # the two tool chains that are not installed for you
   local tool
   for tool in cargo go; do
     command -v "$tool" >/dev/null || { echo "$tool is not on the path: install Rust (1.89 or newer) and Go (1.24 or newer) first" >&2; exit 1; }
   done
+}
+
+need() { # what the cluster needs
+  need_tools
   [ "$(id -u)" = 0 ] || { echo "root is needed: the cluster makes network namespaces and mounts" >&2; exit 1; }
 }
 

@@ -5,6 +5,7 @@
 //! faults; how the processes' steps fall between them is the machine's.
 
 mod deeds;
+#[path = "../dice.rs"]
 mod dice;
 mod hosts;
 mod plane;

@@ -11,6 +11,12 @@ use crate::{World, dice::Dice, number, proxy::Weather};
 pub(crate) const LONGEST: u64 = 300;
 const LONG: u64 = 60;
 
+impl Dice {
+    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.below(to - from))
+    }
+}
+
 /// The first rounds show each trouble once; later ones are dealt.
 pub(crate) async fn of_round(world: &World, mut dice: Dice, round: u64) -> anyhow::Result<()> {
     let away = if number("CHAOS_LONG", 0)? == 1 { LONGEST } else { LONG };

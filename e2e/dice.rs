@@ -1,6 +1,4 @@
-//! Chance from a seed: the same seed deals the same deeds, troubles and faults.
-
-use std::time::Duration;
+//! Chance from a seed: the same seed deals the same.
 
 /// SplitMix64, which needs no state beyond a number.
 pub(crate) struct Dice(u64);
@@ -32,9 +30,5 @@ impl Dice {
 
     pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[usize::try_from(self.below(all.len() as u64)).expect("an index")]
-    }
-
-    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
     }
 }

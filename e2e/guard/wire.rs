@@ -1,0 +1,108 @@
+//! What goes over a connection, and what comes back: as bytes, since libraries would refuse to send it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::frames::frame;
+use crate::requests::WHO;
+
+/// A connection of whatever kind.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// How long nothing has to come for an answer to be over.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long it may take at most.
+const MOST: Duration = Duration::from_secs(10);
+/// Between two pieces, so that each arrives by itself.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// With the sender's own lines in place of [`WHO`], wherever it stands.
+pub(crate) fn signed(bytes: &[u8], who: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + who.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(WHO.len()).position(|window| window == WHO) {
+        out.extend([&rest[..at], who.as_bytes()].concat());
+        rest = &rest[at + WHO.len()..];
+    }
+    out.extend(rest);
+    out
+}
+
+async fn put(stream: &mut dyn Stream, pieces: &[Vec<u8>]) {
+    for piece in pieces {
+        // whoever has heard enough closes; what it has answered is still there to be read
+        if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+        if pieces.len() > 1 {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Reads until the peer closes, or says nothing for a while.
+async fn rest(stream: &mut dyn Stream, quiet: Duration) -> (Vec<u8>, bool) {
+    let mut answer = Vec::new();
+    let is_closed = loop {
+        let mut buffer = [0; 16 * 1024];
+        match timeout(quiet, stream.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => break true,
+            Ok(Ok(count)) => answer.extend(&buffer[..count]),
+            Err(_) => break false,
+        }
+    };
+    (answer, is_closed)
+}
+
+/// Sends a request and takes what is answered. A peer that waits for more is told that no more comes.
+pub(crate) async fn exchange(stream: &mut dyn Stream, pieces: &[Vec<u8>]) -> Vec<u8> {
+    put(stream, pieces).await;
+    let (mut answer, is_closed) = rest(stream, QUIET).await;
+    if !is_closed {
+        let _ = stream.shutdown().await;
+        answer.extend(rest(stream, QUIET).await.0);
+    }
+    answer
+}
+
+/// A call that everybody may make. What was sent before it has been read when it is answered.
+const LAST: &[u8] = br#"{"jsonrpc":"2.0","id":"the last one","method":"eth_chainId"}"#;
+
+/// Opens a WebSocket, sends frames, and takes what is answered.
+pub(crate) async fn socket(
+    stream: &mut dyn Stream,
+    who: &str,
+    frames: &[Vec<u8>],
+) -> anyhow::Result<Vec<u8>> {
+    let head = format!(
+        "GET / HTTP/1.1\r\n{who}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    put(stream, &[head.into_bytes()]).await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let byte = timeout(MOST, stream.read_u8()).await.context("no answer to the handshake")?;
+        answer.push(byte.context("closed in the handshake")?);
+    }
+    anyhow::ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+    put(stream, frames).await;
+    put(stream, &[frame(0x81, LAST, Some([7, 7, 7, 7]))]).await;
+    let mut answer = Vec::new();
+    let is_last = |answer: &[u8]| answer.windows(12).any(|window| window == b"the last one");
+    loop {
+        let mut buffer = [0; 16 * 1024];
+        match timeout(QUIET, stream.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => answer.extend(&buffer[..count]),
+            _ => break,
+        }
+        if is_last(&answer) {
+            break;
+        }
+    }
+    let _ = stream.shutdown().await;
+    Ok(answer)
+}
