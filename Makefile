@@ -17,12 +17,14 @@ demo: ## Two hardened nodes on a real cluster on this machine, in .demo/
 demo-down: ## Remove the demo and its cluster
 	@e2e/demo down
 
-.PHONY: test check unit guard e2e
-test: check unit guard e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, real cluster
+.PHONY: test check unit guard fuzz e2e
+test: export FUZZ_SECONDS ?= 10
+test: check unit guard fuzz e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, fuzzing for a moment, real cluster
 
 check: ## Formatting, lints, documentation
 	@e2e/packages build-essential cmake
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features --quiet
 
@@ -37,6 +39,10 @@ guard: ## Hostile payloads against the real client, bare and behind the guard; n
 .PHONY: test-guard
 test-guard: ## Many more of them: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_SEED=N to send the same again
 	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-1000} e2e/guard/run
+
+fuzz: ## Whatever is read from strangers, fuzzed: FUZZ_SECONDS (30) for each of it
+	@e2e/packages build-essential cmake
+	@fuzz/run
 
 e2e: ## The suite on a real cluster: real kubelets, a real client, a real PostgreSQL
 	@e2e/run

@@ -1,0 +1,40 @@
+//! The policy file: what is read can be written and read again, and grants nothing that has to be named.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use quorum_operator::policy::{
+    Policy,
+    grants::{self, Grants},
+};
+
+/// What a caller gets by its name alone.
+const NAMED: [&str; 6] = [
+    "admin_peers",
+    "debug_traceTransaction",
+    "eth_accounts",
+    "eth_sign",
+    "miner_start",
+    "personal_listAccounts",
+];
+
+/// What nobody gets.
+const NEVER: [&str; 4] =
+    ["admin_startWS", "debug_cpuProfile", "personal_importRawKey", "personal_unlockAccount"];
+
+fuzz_target!(|file: &[u8]| {
+    let Ok(policy) = Policy::read(file) else { return };
+    assert_eq!(Policy::read(policy.write().as_bytes()), Ok(policy.clone()));
+    for caller in &policy.callers {
+        let methods = || caller.methods.iter().map(String::as_str);
+        let granted = Grants::read(methods()).expect("the policy was checked");
+        for method in NAMED {
+            assert_eq!(granted.allow(method), methods().any(|pattern| pattern == method), "{method}");
+        }
+        for method in NEVER {
+            assert!(!granted.allow(method), "{method}");
+        }
+        for method in methods().filter(|pattern| !pattern.ends_with('*')) {
+            assert!(grants::is_method(method) && granted.allow(method), "{method}");
+        }
+    }
+});
