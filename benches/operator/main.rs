@@ -9,6 +9,7 @@ mod failover;
 mod fleet;
 mod process;
 mod raw;
+#[path = "../report.rs"]
 mod report;
 
 use std::{

@@ -1,0 +1,139 @@
+//! The guard's cost beside that of nginx with Lua, HAProxy and Envoy, each before the same upstream with the same
+//! certificates, policy, record and limits. `make bench-guard` builds what it needs and runs this;
+//! docs/performance.md says what is measured and has results.
+
+mod caller;
+mod check;
+mod instructions;
+mod load;
+mod measures;
+mod memory;
+mod peer;
+mod pki;
+mod policy;
+#[path = "../report.rs"]
+mod report;
+mod setup;
+mod upstream;
+mod verdicts;
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use peer::{Kind, Peer};
+use pki::Pki;
+use report::Report;
+use setup::Setup;
+use upstream::Upstream;
+
+/// Measures the guard.
+#[derive(Parser)]
+struct Options {
+    /// Times that each measure is taken of each peer, in turn.
+    #[arg(long, env = "BENCH_ROUNDS", default_value_t = 5)]
+    rounds: usize,
+    /// How long each measure takes.
+    #[arg(long, env = "BENCH_SECONDS", default_value_t = 5.0)]
+    seconds: f64,
+    /// Requests a second, as a share of the usual: less than 1 on a machine that is not at rest.
+    #[arg(long, env = "BENCH_RATE", default_value_t = 1.0)]
+    rate: f64,
+    /// Idle connections.
+    #[arg(long, env = "BENCH_IDLE_CONNECTIONS", default_value_t = 1000)]
+    idle: usize,
+    /// Who takes part.
+    #[arg(long, env = "BENCH_PEERS", value_delimiter = ',', default_value = "guard,nginx,haproxy,envoy")]
+    peers: Vec<Kind>,
+    /// File for the result as JSON.
+    #[arg(long, env = "BENCH_JSON", global = true)]
+    json: Option<PathBuf>,
+    /// The guard's program.
+    #[arg(long, env = "BENCH_GUARD", global = true, default_value = "target/release/quorum-guard")]
+    guard: PathBuf,
+    /// Envoy's program.
+    #[arg(long, env = "BENCH_ENVOY", default_value = "envoy")]
+    envoy: PathBuf,
+    /// Another generator, oha, to check ours against.
+    #[arg(long, env = "BENCH_OHA")]
+    oha: Option<PathBuf>,
+    /// Configurations of the peers.
+    #[arg(long, env = "BENCH_CONFIGS", global = true, default_value = "benches/guard/peers")]
+    configs: PathBuf,
+    /// Folder for certificates, configurations and records.
+    #[arg(long, env = "BENCH_WORK", global = true, default_value = "target/bench-guard")]
+    work: PathBuf,
+    /// Processor of the peers; this program should be on another.
+    #[arg(long, env = "BENCH_PROCESSOR", global = true)]
+    processor: Option<usize>,
+    #[command(subcommand)]
+    only: Option<Only>,
+}
+
+#[derive(Subcommand)]
+enum Only {
+    /// Counts the guard's instructions for a small call, and nothing else.
+    Instructions {
+        /// Refuses more than this many, and 2 percent.
+        #[arg(long)]
+        most: Option<f64>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    verdicts::sizes()?;
+    fs::create_dir_all(&options.work)?;
+    let setup = Setup {
+        folder: options.work.canonicalize()?,
+        peers: options.configs.canonicalize()?,
+        guard: vec![options.guard.clone().into()],
+        envoy: options.envoy.clone(),
+        pki: Pki::new()?,
+        upstream: Arc::new(Upstream::start()?),
+        processor: options.processor,
+    };
+    setup.pki.write(&setup.folder)?;
+    if let Some(Only::Instructions { most }) = options.only {
+        return instructions::check(setup, most);
+    }
+    let mut report = Report::default();
+    run(&options, setup, &mut report)?;
+    println!("\n{}", report.table());
+    if let Some(path) = &options.json {
+        let about = json!({"rounds": options.rounds, "seconds": options.seconds});
+        fs::write(path, serde_json::to_vec_pretty(&report.json(about))?)?;
+    }
+    Ok(())
+}
+
+fn run(options: &Options, setup: Setup, report: &mut Report) -> anyhow::Result<()> {
+    say("memory");
+    memory::measure(&options.peers, &setup, options.idle, report)?;
+    say("verdicts");
+    let peers: Vec<Peer> =
+        options.peers.iter().map(|kind| Peer::start(*kind, &setup)).collect::<anyhow::Result<_>>()?;
+    for peer in &peers {
+        let count = verdicts::check(peer, &setup)?;
+        let batches =
+            if peer.kind.reads_batches() { "" } else { "; cannot look into batches, and refuses them" };
+        println!("{}: {count} verdicts as they have to be{batches}", peer.kind.name());
+    }
+    measures::rounds(&peers, options, &setup, report)?;
+    if let Some(oha) = &options.oha {
+        say("another generator");
+        check::against(oha, &peers[peers.len() - 1], &setup, report)?;
+    }
+    drop(peers);
+    if options.peers.contains(&Kind::Guard) {
+        say("instructions");
+        let count = instructions::count(setup)?;
+        report.row("instructions of a small call", (count, ""), Some(55_000.0), "callgrind, guard");
+    }
+    Ok(())
+}
+
+fn say(what: &str) {
+    println!("-- {what}");
+}
