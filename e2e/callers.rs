@@ -140,7 +140,7 @@ fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
     let (said, _) = call(IMPOSTOR, "eth_blockNumber");
     assert!(said.starts_with("401 "), "{said}");
     assert_eq!(pods::dial(WALLET, "carol-rpc.e2e-rpc.svc:8545"), "open");
-    assert_eq!(pods::dial(OUTSIDER, "carol-rpc.e2e-rpc.svc:8545"), "timeout");
+    assert_ne!(pods::dial(OUTSIDER, "carol-rpc.e2e-rpc.svc:8545"), "open");
     // what is beside it stays shut for those who may call: the client's own listeners, probes, metrics
     let address = pods::address(NAMESPACE, POD);
     for port in [8546, 8547, 8548, 9545, 9546, 6060, 30303] {
