@@ -6,7 +6,8 @@ use crate::draft::{Draft, marker, member, open, other_case};
 /// Makes a body of an axis.
 pub(crate) type Body = fn(&mut Dice) -> Vec<u8>;
 
-pub(crate) const AXES: [(&str, Body); 13] = [
+pub(crate) const AXES: [(&str, Body); 14] = [
+    ("undisguised", undisguised),
     ("key case", case),
     ("key fold", fold),
     ("escape", escape),
@@ -27,6 +28,16 @@ pub(crate) fn any(dice: &mut Dice) -> Vec<u8> {
     // sizes are left out: what is sent in pieces has sizes of its own
     let (_, body) = dice.one_of(&AXES[..AXES.len() - 2]);
     body(dice)
+}
+
+/// What the client takes for a call like any other, alone or in a batch.
+fn undisguised(dice: &mut Dice) -> Vec<u8> {
+    let hostile = Draft::plain(dice).bytes();
+    match dice.below(3) {
+        0 => [b"[", &hostile[..], b",", &Draft::granted(dice).bytes(), b"]"].concat(),
+        1 => [b"[", &Draft::granted(dice).bytes()[..], b",", &hostile, b"]"].concat(),
+        _ => hostile,
+    }
 }
 
 fn case(dice: &mut Dice) -> Vec<u8> {

@@ -26,6 +26,11 @@ const MARKERS: [(&str, &str); 12] = [
     ("eth_pendingTransactions", "[]"),
 ];
 
+/// Whether a method may be executed. All others that payloads name may not.
+pub(crate) fn is_open(method: &str) -> bool {
+    OPEN.iter().any(|(open, _)| *open == method)
+}
+
 /// A name and a value, as they stand between the quotes and after the colon.
 pub(crate) type Member = (Vec<u8>, Vec<u8>);
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::frames::frame;
+use crate::http2::{PREFACE, Part};
 use crate::requests::WHO;
 
 /// A connection of whatever kind.
@@ -20,16 +21,33 @@ const MOST: Duration = Duration::from_secs(10);
 /// Between two pieces, so that each arrives by itself.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// With the sender's own lines in place of [`WHO`], wherever it stands.
-pub(crate) fn signed(bytes: &[u8], who: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + who.len());
-    let mut rest = bytes;
-    while let Some(at) = rest.windows(WHO.len()).position(|window| window == WHO) {
-        out.extend([&rest[..at], who.as_bytes()].concat());
-        rest = &rest[at + WHO.len()..];
+/// Who sends.
+pub(crate) struct Who {
+    pub(crate) host: String,
+    pub(crate) bearer: Option<String>,
+}
+
+impl Who {
+    fn lines(&self) -> String {
+        let bearer = self.bearer.iter().map(|token| format!("Authorization: Bearer {token}\r\n"));
+        format!("Host: {}\r\n{}", self.host, bearer.collect::<String>())
     }
-    out.extend(rest);
-    out
+
+    /// Pieces with the sender's own lines in place of [`WHO`], wherever it stands.
+    pub(crate) fn signed(&self, pieces: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let lines = self.lines();
+        let signed = |piece: &Vec<u8>| {
+            let mut out = Vec::with_capacity(piece.len() + lines.len());
+            let mut rest = &piece[..];
+            while let Some(at) = rest.windows(WHO.len()).position(|window| window == WHO) {
+                out.extend([&rest[..at], lines.as_bytes()].concat());
+                rest = &rest[at + WHO.len()..];
+            }
+            out.extend(rest);
+            out
+        };
+        pieces.iter().map(signed).collect()
+    }
 }
 
 async fn put(stream: &mut dyn Stream, pieces: &[Vec<u8>]) {
@@ -75,9 +93,10 @@ const LAST: &[u8] = br#"{"jsonrpc":"2.0","id":"the last one","method":"eth_chain
 /// Opens a WebSocket, sends frames, and takes what is answered.
 pub(crate) async fn socket(
     stream: &mut dyn Stream,
-    who: &str,
+    who: &Who,
     frames: &[Vec<u8>],
 ) -> anyhow::Result<Vec<u8>> {
+    let who = who.lines();
     let head = format!(
         "GET / HTTP/1.1\r\n{who}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -105,4 +124,34 @@ pub(crate) async fn socket(
     }
     let _ = stream.shutdown().await;
     Ok(answer)
+}
+
+/// Sends frames of HTTP/2, and reads until a stream has ended.
+pub(crate) async fn streams(stream: &mut dyn Stream, who: &Who, parts: &[Part]) {
+    let frames = parts.iter().map(|part| part.bytes(who));
+    put(stream, &[&[PREFACE.to_vec()][..], &frames.collect::<Vec<_>>()].concat()).await;
+    let mut answer = Vec::new();
+    loop {
+        let mut buffer = [0; 16 * 1024];
+        match timeout(QUIET, stream.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => answer.extend(&buffer[..count]),
+            _ => break,
+        }
+        if has_ended(&answer) {
+            break;
+        }
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// Whether some stream was answered to its end or given up, or the connection was.
+fn has_ended(mut frames: &[u8]) -> bool {
+    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = frames {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        if matches!((kind, flags & 1), (0 | 1, 1) | (3 | 7, _)) {
+            return true;
+        }
+        frames = rest.get(length..).unwrap_or_default();
+    }
+    false
 }
