@@ -153,7 +153,7 @@ fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
     };
     assert_eq!(of(Some("wallet"), Some("eth_blockNumber"))["verdict"], "allowed");
     assert_eq!(of(Some("wallet"), Some("admin_peers"))["reason"], "not_granted");
-    assert_eq!(of(None, None)["reason"], "identity");
+    assert_eq!(of(None, None)["reason"], "no_caller");
     assert_eq!(of(Some("wallet"), Some("admin_peers"))["from"], pods::address("e2e-apps", "wallet"));
 }
 

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::time::Instant;
 
 use super::account::Account;
-use super::identity::Known;
+use super::identity::{Denied, Known};
 use super::patience::Patience;
 use super::record::Transport;
 use super::refusal::Refusal;
@@ -91,7 +91,7 @@ impl Connection {
             Some(token) => rules.identities.of_token(token, now.as_secs()),
             None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
         };
-        let known = known.map_err(|denied| Refusal::identity(denied.to_string()))?;
+        let known = known.map_err(|denied| Refusal::identity(&denied))?;
         seen.counted(rules, known.caller)?;
         seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
         drop(seen);
@@ -132,7 +132,8 @@ impl Drop for Seen {
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = given.next() else { return Ok(None) };
-    let wanted = || Refusal::identity("send one authorization header: Bearer and a token".to_owned());
+    let wanted =
+        || Refusal::identity(&Denied::Malformed("one Authorization header: Bearer, a space and the token"));
     if given.next().is_some() {
         return Err(wanted());
     }

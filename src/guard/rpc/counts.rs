@@ -41,7 +41,7 @@ impl Counts {
             turned_away: AtomicU64::new(0),
             policy_failed: AtomicBool::new(false),
             websockets: AtomicU64::new(0),
-            reasons: Default::default(),
+            reasons: [const { AtomicU64::new(0) }; REASONS.len()],
             unknown: AtomicU64::new(0),
             durations: Default::default(),
             micros: AtomicU64::new(0),

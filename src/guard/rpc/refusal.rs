@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use hyper::StatusCode;
 
+use super::identity::Denied;
 use super::json::Syntax;
 
 /// Why something is not passed on.
@@ -33,7 +34,7 @@ const UNAUTHORIZED: i32 = -32001;
 const LIMIT: i32 = -32005;
 
 /// Every reason there is.
-pub const REASONS: [&str; 26] = [
+pub const REASONS: [&str; 39] = [
     "answer_too_large",
     "answer_too_slow",
     "audit_blocked",
@@ -41,6 +42,8 @@ pub const REASONS: [&str; 26] = [
     "batch_too_long",
     "body_too_large",
     "body_too_slow",
+    "certificate_expired",
+    "certificate_untrusted",
     "client_busy",
     "client_failed",
     "client_unreachable",
@@ -49,9 +52,10 @@ pub const REASONS: [&str; 26] = [
     "cut",
     "encoding",
     "host",
-    "identity",
     "invalid_request",
     "memory",
+    "no_caller",
+    "no_credentials",
     "not_granted",
     "not_text",
     "origin",
@@ -59,6 +63,16 @@ pub const REASONS: [&str; 26] = [
     "rate",
     "subscriptions",
     "syntax",
+    "token_algorithm",
+    "token_audience",
+    "token_expired",
+    "token_issuer",
+    "token_key",
+    "token_lifetime",
+    "token_malformed",
+    "token_not_yet_valid",
+    "token_signature",
+    "token_without_pod",
     "verb",
 ];
 
@@ -110,8 +124,8 @@ impl Refusal {
 
     /// Nobody is known.
     #[must_use]
-    pub fn identity(why: String) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, UNAUTHORIZED, "identity", why).and_closes()
+    pub fn identity(denied: &Denied) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, UNAUTHORIZED, denied.reason(), denied.to_string()).and_closes()
     }
 
     /// Another type than JSON.
@@ -288,7 +302,7 @@ mod tests {
             Refusal::verb(),
             Refusal::host(),
             Refusal::origin(),
-            Refusal::identity(String::new()),
+            Refusal::identity(&Denied::Nothing),
             Refusal::content_type(),
             Refusal::encoding(),
             Refusal::body_too_large(1),
@@ -311,6 +325,7 @@ mod tests {
             Refusal::subscriptions(1),
         ];
         assert!(all.iter().all(|refusal| REASONS.contains(&refusal.reason)));
+        assert!(Denied::REASONS.iter().all(|reason| REASONS.contains(reason)));
         assert!(REASONS.is_sorted());
     }
 }

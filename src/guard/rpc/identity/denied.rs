@@ -39,20 +39,20 @@ pub enum Denied {
 impl Denied {
     /// Everything that [`Denied::reason`] says.
     pub const REASONS: [&'static str; 14] = [
-        "NoCredentials",
-        "TokenMalformed",
-        "TokenIssuer",
-        "TokenKey",
-        "TokenAlgorithm",
-        "TokenSignature",
-        "TokenExpired",
-        "TokenNotYetValid",
-        "TokenLifetime",
-        "TokenAudience",
-        "TokenWithoutPod",
-        "CertificateUntrusted",
-        "CertificateExpired",
-        "NoCaller",
+        "no_credentials",
+        "token_malformed",
+        "token_issuer",
+        "token_key",
+        "token_algorithm",
+        "token_signature",
+        "token_expired",
+        "token_not_yet_valid",
+        "token_lifetime",
+        "token_audience",
+        "token_without_pod",
+        "certificate_untrusted",
+        "certificate_expired",
+        "no_caller",
     ];
 
     /// In one word, for the audit record and metrics. Whoever is refused is not told more than [`fmt::Display`]

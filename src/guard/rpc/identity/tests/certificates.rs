@@ -108,7 +108,7 @@ fn a_name_is_one_kind_of_name_and_no_other() {
         ("cn:bank", &["dns:x.example"], false),
     ] {
         let identities = known_by(&[(&ca.pem, &[subject])]);
-        let wanted = if is_known { "known" } else { "NoCaller" };
+        let wanted = if is_known { "known" } else { "no_caller" };
         assert_eq!(reason(&identities, &[ca.sign(client(names))]), wanted, "{subject} of {names:?}");
     }
 }
@@ -123,7 +123,7 @@ fn of_two_common_names_neither_is_the_name() {
     let twice = ca.sign(params);
     let (_, parsed) = x509_parser::parse_x509_certificate(&twice).unwrap();
     assert_eq!(parsed.subject().iter_common_name().count(), 2);
-    assert_eq!(reason(&identities, std::slice::from_ref(&twice)), "NoCaller");
+    assert_eq!(reason(&identities, std::slice::from_ref(&twice)), "no_caller");
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn names_that_cannot_be_read_make_all_of_them_doubtful() {
     };
     for (params, wanted) in [
         (with(&[]), "known"),
-        (with(&[0x82, 1, 0xff]), "CertificateUntrusted"),
-        (with(&[0x86, 2, 0xc3, 0x28]), "CertificateUntrusted"),
+        (with(&[0x82, 1, 0xff]), "certificate_untrusted"),
+        (with(&[0x86, 2, 0xc3, 0x28]), "certificate_untrusted"),
     ] {
         assert_eq!(reason(&identities, &[ca.sign(params)]), wanted);
     }
     let mut twice = with(&[]);
     twice.subject_alt_names = client(&["dns:x.example"]).subject_alt_names;
-    assert_eq!(reason(&identities, &[ca.sign(twice)]), "CertificateUntrusted", "two lists of names");
+    assert_eq!(reason(&identities, &[ca.sign(twice)]), "certificate_untrusted", "two lists of names");
 }
 
 /// The handshake takes certificates of any caller's authority; it is this that keeps them apart.
@@ -163,7 +163,7 @@ fn an_authority_vouches_for_its_own_caller_only() {
     assert_eq!(known(&leaf(&Ca::root("acme"), "cn:bank")), Err(Denied::Untrusted));
     assert_eq!(known(&[]), Err(Denied::Nothing));
     assert_eq!(known(&[CertificateDer::from(vec![0x30, 0x03, 1, 2, 3])]), Err(Denied::Untrusted));
-    assert_eq!(reason(&super::identities(), &leaf(&one, "cn:bank")), "CertificateUntrusted");
+    assert_eq!(reason(&super::identities(), &leaf(&one, "cn:bank")), "certificate_untrusted");
     let both = format!("{}{}", one.pem, two.pem);
     let identities = known_by(&[(&both, &["cn:bank"])]);
     assert_eq!(reason(&identities, &leaf(&two, "cn:bank")), "known", "the second of a bundle");
@@ -183,20 +183,20 @@ fn a_certificate_is_for_clients_and_no_authority() {
     let other = |params: &mut CertificateParams| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
     };
-    assert_eq!(with(other), "CertificateUntrusted");
+    assert_eq!(with(other), "certificate_untrusted");
     assert_eq!(
         with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
-        "CertificateUntrusted"
+        "certificate_untrusted"
     );
     assert_eq!(
         reason(&identities, std::slice::from_ref(&ca.der)),
-        "CertificateUntrusted",
+        "certificate_untrusted",
         "the authority itself"
     );
     // a client's certificate signs nothing
     let client_as_ca = ca.below(client(&["cn:bank"]));
     let chain = [client_as_ca.sign(client(&["cn:bank"])), client_as_ca.der.clone()];
-    assert_eq!(reason(&identities, &chain), "CertificateUntrusted");
+    assert_eq!(reason(&identities, &chain), "certificate_untrusted");
 }
 
 #[test]

@@ -75,9 +75,9 @@ fn reasons_are_a_list_of_which_each_is_one() {
     reasons.sort_unstable();
     reasons.dedup();
     assert_eq!(reasons.len(), Denied::REASONS.len());
-    assert_eq!(Denied::Nothing.reason(), "NoCredentials");
-    assert_eq!(Denied::Unbound.reason(), "TokenWithoutPod");
-    assert_eq!(Denied::Stranger.reason(), "NoCaller");
+    assert_eq!(Denied::Nothing.reason(), "no_credentials");
+    assert_eq!(Denied::Unbound.reason(), "token_without_pod");
+    assert_eq!(Denied::Stranger.reason(), "no_caller");
 }
 
 #[test]

@@ -35,21 +35,21 @@ fn a_key_is_used_in_its_own_way_and_of_two_with_one_id_the_one_that_is_named() {
         ("ES256", Signing::ES256, "one", "known"),
         ("RS256", Signing::RS256, "three", "known"),
         ("ES384", Signing::ES384, "three", "known"),
-        ("PS256", Signing::PS256, "three", "TokenAlgorithm"),
-        ("RS512", Signing::RS512, "three", "TokenAlgorithm"),
-        ("RS256", Signing::PS256, "three", "TokenSignature"),
-        ("RS256", Signing::RS384, "three", "TokenSignature"),
-        ("RS256", Signing::ES384, "three", "TokenSignature"),
-        ("ES384", Signing::RS256, "three", "TokenSignature"),
-        ("ES256", Signing::ES256, "three", "TokenAlgorithm"),
-        ("ES384", Signing::ES384, "one", "TokenAlgorithm"),
-        ("es256", Signing::ES256, "one", "TokenAlgorithm"),
-        ("ES256", Signing::ES256, "two", "TokenKey"),
-        ("ES256", Signing::ES256, "One", "TokenKey"),
-        ("ES256", Signing::ES256, "", "TokenKey"),
-        ("none", Signing::ES256, "one", "TokenAlgorithm"),
-        ("HS256", Signing::ES256, "one", "TokenAlgorithm"),
-        ("EdDSA", Signing::ES256, "one", "TokenAlgorithm"),
+        ("PS256", Signing::PS256, "three", "token_algorithm"),
+        ("RS512", Signing::RS512, "three", "token_algorithm"),
+        ("RS256", Signing::PS256, "three", "token_signature"),
+        ("RS256", Signing::RS384, "three", "token_signature"),
+        ("RS256", Signing::ES384, "three", "token_signature"),
+        ("ES384", Signing::RS256, "three", "token_signature"),
+        ("ES256", Signing::ES256, "three", "token_algorithm"),
+        ("ES384", Signing::ES384, "one", "token_algorithm"),
+        ("es256", Signing::ES256, "one", "token_algorithm"),
+        ("ES256", Signing::ES256, "two", "token_key"),
+        ("ES256", Signing::ES256, "One", "token_key"),
+        ("ES256", Signing::ES256, "", "token_key"),
+        ("none", Signing::ES256, "one", "token_algorithm"),
+        ("HS256", Signing::ES256, "one", "token_algorithm"),
+        ("EdDSA", Signing::ES256, "one", "token_algorithm"),
     ] {
         let signer = match used {
             Signing::ES256 => &P256,
@@ -73,16 +73,16 @@ fn what_is_public_is_no_secret_and_what_is_not_signed_is_not_said() {
         let hmac = Signer { key: EncodingKey::from_secret(secret), public: P256.public.clone(), der: vec![] };
         let header = |alg: &str| format!(r#"{{"alg":"{alg}","kid":"one"}}"#);
         let token = signed(&header("HS256"), &claims, &hmac, Signing::HS256);
-        assert_eq!(reason(&token), "TokenAlgorithm");
+        assert_eq!(reason(&token), "token_algorithm");
         let token = signed(&header("ES256"), &claims, &hmac, Signing::HS256);
-        assert_eq!(reason(&token), "TokenSignature");
+        assert_eq!(reason(&token), "token_signature");
     }
     let own = format!(
         r#"{{"alg":"ES256","kid":"one","jwk":{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}},"jku":"https://a.example"}}"#
     );
     assert_eq!(
         reason(&signed(&own, &claims, &STRANGE, Signing::ES256)),
-        "TokenSignature",
+        "token_signature",
         "the key it brings along"
     );
     let good = of_cluster(&of_account());
@@ -91,11 +91,11 @@ fn what_is_public_is_no_secret_and_what_is_not_signed_is_not_said() {
     let cut = [&raw[..63], &raw[..32], &raw[..0], &[0; 64][..], &[&raw[..], &[0]].concat()]
         .map(|it| URL_SAFE_NO_PAD.encode(it));
     for signature in cut {
-        assert_eq!(reason(&format!("{message}.{signature}")), "TokenSignature", "{signature}");
+        assert_eq!(reason(&format!("{message}.{signature}")), "token_signature", "{signature}");
     }
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
     let (_, claims) = message.split_once('.').unwrap();
-    assert_eq!(reason(&format!("{none}.{claims}.")), "TokenMalformed");
+    assert_eq!(reason(&format!("{none}.{claims}.")), "token_malformed");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn one_byte_more_or_less_or_other_and_it_is_nobody() {
     let parts = good.rsplit_once('.').unwrap().0;
     let four = format!("{parts}.e30");
     let signature = jsonwebtoken::crypto::sign(four.as_bytes(), &P256.key, Signing::ES256).unwrap();
-    assert_eq!(reason(&format!("{four}.{signature}")), "TokenMalformed", "four parts, all of them signed");
+    assert_eq!(reason(&format!("{four}.{signature}")), "token_malformed", "four parts, all of them signed");
     for token in [format!("{good}A"), format!("{good}="), format!("{good}\0"), format!("Bearer {good}")] {
         assert!(identities.of_token(&token, NOW).is_err(), "{token}");
     }
@@ -163,7 +163,7 @@ fn a_text_that_can_be_read_in_two_ways_is_not_read() {
         body(&format!(r#"{{"a":{}1{},{inner}"#, "[".repeat(200), "]".repeat(200))),
         body(&format!(r#"{{"a":"{}",{inner}"#, "a".repeat(7000))),
     ] {
-        assert_eq!(reason(&token), "TokenMalformed", "{token}");
+        assert_eq!(reason(&token), "token_malformed", "{token}");
     }
     assert_eq!(reason(&header(r#"{"alg":"ES256","kid":"one","typ":"jwt","x5c":[]}"#)), "known");
     assert_eq!(reason(&body(&format!(r#" {{ "a\/b" : [{{"b":1}},{{"b":1}}] ,{inner} "#))), "known");
@@ -176,69 +176,69 @@ fn every_claim_of_an_account_counts() {
     for (path, value, wanted) in [
         ("/aud", json!(AUDIENCE), "known"),
         ("/aud", json!(["other", AUDIENCE]), "known"),
-        ("/aud", json!("other"), "TokenAudience"),
-        ("/aud", json!([]), "TokenAudience"),
-        ("/aud", json!(format!("{AUDIENCE}.")), "TokenAudience"),
-        ("/aud", json!("ledger"), "TokenAudience"),
-        ("/aud", json!([AUDIENCE, 1]), "TokenMalformed"),
-        ("/aud", json!({AUDIENCE: true}), "TokenMalformed"),
-        ("/aud", json!(null), "TokenMalformed"),
-        ("/iss", json!(PROVIDER), "TokenKey"),
-        ("/iss", json!(format!("{CLUSTER}/")), "TokenIssuer"),
-        ("/iss", json!("kubernetes/serviceaccount"), "TokenIssuer"),
-        ("/iss", json!([CLUSTER]), "TokenIssuer"),
+        ("/aud", json!("other"), "token_audience"),
+        ("/aud", json!([]), "token_audience"),
+        ("/aud", json!(format!("{AUDIENCE}.")), "token_audience"),
+        ("/aud", json!("ledger"), "token_audience"),
+        ("/aud", json!([AUDIENCE, 1]), "token_malformed"),
+        ("/aud", json!({AUDIENCE: true}), "token_malformed"),
+        ("/aud", json!(null), "token_malformed"),
+        ("/iss", json!(PROVIDER), "token_key"),
+        ("/iss", json!(format!("{CLUSTER}/")), "token_issuer"),
+        ("/iss", json!("kubernetes/serviceaccount"), "token_issuer"),
+        ("/iss", json!([CLUSTER]), "token_issuer"),
         ("/exp", json!(NOW - 29), "known"),
-        ("/exp", json!(NOW - 30), "TokenExpired"),
-        ("/exp", json!(NOW - 600), "TokenMalformed"),
+        ("/exp", json!(NOW - 30), "token_expired"),
+        ("/exp", json!(NOW - 600), "token_malformed"),
         ("/exp", json!(NOW - 600 + 3607), "known"),
-        ("/exp", json!(NOW - 600 + 3608), "TokenLifetime"),
-        ("/exp", json!((NOW + 3000).to_string()), "TokenMalformed"),
-        ("/exp", json!(1_800_003_000.5), "TokenMalformed"),
-        ("/exp", json!(-1), "TokenMalformed"),
-        ("/exp", json!(1e300), "TokenMalformed"),
-        ("/exp", json!(u64::MAX), "TokenLifetime"),
-        ("/exp", far, "TokenMalformed"),
+        ("/exp", json!(NOW - 600 + 3608), "token_lifetime"),
+        ("/exp", json!((NOW + 3000).to_string()), "token_malformed"),
+        ("/exp", json!(1_800_003_000.5), "token_malformed"),
+        ("/exp", json!(-1), "token_malformed"),
+        ("/exp", json!(1e300), "token_malformed"),
+        ("/exp", json!(u64::MAX), "token_lifetime"),
+        ("/exp", far, "token_malformed"),
         ("/nbf", json!(NOW + 30), "known"),
-        ("/nbf", json!(NOW + 31), "TokenNotYetValid"),
-        ("/nbf", json!("0"), "TokenMalformed"),
-        ("/nbf", json!(null), "TokenMalformed"),
+        ("/nbf", json!(NOW + 31), "token_not_yet_valid"),
+        ("/nbf", json!("0"), "token_malformed"),
+        ("/nbf", json!(null), "token_malformed"),
         ("/iat", json!(NOW + 30), "known"),
-        ("/iat", json!(NOW + 31), "TokenNotYetValid"),
-        ("/iat", json!(0), "TokenLifetime"),
-        ("/sub", json!("system:serviceaccount:apps:backup"), "TokenMalformed"),
-        ("/sub", json!(["system:serviceaccount:apps:wallet"]), "TokenMalformed"),
-        ("/kubernetes.io", json!("apps"), "TokenWithoutPod"),
-        ("/kubernetes.io/pod", json!(null), "TokenWithoutPod"),
-        ("/kubernetes.io/pod", json!({}), "TokenWithoutPod"),
-        ("/kubernetes.io/pod", json!({"name": "wallet-0", "uid": ""}), "TokenWithoutPod"),
-        ("/kubernetes.io/pod", json!("wallet-0"), "TokenWithoutPod"),
-        ("/kubernetes.io/namespace", json!("other"), "TokenMalformed"),
-        ("/kubernetes.io/serviceaccount/name", json!("backup"), "TokenMalformed"),
-        ("/kubernetes.io/serviceaccount", json!("wallet"), "TokenMalformed"),
+        ("/iat", json!(NOW + 31), "token_not_yet_valid"),
+        ("/iat", json!(0), "token_lifetime"),
+        ("/sub", json!("system:serviceaccount:apps:backup"), "token_malformed"),
+        ("/sub", json!(["system:serviceaccount:apps:wallet"]), "token_malformed"),
+        ("/kubernetes.io", json!("apps"), "token_without_pod"),
+        ("/kubernetes.io/pod", json!(null), "token_without_pod"),
+        ("/kubernetes.io/pod", json!({}), "token_without_pod"),
+        ("/kubernetes.io/pod", json!({"name": "wallet-0", "uid": ""}), "token_without_pod"),
+        ("/kubernetes.io/pod", json!("wallet-0"), "token_without_pod"),
+        ("/kubernetes.io/namespace", json!("other"), "token_malformed"),
+        ("/kubernetes.io/serviceaccount/name", json!("backup"), "token_malformed"),
+        ("/kubernetes.io/serviceaccount", json!("wallet"), "token_malformed"),
     ] {
         assert_eq!(reads(path, value.clone()), wanted, "{path}: {value}");
     }
     for (path, wanted) in [
-        ("/aud", "TokenAudience"),
-        ("/iss", "TokenIssuer"),
-        ("/exp", "TokenMalformed"),
-        ("/iat", "TokenMalformed"),
+        ("/aud", "token_audience"),
+        ("/iss", "token_issuer"),
+        ("/exp", "token_malformed"),
+        ("/iat", "token_malformed"),
         ("/nbf", "known"),
-        ("/sub", "TokenMalformed"),
-        ("/kubernetes.io", "TokenWithoutPod"),
-        ("/kubernetes.io/pod", "TokenWithoutPod"),
-        ("/kubernetes.io/namespace", "TokenMalformed"),
-        ("/kubernetes.io/serviceaccount", "TokenMalformed"),
+        ("/sub", "token_malformed"),
+        ("/kubernetes.io", "token_without_pod"),
+        ("/kubernetes.io/pod", "token_without_pod"),
+        ("/kubernetes.io/namespace", "token_malformed"),
+        ("/kubernetes.io/serviceaccount", "token_malformed"),
         ("/kubernetes.io/node", "known"),
     ] {
         assert_eq!(reason(&of_cluster(&with(of_account(), path, None))), wanted, "without {path}");
     }
     let other = with(of_account(), "/kubernetes.io/namespace", Some("other".into()));
     let other = with(other, "/sub", Some("system:serviceaccount:other:wallet".into()));
-    assert_eq!(reason(&of_cluster(&other)), "NoCaller");
+    assert_eq!(reason(&of_cluster(&other)), "no_caller");
     let bound = with(of_account(), "/kubernetes.io/pod", None);
     let bound = with(bound, "/kubernetes.io/secret", Some(json!({"name": "wallet-token", "uid": "x"})));
-    assert_eq!(reason(&of_cluster(&bound)), "TokenWithoutPod");
+    assert_eq!(reason(&of_cluster(&bound)), "token_without_pod");
 }
 
 #[test]
@@ -247,15 +247,15 @@ fn every_claim_of_another_issuer_counts() {
         |claims: &Value| signed(r#"{"alg":"PS256","kid":"two"}"#, &claims.to_string(), &RSA, Signing::PS256);
     for (path, value, wanted) in [
         ("/sub", json!("till"), "known"),
-        ("/sub", json!("Shop"), "NoCaller"),
-        ("/sub", json!(""), "NoCaller"),
-        ("/sub", json!(1), "TokenMalformed"),
+        ("/sub", json!("Shop"), "no_caller"),
+        ("/sub", json!(""), "no_caller"),
+        ("/sub", json!(1), "token_malformed"),
         ("/aud", json!(["x", "ledger"]), "known"),
-        ("/aud", json!(AUDIENCE), "TokenAudience"),
+        ("/aud", json!(AUDIENCE), "token_audience"),
         ("/exp", json!(NOW - 600 + 86_400), "known"),
-        ("/exp", json!(NOW - 600 + 86_401), "TokenLifetime"),
-        ("/nbf", json!(NOW + 31), "TokenNotYetValid"),
-        ("/iss", json!(CLUSTER), "TokenKey"),
+        ("/exp", json!(NOW - 600 + 86_401), "token_lifetime"),
+        ("/nbf", json!(NOW + 31), "token_not_yet_valid"),
+        ("/iss", json!(CLUSTER), "token_key"),
     ] {
         assert_eq!(
             reason(&token(&with(of_provider(), path, Some(value.clone())))),
@@ -273,12 +273,12 @@ fn kinds_of_callers_are_kept_apart() {
     let header = r#"{"alg":"PS256","kid":"two"}"#;
     assert_eq!(
         reason(&signed(header, &disguised, &RSA, Signing::PS256)),
-        "TokenAudience",
+        "token_audience",
         "an account by another issuer"
     );
     assert_eq!(
         reason(&signed(header, &account, &RSA, Signing::PS256)),
-        "TokenKey",
+        "token_key",
         "the cluster's name, another's key"
     );
     let mut policy = policy();
