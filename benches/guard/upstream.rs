@@ -73,10 +73,10 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     while let Some(length) = head(&mut from)? {
         body.resize(length, 0);
         from.read_exact(&mut body)?;
-        if seen.is_kept.load(Ordering::SeqCst) {
-            if let Ok(mut bodies) = seen.bodies.lock() {
-                bodies.push(body.clone());
-            }
+        if seen.is_kept.load(Ordering::SeqCst)
+            && let Ok(mut bodies) = seen.bodies.lock()
+        {
+            bodies.push(body.clone());
         }
         if body.first() == Some(&b'[') {
             to.write_all(&answer(&batch(&body)))?;

@@ -3,7 +3,7 @@
 //! A record is written before the last byte of its answer is passed on, so what ends with the process is what was
 //! under way. While stdout takes nothing, [`BACKLOG`] bytes are kept, and then no call is passed on: what cannot
 //! be recorded does not happen. Writing never waits: a file is written at once, a pipe when it says that it
-//! takes [`PIECE`] bytes, which is what POSIX promises of a pipe.
+//! takes `PIECE` bytes, which is what POSIX promises of a pipe.
 
 use std::fmt::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
