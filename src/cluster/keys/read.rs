@@ -265,6 +265,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// No document has anything but public keys of a known kind read.
         #[test]
         fn nothing_symmetric_and_nothing_short_gets_in(

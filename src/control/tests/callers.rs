@@ -188,14 +188,17 @@ async fn a_guard_that_is_no_longer_wanted_learns_at_once_that_nobody_may_call() 
 async fn a_paused_nodes_pod_is_told_nothing() {
     let mut world = called(json!([caller("wallet")])).await;
     let before = told(&world);
-    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
-        alice["spec"]["paused"] = json!(true);
-        alice["spec"]["rpc"]["callers"][0]["connections"] = json!(3);
-    });
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["paused"] = json!(true));
+    world.rest().await;
     let map = object("v1", "configmaps", "qn-alice-guard");
     world.server.edit(&map, "kubectl-edit", |map| map["metadata"]["labels"]["more"] = json!("of it"));
     world.rest().await;
-    assert_eq!(told(&world).0, before.0);
+    assert_eq!(told(&world).0, before.0, "it is as it is wanted, in another version");
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["rpc"]["callers"][0]["connections"] = json!(3);
+    });
+    world.rest().await;
+    assert_eq!((told(&world).0, policy(&world).callers[0].connections), (before.0, 64));
 }
 
 /// Somebody widens what a caller may do, past the spec.
