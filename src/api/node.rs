@@ -149,8 +149,8 @@ pub struct QuorumNodeSpec {
     #[serde(default, skip_serializing_if = "is_default")]
     pub deletion_policy: DeletionPolicy,
 
-    /// Leaves every object as it is, drift included, while it is true; certificates are still renewed.
-    /// Default false.
+    /// Leaves every object as it is, drift included, while it is true; certificates are still renewed, and
+    /// keys of those by whose word callers are known still arrive. Default false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
 

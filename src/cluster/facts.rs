@@ -23,7 +23,7 @@ use crate::{
             tls::{self, AuthorityFacts, LeafFacts},
         },
     },
-    policy::{self, Issuer, Policy},
+    policy::{self, Policy},
 };
 
 /// What one wants to know of a Secret or ConfigMap.
@@ -47,8 +47,8 @@ pub enum Question {
     Bundle(String),
     /// Which certificates are there?
     Authorities(String),
-    /// Whose keys are in the callers' policy of this ConfigMap?
-    Issuers,
+    /// Which policy of callers is in this ConfigMap?
+    Policy,
 }
 
 /// The answer: derived facts, never the contents of a Secret.
@@ -70,23 +70,8 @@ pub enum Fact {
     Bundle(Result<(), String>),
     /// To [`Question::Authorities`]: PEM.
     Authorities(Result<String, String>),
-    /// To [`Question::Issuers`].
-    Issuers(Arc<PolicyKeys>),
-}
-
-/// Whose keys a policy holds.
-#[derive(Clone, Debug, Default)]
-pub struct PolicyKeys {
-    /// Which of them is the cluster.
-    pub cluster: Option<String>,
-    /// All of them.
-    pub issuers: Vec<Issuer>,
-}
-
-impl From<Policy> for PolicyKeys {
-    fn from(policy: Policy) -> Self {
-        Self { cluster: policy.cluster, issuers: policy.issuers }
-    }
+    /// To [`Question::Policy`]; `None` where it cannot be read.
+    Policy(Option<Arc<Policy>>),
 }
 
 type Key = (String, String, Question);
@@ -206,9 +191,9 @@ fn of_config_map(question: &Question, data: &BTreeMap<String, Vec<u8>>) -> Fact 
         Question::Authorities(key) => {
             Fact::Authorities(content(key).and_then(|bytes| tls::read_authorities(bytes)))
         }
-        Question::Issuers => {
+        Question::Policy => {
             let policy = data.get(policy::FILE).and_then(|file| Policy::read(file).ok());
-            Fact::Issuers(policy.map(PolicyKeys::from).unwrap_or_default().into())
+            Fact::Policy(policy.map(Arc::new))
         }
         _ => Fact::Bundle(Err("a question about a Secret".into())),
     }

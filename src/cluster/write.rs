@@ -248,7 +248,8 @@ impl Writer {
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(name, &parameters, &Patch::Merge(&patch))).await? {
             Ok(_) => tracing::debug!(namespace, name, version, "pod told of its policy"),
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+            // another uid is refused as a change of what cannot change
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
             Err(error) => return Err(error).with_context(|| format!("annotation of Pod {name}")),
         }
         Ok(())

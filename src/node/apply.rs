@@ -229,7 +229,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
+    pub(super) fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
         self.applied.contested.extend(self.writer.contest(object));
         match outcome {
             Outcome::Unchanged | Outcome::Held => {}

@@ -155,6 +155,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         Err(_) => {
             applier.frozen = true;
             issue::keep(&mut applier, &observed, now).await.context(Stage::Issue)?;
+            applier.keys(&observed).await.context(Stage::Apply)?;
         }
     }
     let applied = applier.applied;
@@ -262,7 +263,10 @@ async fn converge(
     };
     let desired = desired::desired(node, &issued, tools.surroundings, &live);
     applier.all(node, &desired).await.context(Stage::Apply)?;
-    applier.policy(node, observed, &desired).await.context(Stage::Apply)?;
+    match applier.frozen {
+        true => applier.keys(observed).await.context(Stage::Apply)?,
+        false => applier.policy(node, observed, &desired).await.context(Stage::Apply)?,
+    }
     let peers = applier.applied.services.iter().find(|one| one.name_any() == node.names.peer_service());
     observed.peer_address = peers.and_then(observe::address).or(observed.peer_address.take());
     if applier.waits {

@@ -1,6 +1,6 @@
 //! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
 
-mod callers;
+pub(super) mod callers;
 mod certificates;
 mod claims;
 mod requests;

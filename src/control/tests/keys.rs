@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     callers::{call, called, caller, pod, policy},
-    world::{NAMESPACE, World, client, object},
+    world::{NAMESPACE, World, client, node, object},
 };
 use crate::{
     policy::{Algorithm, Issuer, Key, Public},
@@ -107,6 +107,40 @@ async fn keys_that_were_read_stand_while_they_cannot_be_read_and_through_a_resta
     let policy = policy(&world);
     assert_eq!(policy.callers.iter().map(|caller| caller.name.as_str()).collect::<Vec<_>>(), ["shop"]);
     assert_eq!(keys(&world), [of(ISSUER, "one")]);
+}
+
+/// A mistake elsewhere in the spec costs no caller the next key.
+#[tokio::test(start_paused = true)]
+async fn keys_go_on_to_arrive_while_a_node_stalls_or_is_paused_and_nothing_else_does() {
+    for spoil in [(|alice| alice["spec"]["paused"] = json!(true)) as fn(&mut Value), |alice| {
+        alice["spec"]["client"]["tunables"] = json!({"cacheMib": 65536})
+    }] {
+        let mut world = called(json!([caller("wallet")])).await;
+        world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+            spoil(alice);
+            alice["spec"]["rpc"]["callers"] = json!([caller("shop")]);
+        });
+        world.rest().await;
+        world.server.issue(Some("two"));
+        tokio::time::sleep(ROUND).await;
+        world.rest().await;
+        assert_eq!(keys(&world), [of(ISSUER, "two")]);
+        assert_eq!(policy(&world).callers[0].name, "wallet");
+        let before = world.server.calls().len();
+        tokio::time::sleep(ROUND * 2).await;
+        let more = world.server.calls().split_off(before).into_iter().filter(|call| call.verb != "read");
+        assert_eq!(more.map(|call| call.to_string()).collect::<Vec<_>>(), [""; 0]);
+        world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+            alice["spec"]["paused"] = json!(false);
+            alice["spec"]["client"]["tunables"] = json!({"cacheMib": 512});
+        });
+        world.rest().await;
+        world.assert_ready("alice");
+        assert_eq!(
+            (policy(&world).callers[0].name.as_str(), keys(&world)),
+            ("shop", vec![of(ISSUER, "two")])
+        );
+    }
 }
 
 /// Whoever may write a ConfigMap of the namespace must not become the cluster's issuer by it.

@@ -75,7 +75,7 @@ pub(super) fn database(node: &Validated) -> Option<ConfigMap> {
     Some(config_map(node, node.names.database_config(), Component::Database, database::files()))
 }
 
-pub(super) fn config_map(
+fn config_map(
     node: &Validated,
     name: String,
     component: Component,

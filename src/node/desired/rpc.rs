@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, ContainerPort, Volume};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Container, ContainerPort, Volume},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 
-use super::{Live, arguments::path, certificates, config, pods};
+use super::{Live, arguments::path, certificates, pods};
 use crate::{
     api::{self, parts::Resources},
     node::{
-        names::{self, Component, Purpose},
+        names::{self, Component, Names, Purpose},
+        observed::{Found, ObservedCallers},
         validate::Validated,
     },
     policy::{self, Policy, grants::Grants},
@@ -42,9 +46,46 @@ pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
 /// Who may call what, for the guard. Mounted as a directory, so that a change arrives without a restart. A guard that
 /// is no longer wanted learns here that nobody may call, and runs until its pod's turn comes.
 pub(super) fn policy_map(node: &Validated, live: &Live) -> Option<ConfigMap> {
-    let data = || BTreeMap::from([(policy::FILE.to_owned(), policy(node).write())]);
-    let map = || config::config_map(node, node.names.guard_config(), Component::Client, data());
-    (node.has_callers() || live.client_guarded).then(map)
+    let wanted = node.has_callers() || live.client_guarded;
+    wanted.then(|| map_of(&node.names, &node.owner, &policy(node)))
+}
+
+/// A policy as it is written.
+#[must_use]
+pub fn map_of(names: &Names, owner: &OwnerReference, policy: &Policy) -> ConfigMap {
+    let labels = names.component_labels(Component::Client);
+    ConfigMap {
+        metadata: names.meta(names.guard_config(), labels, owner),
+        data: Some(BTreeMap::from([(policy::FILE.to_owned(), policy.write())])),
+        ..ConfigMap::default()
+    }
+}
+
+/// A policy with the keys that are known now, and else as it is. What is not known stays.
+#[must_use]
+pub fn rekeyed(policy: &Policy, seen: &ObservedCallers) -> Policy {
+    let of = |name: &String| policy.issuers.iter().find(|issuer| issuer.issuer == *name);
+    let was = policy.cluster.as_ref();
+    let is_account =
+        |caller: &policy::Caller| matches!(caller.identity, policy::Identity::ServiceAccount { .. });
+    let now = seen.cluster.as_ref().and_then(Found::usable);
+    let cluster = now.filter(|_| policy.callers.iter().any(is_account)).or_else(|| of(was?));
+    let mut others: BTreeMap<_, _> = policy
+        .issuers
+        .iter()
+        .filter(|issuer| Some(&issuer.issuer) != was)
+        .map(|issuer| (&issuer.issuer, issuer))
+        .collect();
+    for caller in &policy.callers {
+        if let policy::Identity::Oidc { issuer, .. } = &caller.identity
+            && let Some(now) = seen.issuers.get(issuer).and_then(Found::usable)
+        {
+            others.insert(issuer, now);
+        }
+    }
+    others.retain(|name, _| cluster.is_none_or(|cluster| cluster.issuer != **name));
+    let issuers = cluster.into_iter().chain(others.into_values()).cloned().collect();
+    Policy { cluster: cluster.map(|cluster| cluster.issuer.clone()), issuers, ..policy.clone() }
 }
 
 /// Who may call what.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt as _;
+use kube::{Client, ResourceExt as _, api::ObjectMeta};
 
 use super::Sources;
 use crate::{
     api::QuorumNode,
     cluster::{
+        Caches, Facts,
         caches::find,
-        facts::{self, Fact, PolicyKeys, Question},
+        facts::{self, Fact, Question},
         keys::Signer,
         write,
     },
@@ -17,7 +18,7 @@ use crate::{
         names::Names,
         observed::{Found, ObservedCallers},
     },
-    policy::Issuer,
+    policy::{Issuer, Policy},
 };
 
 pub(super) async fn callers(
@@ -38,9 +39,9 @@ pub(super) async fn callers(
         let mut found = sources.keys.of(&signer);
         if !matches!(found, Found::Is(_)) {
             if kept.is_none() {
-                kept = Some(policy_keys(sources, names, node).await?);
+                kept = Some(policy(sources.client, sources.caches, sources.facts, (names, node)).await?);
             }
-            let known = kept.as_ref().and_then(|kept| of_policy(kept, &signer)).cloned();
+            let known = kept.as_ref().and_then(|kept| of_policy(kept.as_ref()?, &signer)).cloned();
             found = known.map_or(found, Found::Is);
         }
         match signer {
@@ -51,30 +52,34 @@ pub(super) async fn callers(
     Ok(seen)
 }
 
-/// What the policy holds that was written last: whoever has just begun to work has asked nobody yet, and a caller must
-/// not be refused for it. What someone else has put there does not count.
-async fn policy_keys(
-    sources: Sources<'_>,
-    names: &Names,
-    node: &QuorumNode,
-) -> anyhow::Result<Arc<PolicyKeys>> {
-    let live = find(&sources.caches.config_maps, &names.namespace, &names.guard_config());
-    let is_ours = |live: &kube::api::ObjectMeta| {
-        let owners = live.owner_references.iter().flatten();
-        owners.into_iter().any(|owner| Some(&owner.uid) == node.uid().as_ref())
+/// The policy that was written last. Whoever has just begun to work has asked nobody for keys yet, and a caller must not
+/// be refused for it. What someone else has put there does not count.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(in crate::node) async fn policy(
+    client: &Client,
+    caches: &Caches,
+    facts: &Facts,
+    (names, node): (&Names, &QuorumNode),
+) -> anyhow::Result<Option<Arc<Policy>>> {
+    let live = find(&caches.config_maps, &names.namespace, &names.guard_config());
+    let is_ours = |live: &ObjectMeta| {
+        let mut owners = live.owner_references.iter().flatten();
+        owners.any(|owner| Some(&owner.uid) == node.uid().as_ref())
             && write::writers(live, &["data".into()]).is_empty()
     };
-    let Some(live) = live.filter(is_ours) else { return Ok(Arc::default()) };
-    match sources.facts.config_map(sources.client, &live, Question::Issuers).await? {
-        Some(Fact::Issuers(keys)) => Ok(keys),
-        _ => Ok(Arc::default()),
+    let Some(live) = live.filter(is_ours) else { return Ok(None) };
+    match facts.config_map(client, &live, Question::Policy).await? {
+        Some(Fact::Policy(policy)) => Ok(policy),
+        _ => Ok(None),
     }
 }
 
-fn of_policy<'a>(keys: &'a PolicyKeys, signer: &Signer) -> Option<&'a Issuer> {
+fn of_policy<'a>(policy: &'a Policy, signer: &Signer) -> Option<&'a Issuer> {
     let wanted = match signer {
-        Signer::Cluster => keys.cluster.as_ref()?,
+        Signer::Cluster => policy.cluster.as_ref()?,
         Signer::Issuer { url, .. } => url,
     };
-    keys.issuers.iter().find(|issuer| issuer.issuer == *wanted)
+    policy.issuers.iter().find(|issuer| issuer.issuer == *wanted)
 }

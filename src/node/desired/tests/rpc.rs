@@ -11,12 +11,15 @@ use super::{
 };
 use crate::{
     node::{
-        desired::Desired,
+        desired::{Desired, rpc},
         names::Component::Client,
-        observed::samples::{CLUSTER, issuer},
+        observed::{
+            Found, ObservedCallers,
+            samples::{CLUSTER, issuer},
+        },
         validate::Validated,
     },
-    policy::{self, Policy},
+    policy::{self, Issuer, Policy},
 };
 
 fn account() -> Value {
@@ -207,6 +210,41 @@ fn an_issuer_without_keys_is_not_in_the_policy() {
     let policy = policy(&node);
     assert_eq!((policy.cluster, policy.issuers), (None, vec![]));
     assert_eq!(policy.callers.len(), 3, "who may call is said all the same");
+}
+
+/// While nothing else of the node is written.
+#[test]
+fn a_policy_is_given_the_keys_of_now_and_is_else_as_it_was() {
+    let node = alone(&everything());
+    let before = policy(&node);
+    let seen = |cluster: Option<Found<Issuer>>, other: Option<Issuer>| ObservedCallers {
+        cluster,
+        issuers: other.into_iter().map(|issuer| (issuer.issuer.clone(), Found::Is(issuer))).collect(),
+        ..ObservedCallers::default()
+    };
+    let another = |name: &str| {
+        let mut issuer = issuer(name);
+        issuer.keys[0].id = "another".into();
+        issuer
+    };
+    let rekeyed = |seen: &ObservedCallers| rpc::rekeyed(&before, seen);
+    let same = seen(Some(Found::Is(issuer(CLUSTER))), Some(issuer("https://id.example")));
+    assert_eq!(rekeyed(&same), before);
+    for unknown in [None, Some(Found::Missing), Some(Found::Unusable("it cannot be reached".into()))] {
+        assert_eq!(rekeyed(&seen(unknown, None)), before, "what is not known stays");
+    }
+    let next = rekeyed(&seen(Some(Found::Is(another(CLUSTER))), Some(another("https://id.example"))));
+    assert_eq!(next.issuers, [another(CLUSTER), another("https://id.example")]);
+    assert_eq!(Policy { issuers: before.issuers.clone(), ..next }, before);
+    let moved = rekeyed(&seen(Some(Found::Is(issuer("https://moved"))), None));
+    assert_eq!(moved.cluster.as_deref(), Some("https://moved"));
+    assert_eq!(moved.issuers, [issuer("https://moved"), issuer("https://id.example")]);
+    let stranger = rekeyed(&seen(None, Some(issuer("https://stranger"))));
+    assert_eq!(stranger, before, "nobody by whose word no caller of the policy is known");
+    let mut unkeyed = node;
+    unkeyed.callers.cluster = None;
+    unkeyed.callers.issuers.clear();
+    assert_eq!(rpc::rekeyed(&policy(&unkeyed), &same), before, "those who had none");
 }
 
 #[test]
