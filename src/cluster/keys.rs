@@ -93,6 +93,12 @@ impl Keys {
         asked.iter().filter(is_due).cloned().collect()
     }
 
+    /// Why an issuer could not be read, when that was tried last.
+    #[must_use]
+    pub fn failure(&self, signer: &Signer) -> Option<String> {
+        self.lock().get(signer)?.failed.clone()
+    }
+
     /// Takes in what an issuer answered; what it answered before stands where it cannot be read now. Whether that is
     /// news.
     pub fn heard(&self, signer: Signer, answer: Result<policy::Issuer, String>, now: Instant) -> bool {

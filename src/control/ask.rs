@@ -36,6 +36,8 @@ pub(super) async fn ask(context: &Context, wake: &UnboundedSender<Wake>) {
         while let Some((signer, answer)) = answers.next().await {
             match &answer {
                 Ok(_) => context.metrics.issuer(signer.name(), (context.clock)()),
+                // one line for each trouble, and not for each time
+                Err(why) if context.keys.failure(&signer).as_ref() == Some(why) => {}
                 Err(why) => tracing::warn!(issuer = signer.name(), why, "keys of an issuer cannot be read"),
             }
             if context.keys.heard(signer.clone(), answer, Instant::now()) {

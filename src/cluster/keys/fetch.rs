@@ -36,6 +36,9 @@ const CONFIGURATION: &str = "/.well-known/openid-configuration";
 /// Where it says with which keys, whatever the address it gives to others.
 const KEYS: &str = "/openid/v1/jwks";
 
+const ITS_CONFIGURATION: &str = "its configuration";
+const ITS_KEYS: &str = "its keys";
+
 /// The way to read what an OpenID Connect issuer publishes, by its URL and the authorities of its certificate.
 pub type Fetch = Arc<
     dyn Fn(String, Option<String>) -> Pin<Box<dyn Future<Output = Result<policy::Issuer, String>> + Send>>
@@ -49,16 +52,16 @@ pub type Fetch = Arc<
 /// Why it cannot be told.
 pub async fn cluster(client: &Client) -> Result<policy::Issuer, String> {
     let read = async {
-        let issuer = read::discovery(&asked(client, CONFIGURATION).await?)?.issuer;
-        Ok(policy::Issuer { issuer, keys: read::keys(&asked(client, KEYS).await?)? })
+        let issuer = read::discovery(&asked(client, CONFIGURATION, ITS_CONFIGURATION).await?)?.issuer;
+        Ok(policy::Issuer { issuer, keys: read::keys(&asked(client, KEYS, ITS_KEYS).await?)? })
     };
     timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("it did not answer in time".into()))
 }
 
-async fn asked(client: &Client, path: &str) -> Result<Vec<u8>, String> {
+async fn asked(client: &Client, path: &str, what: &str) -> Result<Vec<u8>, String> {
     let request = Request::get(path).body(kube::client::Body::empty()).map_err(|_| "no request")?;
     let answer = client.send(request).await.map_err(|_| "it cannot be reached")?;
-    content(answer, path).await
+    content(answer, what).await
 }
 
 /// An OpenID Connect issuer, as it is at its URL.
@@ -69,11 +72,11 @@ pub async fn issuer(url: String, authorities: Option<String>) -> Result<policy::
     let read = async {
         let tls = trusting(authorities.as_deref())?;
         let at = format!("{}{CONFIGURATION}", url.trim_end_matches('/'));
-        let said = read::discovery(&get(&at, Arc::clone(&tls)).await?)?;
+        let said = read::discovery(&get(&at, Arc::clone(&tls), ITS_CONFIGURATION).await?)?;
         if said.issuer != url {
             return Err("it calls itself by another URL: name that one, byte by byte".to_owned());
         }
-        let keys = read::keys(&get(&said.keys, tls).await?)?;
+        let keys = read::keys(&get(&said.keys, tls, ITS_KEYS).await?)?;
         Ok(policy::Issuer { issuer: url.clone(), keys })
     };
     timeout(PATIENCE, read).await.unwrap_or_else(|_| Err("it did not answer in time".into()))
@@ -97,10 +100,13 @@ fn trusting(authorities: Option<&str>) -> Result<Arc<ClientConfig>, String> {
 }
 
 /// One answer. Whoever sends us elsewhere has not answered.
-async fn get(url: &str, tls: Arc<ClientConfig>) -> Result<Vec<u8>, String> {
+async fn get(url: &str, tls: Arc<ClientConfig>, what: &str) -> Result<Vec<u8>, String> {
     let not_https = || "its keys are at no https URL".to_owned();
     let at: Uri = url.parse().map_err(|_| not_https())?;
     let (Some("https"), Some(authority)) = (at.scheme_str(), at.authority()) else { return Err(not_https()) };
+    if authority.as_str().contains('@') {
+        return Err("its keys are at a URL with a name or a password in it".into());
+    }
     let host = authority.host().trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).map_err(|_| not_https())?;
     let stream = dial(host, authority.port_u16().unwrap_or(443)).await?;
@@ -116,19 +122,19 @@ async fn get(url: &str, tls: Arc<ClientConfig>) -> Result<Vec<u8>, String> {
         .header(header::ACCEPT, "application/json")
         .body(Empty::<Bytes>::new());
     let answer = sender.send_request(request.map_err(|_| not_https())?).await.map_err(|_| broken)?;
-    content(answer, at.path()).await
+    content(answer, what).await
 }
 
-async fn content<B: Body<Data = Bytes>>(answer: http::Response<B>, path: &str) -> Result<Vec<u8>, String>
+async fn content<B: Body<Data = Bytes>>(answer: http::Response<B>, what: &str) -> Result<Vec<u8>, String>
 where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if answer.status() != StatusCode::OK {
-        return Err(format!("it answers {path} with {}", answer.status().as_u16()));
+        return Err(format!("asked for {what} it answers with {}", answer.status().as_u16()));
     }
     let body = Limited::new(answer.into_body(), LONGEST).collect().await;
     let body =
-        body.map_err(|_| format!("its answer to {path} is longer than {LONGEST} bytes, or broke off"))?;
+        body.map_err(|_| format!("asked for {what} it answers more than {LONGEST} bytes, or breaks off"))?;
     Ok(body.to_bytes().to_vec())
 }
 

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::world::{NAMESPACE, World, client, node, object};
-use crate::{policy::Policy, testing::server::Server};
+use super::{
+    bank::Bank,
+    world::{NAMESPACE, World, client, node, object},
+};
+use crate::{node::secrets::tls::Usage, policy::Policy, testing::server::Server};
 
 /// A caller that is known by its ServiceAccount.
 pub(super) fn caller(name: &str) -> Value {
@@ -214,6 +217,30 @@ async fn a_policy_that_someone_else_changes_is_put_back() {
     assert_ne!(policy(&world), before);
     world.rest().await;
     assert_eq!(policy(&world), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_see_the_certificate_that_is_provided_for_them() {
+    let (mut world, bank) = (World::new(), Bank::new());
+    world.server.put(&bank.issue("for-scrapers", "alice-metrics", Usage::Server));
+    world.start();
+    let mut alice = client("alice");
+    alice["spec"]["rpc"] = json!({"callers": [caller("wallet")]});
+    alice["spec"]["tls"] = json!({"issuer": "Provided", "provided": {
+        "metrics": {"name": "for-scrapers"}, "rpc": {"name": "for-callers"}}, "duration": "2160h", "renewBefore": "720h"});
+    world.server.put(&alice);
+    world.rest().await;
+    let (_, reason, message) = world.condition("alice", "Stalled").expect("it is missing");
+    assert_eq!(reason, "ReferenceMissing");
+    assert!(message.contains("spec.tls.provided.rpc (Secret for-callers)"), "{message}");
+    world.server.put(&bank.issue("for-callers", "alice-rpc", Usage::Server));
+    world.rest().await;
+    world.assert_ready("alice");
+    let workload = world.server.get(&object("apps/v1", "statefulsets", "alice-client")).expect("a client");
+    let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+    let mounted = volumes.iter().find(|volume| volume["name"] == "tls-rpc").expect("a volume");
+    assert_eq!(mounted["secret"]["secretName"], "for-callers");
+    assert!(!objects(&world).contains("secrets qn-alice-tls-rpc"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,20 +121,22 @@ async fn what_an_issuer_answers_is_taken_at_its_word_or_not_at_all() {
     assert_eq!(why().await, "its keys are at no https URL");
     with("jwks_uri", json!("file:///etc/passwd"));
     assert_eq!(why().await, "its keys are at no https URL");
+    with("jwks_uri", json!(published.at("/keys").replace("https://", "https://me:word@")));
+    assert_eq!(why().await, "its keys are at a URL with a name or a password in it");
     with("jwks_uri", json!(published.at("/elsewhere")));
-    assert_eq!(why().await, "it answers /elsewhere with 404");
+    assert_eq!(why().await, "asked for its keys it answers with 404");
     published
         .page("/elsewhere", &format!("HTTP/1.1 302 Found\r\nlocation: {}\r\n\r\n", published.at("/keys")));
-    assert_eq!(why().await, "it answers /elsewhere with 302", "nobody is followed");
+    assert_eq!(why().await, "asked for its keys it answers with 302", "nobody is followed");
     published.page("/elsewhere", &whole("{\"keys\": []}"));
     assert_eq!(why().await, "none of its keys can be used");
     let longest = " ".repeat(LONGEST - KEY.len());
     published.page("/elsewhere", &whole(&format!("{KEY}{longest}")));
     assert!(published.read().await.is_ok());
     published.page("/elsewhere", &whole(&format!("{KEY}{longest} ")));
-    assert_eq!(why().await, "its answer to /elsewhere is longer than 262144 bytes, or broke off");
+    assert_eq!(why().await, "asked for its keys it answers more than 262144 bytes, or breaks off");
     published.page("/elsewhere", "HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n{}");
-    assert_eq!(why().await, "its answer to /elsewhere is longer than 262144 bytes, or broke off");
+    assert_eq!(why().await, "asked for its keys it answers more than 262144 bytes, or breaks off");
     published.page("/elsewhere", "SSH-2.0-x\r\n");
     assert_eq!(why().await, "it broke off");
 }
@@ -159,5 +161,5 @@ async fn the_cluster_is_asked_through_its_own_server() {
     assert_eq!((read.issuer.as_str(), read.keys.len()), (ISSUER, 1));
     server.issue(None);
     let why = cluster(&server.client()).await.expect_err("nothing is told");
-    assert_eq!(why, "it answers /.well-known/openid-configuration with 404");
+    assert_eq!(why, "asked for its configuration it answers with 404");
 }
