@@ -69,6 +69,12 @@ images: static ## Images for the local cluster, without a registry or container 
 bench-operator: ## Speed and size against a raw client on a real API server; N=1000 for other than 200 nodes
 	@benches/operator/run
 
+.PHONY: bench-guard instructions
+bench-guard: ## The guard's cost beside nginx with Lua, HAProxy and Envoy; BENCH_ROUNDS=1 for a quick look
+	@benches/guard/run
+instructions: ## What a small call takes in the guard, counted; refuses more than is known
+	@benches/guard/run instructions
+
 .PHONY: crds
 crds: ## Write crds/ from the types
 	cargo run --quiet -- crds > crds/quorumnodes.yaml.new && mv crds/quorumnodes.yaml.new crds/quorumnodes.yaml
