@@ -1,7 +1,13 @@
 //! Instructions of a small call, counted by callgrind: of two runs that differ in how often it is asked, the
-//! difference.
+//! difference, less what the guard does in that time without being asked.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -22,29 +28,41 @@ pub(crate) const GOAL: f64 = 55_000.0;
 const KNOWN: f64 = 55_000.0;
 const MARGIN: f64 = 1.02;
 
+/// How long the guard is watched doing nothing.
+const REST: Duration = Duration::from_secs(10);
+
+/// A run: instructions, and seconds.
+struct Run {
+    count: f64,
+    seconds: f64,
+}
+
 /// Instructions of the guard for a small call, of the library code that it calls too, and not of the kernel.
-pub(crate) fn count(setup: Setup) -> anyhow::Result<f64> {
-    let guard = setup.guard.clone();
-    let mut setup = setup;
-    let mut run = |calls: usize| -> anyhow::Result<f64> {
-        let out = setup.folder.join(format!("callgrind.{calls}"));
-        setup.guard = vec![
-            "valgrind".into(),
-            "--tool=callgrind".into(),
-            format!("--callgrind-out-file={}", out.display()).into(),
-        ];
-        setup.guard.extend(guard.iter().cloned());
-        let peer = Peer::start(Kind::Guard, &setup)?;
-        let mut caller = Dial { port: peer.port, config: setup.pki.dials()? }.connect()?;
-        let request = post(&verdicts::small());
-        for _ in 0..calls {
-            ensure!(caller.ask(&request)?.is_result(), "a call was not answered");
-        }
-        caller.close();
-        drop(peer);
-        total(&out)
-    };
-    Ok((run(MANY)? - run(FEW)?) / (MANY - FEW) as f64)
+pub(crate) fn count(mut setup: Setup) -> anyhow::Result<f64> {
+    let out = setup.folder.join("callgrind.out");
+    let flag = format!("--callgrind-out-file={}", out.display());
+    let valgrind: [OsString; 3] = ["valgrind".into(), "--tool=callgrind".into(), flag.into()];
+    setup.guard.splice(..0, valgrind);
+    let run = |calls, rest| one(&setup, &out, calls, rest);
+    let (few, rested, many) = (run(FEW, Duration::ZERO)?, run(FEW, REST)?, run(MANY, Duration::ZERO)?);
+    let in_a_second = (rested.count - few.count) / (rested.seconds - few.seconds);
+    let aside = (many.seconds - few.seconds) * in_a_second;
+    Ok((many.count - few.count - aside) / (MANY - FEW) as f64)
+}
+
+fn one(setup: &Setup, out: &Path, calls: usize, rest: Duration) -> anyhow::Result<Run> {
+    let peer = Peer::start(Kind::Guard, setup)?;
+    let started = Instant::now();
+    let mut caller = Dial { port: peer.port, config: setup.pki.dials()? }.connect()?;
+    let request = post(&verdicts::small());
+    for _ in 0..calls {
+        ensure!(caller.ask(&request)?.is_result(), "a call was not answered");
+    }
+    thread::sleep(rest);
+    caller.close();
+    let seconds = started.elapsed().as_secs_f64();
+    drop(peer);
+    Ok(Run { count: total(out)?, seconds })
 }
 
 /// Refuses a guard that takes more than it is known to take.

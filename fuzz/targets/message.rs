@@ -2,6 +2,7 @@
 #![no_main]
 
 mod lenient;
+mod members;
 
 use libfuzzer_sys::fuzz_target;
 use quorum_operator::{
