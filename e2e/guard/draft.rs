@@ -3,9 +3,6 @@
 
 use crate::dice::Dice;
 
-/// What the caller of the suite may call.
-pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersion"];
-
 /// Granted methods, with params.
 const OPEN: [(&str, &str); 4] =
     [("eth_chainId", "[]"), ("eth_blockNumber", "[]"), ("net_version", "[]"), ("web3_clientVersion", "[]")];

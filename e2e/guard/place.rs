@@ -1,0 +1,123 @@
+//! `quorum-guard rpc` as it is run, before whatever listens, with a caller that has a token.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, ensure};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::{EncodingKey, Header};
+use quorum_operator::policy::{
+    Algorithm, Caller, FILE, Identity, Issuer, Key, Limits, Policy, Public, VERSION,
+};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::geth::free;
+
+pub(crate) const HOST: &str = "alice-rpc.ledger.svc";
+const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// What the caller of the suite may call.
+pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersion"];
+
+/// What a pod of `apps/wallet` would have, and what the operator would write.
+fn identity() -> anyhow::Result<(String, Policy)> {
+    let pair = KeyPair::generate().context("a key")?;
+    let key = EncodingKey::from_ec_der(&pair.serialize_der());
+    let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
+    let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let claims = json!({
+        "iss": ISSUER, "aud": [HOST], "sub": "system:serviceaccount:apps:wallet",
+        "iat": now, "nbf": now, "exp": now + 3600,
+        "kubernetes.io": {
+            "namespace": "apps",
+            "pod": {"name": "wallet-0", "uid": "p1"},
+            "serviceaccount": {"name": "wallet", "uid": "s1"},
+        },
+    });
+    let header = Header { kid: Some("one".into()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
+    let token = jsonwebtoken::encode(&header, &claims, &key)?;
+    let public = Public::Ec { x: point.x, y: point.y };
+    let most = 1_000_000_000;
+    let policy = Policy {
+        version: VERSION,
+        hosts: vec![HOST.into(), "localhost".into()],
+        audience: HOST.into(),
+        cluster: Some(ISSUER.into()),
+        issuers: vec![Issuer {
+            issuer: ISSUER.into(),
+            keys: vec![Key { id: "one".into(), algorithm: Algorithm::ES256, public }],
+        }],
+        callers: vec![Caller {
+            name: "wallet".into(),
+            identity: Identity::ServiceAccount { namespace: "apps".into(), name: "wallet".into() },
+            methods: GRANTED.map(str::to_owned).to_vec(),
+            origins: vec![],
+            calls_per_second: most,
+            burst: most,
+            connections: most,
+        }],
+        limits: Limits::default(),
+    };
+    Ok((token, policy))
+}
+
+/// A guard that runs, and ends with this.
+pub(crate) struct Place {
+    process: Child,
+    pub(crate) at: SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
+    /// What the caller of the policy shows.
+    pub(crate) token: String,
+    home: tempfile::TempDir,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Place {
+    /// Before the client's two listeners.
+    pub(crate) async fn start(program: &Path, http: SocketAddr, socket: SocketAddr) -> anyhow::Result<Self> {
+        let home = tempfile::tempdir()?;
+        let (token, policy) = identity()?;
+        fs::write(home.path().join(FILE), policy.write())?;
+        fs::write(home.path().join("token"), &token)?;
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(vec![HOST.into(), "localhost".into()])?.self_signed(&key)?;
+        fs::write(home.path().join("tls.crt"), certificate.pem())?;
+        fs::write(home.path().join("tls.key"), key.serialize_pem())?;
+        let [at, health, metrics] = [free()?, free()?, free()?];
+        let process = Command::new(program)
+            .args(["--log-level=warn", "rpc"])
+            .args([format!("--listen={at}"), format!("--health={health}"), format!("--metrics={metrics}")])
+            .args([format!("--http={http}"), format!("--ws={socket}")])
+            .arg(format!("--tls-dir={}", home.path().display()))
+            .arg(format!("--policy={}", home.path().join(FILE).display()))
+            .stdout(File::create(home.path().join("audit"))?)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("quorum-guard")?;
+        let place = Self { process, at, certificate: certificate.der().clone(), token, home };
+        let end = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(at).await.is_err() {
+            ensure!(Instant::now() < end, "the guard does not listen after 60 s");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(place)
+    }
+
+    /// Holds `token`, `tls.crt` and `audit`.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.home.path().to_owned()
+    }
+}
