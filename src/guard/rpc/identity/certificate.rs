@@ -24,21 +24,19 @@ pub(super) struct Authority {
 /// Those of a PEM text, at least one.
 pub(super) fn authorities(pem: &str) -> Result<Vec<Authority>, String> {
     let certificates = tls::certificates(pem.as_bytes()).map_err(|error| error.to_string())?;
-    certificates.into_iter().map(Authority::of).collect()
+    let authorities: Option<_> = certificates.into_iter().map(Authority::of).collect();
+    authorities.ok_or_else(|| "holds a certificate that is no authority".to_owned())
 }
 
 impl Authority {
-    fn of(certificate: CertificateDer<'static>) -> Result<Self, String> {
-        let wrong = |_| "holds a certificate that is no authority".to_owned();
-        let (_, parsed) = parse_x509_certificate(&certificate).map_err(|_| wrong(()))?;
-        let valid = validity(&parsed).ok_or_else(|| wrong(()))?;
+    fn of(certificate: CertificateDer<'static>) -> Option<Self> {
+        let (_, parsed) = parse_x509_certificate(&certificate).ok()?;
+        let valid = validity(&parsed);
         let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).map_err(|_| wrong(()))?;
-        let anchor = roots.roots.first().cloned().ok_or_else(|| wrong(()))?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
-            .build()
-            .map_err(|_| wrong(()))?;
-        Ok(Self { anchor, verifier, valid })
+        roots.add(certificate.clone()).ok()?;
+        let anchor = roots.roots.first()?.clone();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider());
+        Some(Self { anchor, verifier: verifier.build().ok()?, valid })
     }
 
     pub(super) fn anchor(&self) -> TrustAnchor<'static> {
@@ -69,16 +67,17 @@ impl Authority {
         // one that has ended was not needed; one that was not may end it early, never late
         let shown = [own].into_iter().chain(others).filter_map(|certificate| {
             let (_, parsed) = parse_x509_certificate(certificate).ok()?;
-            validity(&parsed).map(|(_, ends)| ends).filter(|ends| *ends >= now)
+            Some(validity(&parsed).1).filter(|ends| *ends >= now)
         });
         Ok(shown.fold(ends, u64::min).saturating_add(1))
     }
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> Option<(u64, u64)> {
+/// Its first second and its last; what was before 1970 is over.
+fn validity(certificate: &X509Certificate<'_>) -> (u64, u64) {
     let validity = certificate.validity();
-    let second = |time: i64| u64::try_from(time).ok();
-    Some((second(validity.not_before.timestamp())?, second(validity.not_after.timestamp())?))
+    let second = |time: i64| u64::try_from(time).unwrap_or_default();
+    (second(validity.not_before.timestamp()), second(validity.not_after.timestamp()))
 }
 
 /// Whether a text names a subject.

@@ -237,6 +237,15 @@ fn it_counts_from_its_first_second_to_its_last_and_no_longer_than_what_vouches_f
 }
 
 #[test]
+fn an_authority_may_be_older_than_the_clock() {
+    let mut params = authority("acme");
+    params.not_before = date_time_ymd(1960, 1, 1);
+    let old = Ca::of(params);
+    let identities = known_by(&[(&old.pem, &["cn:bank"])]);
+    assert_eq!(reason(&identities, &[old.sign(client(&["cn:bank"]))]), "known");
+}
+
+#[test]
 fn the_handshake_asks_where_somebody_has_a_certificate_and_names_no_authority() {
     assert!(super::identities().client_verifier().unwrap().is_none());
     let (one, two) = (Ca::root("acme"), Ca::root("bank"));
