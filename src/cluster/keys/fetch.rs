@@ -1,6 +1,6 @@
 //! Reads what issuers publish. What goes wrong is told in words of our own: nothing of an answer is repeated.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use hickory_resolver::{
     TokioResolver, config::ResolverConfig, net::runtime::TokioRuntimeProvider, system_conf::parse_resolv_conf,
@@ -143,7 +143,7 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let unresolved = "its name cannot be resolved";
     let addresses = match host.parse() {
         Ok(address) => vec![address],
-        Err(_) => resolve(host).await.ok_or(unresolved)?,
+        Err(_) => Names::default().resolve(host).await.ok_or(unresolved)?,
     };
     for address in addresses {
         if let Ok(stream) = TcpStream::connect((address, port)).await {
@@ -153,17 +153,35 @@ async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     Err("it cannot be reached".into())
 }
 
-async fn resolve(host: &str) -> Option<Vec<std::net::IpAddr>> {
-    let text = tokio::fs::read("/etc/resolv.conf").await.ok()?;
-    let (config, mut options) = parse_resolv_conf(text).ok()?;
-    options.cache_size = 0;
-    // either a domain or a search list, as the C library has it
-    let (_, search, servers) = config.into_parts();
-    let config = ResolverConfig::from_parts(None, search, servers);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    *builder.options_mut() = options;
-    let found = builder.build().ok()?.lookup_ip(host).await.ok()?;
-    Some(found.iter().collect())
+/// Where names are asked for.
+struct Names {
+    conf: &'static str,
+    /// Another port than the file can name, for tests.
+    port: Option<u16>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { conf: "/etc/resolv.conf", port: None }
+    }
+}
+
+impl Names {
+    async fn resolve(&self, host: &str) -> Option<Vec<IpAddr>> {
+        let text = tokio::fs::read(self.conf).await.ok()?;
+        let (config, mut options) = parse_resolv_conf(text).ok()?;
+        options.cache_size = 0;
+        // either a domain or a search list, as the C library has it
+        let (_, search, mut servers) = config.into_parts();
+        if let Some(port) = self.port {
+            servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|one| one.port = port);
+        }
+        let config = ResolverConfig::from_parts(None, search, servers);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        let found = builder.build().ok()?.lookup_ip(host).await.ok()?;
+        Some(found.iter().collect())
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 use std::{collections::HashMap, sync::Mutex};
 
+use hickory_resolver::proto::{
+    op::{Message, ResponseCode},
+    rr::{RData, Record, RecordType},
+};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -162,4 +166,40 @@ async fn the_cluster_is_asked_through_its_own_server() {
     server.issue(None);
     let why = cluster(&server.client()).await.expect_err("nothing is told");
     assert_eq!(why, "asked for its configuration it answers with 404");
+}
+
+/// A server of names that knows one.
+async fn dns(known: &'static str) -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        let mut buffer = [0; 1024];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let query = Message::from_vec(&buffer[..length]).expect("a question");
+            let question = query.queries[0].clone();
+            let mut answer = query.into_response();
+            if question.name().to_string() != known {
+                answer.metadata.response_code = ResponseCode::NXDomain;
+            } else if question.query_type() == RecordType::A {
+                let data = RData::A("10.1.2.3".parse().expect("an address"));
+                answer.add_answer(Record::from_rdata(question.name().clone(), 30, data));
+            }
+            let _ = socket.send_to(&answer.to_vec().expect("an answer"), from).await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn an_issuers_name_is_asked_for_as_the_pods_configuration_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let conf = directory.path().join("resolv.conf");
+    std::fs::write(&conf, "nameserver 127.0.0.1\nsearch svc.cluster.local\noptions ndots:5\n")
+        .expect("a file");
+    let conf: &'static str = conf.to_string_lossy().into_owned().leak();
+    let names = |port| Names { conf, port: Some(port) };
+    let found = Some(vec!["10.1.2.3".parse().expect("an address")]);
+    assert_eq!(names(dns("id.example.").await).resolve("id.example").await, found);
+    assert_eq!(names(dns("id.apps.svc.cluster.local.").await).resolve("id.apps").await, found);
+    assert_eq!(names(dns("other.").await).resolve("id.example").await, None);
 }
