@@ -28,9 +28,10 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
         object["status"]["updateRevision"] = json!("some");
     }
     for annotations in ["/metadata/annotations", "/spec/template/metadata/annotations"] {
-        let held = format!("{annotations}/quorum.security~1certificates");
-        if let Some(held) = object.pointer_mut(&held) {
-            *held = json!("some");
+        for random in ["certificates", "policy"] {
+            if let Some(held) = object.pointer_mut(&format!("{annotations}/quorum.security~1{random}")) {
+                *held = json!("some");
+            }
         }
     }
     let metadata = &mut object["metadata"];

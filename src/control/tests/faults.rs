@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     bank::{Bank, CERT_MANAGER},
+    callers::{call, caller},
     cert_manager::through,
     handshakes::assert_no_handshake_fails,
     rotation::rotate,
@@ -118,6 +119,25 @@ fn same<V: PartialEq + std::fmt::Debug>(
 #[tokio::test(start_paused = true)]
 async fn a_client_is_made_whatever_fails() {
     survives_every_fault(Scenario { deed: |server| server.put(&client("alice")), ..NOTHING }).await;
+}
+
+fn called(server: &Server) {
+    let mut alice = client("alice");
+    alice["spec"]["rpc"] = json!({"callers": [caller("wallet")]});
+    server.put(&alice);
+}
+
+/// Keys that are read late change the policy once more, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn callers_come_change_and_go_whatever_fails() {
+    let first: fn(&Server) = |server| server.put(&client("alice"));
+    for (first, deed) in [
+        (first, (|server| call(server, json!([caller("wallet")]))) as fn(&Server)),
+        (called, |server| call(server, json!([caller("shop")]))),
+        (called, |server| call(server, json!([]))),
+    ] {
+        survives_a_fault_at_each(Scenario { first, deed, ..NOTHING }).await;
+    }
 }
 
 /// The issuer may have been there before the node asks it: what it makes is found by its name.

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Answer, Call, Refusal, Server, answer, lock};
+use super::{Refusal, Server, lock};
 
 /// The name of the one key, where it is told.
 pub(super) struct Documents(Mutex<Option<String>>);
@@ -24,20 +24,18 @@ impl Server {
         *lock(&self.documents.0) = key.map(str::to_owned);
     }
 
-    pub(super) fn document(&self, call: Call) -> Answer {
-        let (key, path) = (lock(&self.documents.0).clone(), call.target.name.clone());
-        lock(&self.calls).push(call);
-        match (key, path.as_str()) {
+    pub(super) fn document(&self, path: &str) -> Result<Value, Refusal> {
+        let key = lock(&self.documents.0).clone();
+        match (key, path) {
             (Some(_), "/.well-known/openid-configuration") => {
                 let keys = "https://192.0.2.7:6443/openid/v1/jwks";
-                answer(200, json!({"issuer": ISSUER, "jwks_uri": keys}))
+                Ok(json!({"issuer": ISSUER, "jwks_uri": keys}))
             }
-            (Some(key), "/openid/v1/jwks") => answer(
-                200,
-                json!({"keys": [{"kty": "EC", "use": "sig", "kid": key, "alg": "ES256", "crv": "P-256",
-                    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}),
-            ),
-            _ => answer(404, Refusal::new(404, "NotFound", "the server could not find it").status()),
+            (Some(key), "/openid/v1/jwks") => Ok(json!({"keys": [{
+                "kty": "EC", "use": "sig", "kid": key, "alg": "ES256", "crv": "P-256",
+                "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+            }]})),
+            _ => Err(Refusal::new(404, "NotFound", "the server could not find it")),
         }
     }
 }

@@ -229,9 +229,6 @@ impl Server {
         if let Some(object) = self.refusals.garbled(&call) {
             return Ok(answer(200, object));
         }
-        if call.verb == "read" {
-            return Ok(self.document(call));
-        }
         if call.verb == "watch" {
             return Ok(match self.watch(&call).await {
                 Ok(frames) => respond(200, frames),
@@ -285,6 +282,7 @@ impl Server {
         let outcome = match (call.verb, call.subresource.as_str()) {
             ("get", _) => state.get(target).cloned().ok_or_else(|| state::not_found(target))?,
             ("discover", _) => return Ok(optional::resources(&target.group_version)),
+            ("read", _) => return self.document(&target.name),
             ("list", _) => {
                 let items: Vec<_> =
                     state.selected(call).iter().map(|object| state::shown(call, object)).collect();
