@@ -44,7 +44,10 @@ fn objects(world: &World) -> BTreeSet<String> {
 pub(super) fn policy(world: &World) -> Policy {
     let map = world.server.get(&object("v1", "configmaps", "qn-alice-guard")).expect("a policy");
     let text = map["data"]["policy.json"].as_str().expect("a file");
-    Policy::read(text.as_bytes()).expect("what the guard reads")
+    let policy = Policy::read(text.as_bytes()).expect("what the guard reads");
+    #[cfg(feature = "guard")]
+    drop(crate::guard::rpc::identity::Identities::of(&policy).expect("what the guard takes"));
+    policy
 }
 
 fn containers(world: &World) -> Vec<String> {

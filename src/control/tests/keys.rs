@@ -169,7 +169,8 @@ async fn federated() -> (World, Asked) {
     let seen = Arc::clone(&asked);
     world.fetch = Arc::new(move |url, authorities| {
         seen.lock().expect("no panic under it").push((url.clone(), authorities.clone()));
-        let public = Public::Ec { x: "eA".into(), y: "eQ".into() };
+        let x = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4".into();
+        let public = Public::Ec { x, y: "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM".into() };
         let id = authorities.map_or_else(|| "public".into(), |pem| format!("by {} bytes", pem.len()));
         let key = Key { id, algorithm: Algorithm::ES256, public };
         Box::pin(std::future::ready(Ok(Issuer { issuer: url, keys: vec![key] })))

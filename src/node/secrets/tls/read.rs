@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::{ByteString, jiff::Timestamp};
+use rustls::{RootCertStore, pki_types::CertificateDer};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -118,7 +119,20 @@ pub fn read_bundle(pem: &[u8]) -> Result<(), String> {
 /// Why they cannot be trusted.
 pub fn read_authorities(bundle: &[u8]) -> Result<String, String> {
     read_bundle(bundle)?;
-    Ok(blocks(bundle).unwrap_or_default().iter().map(|block| pem(&block.contents)).collect())
+    let blocks = blocks(bundle).unwrap_or_default();
+    for (position, block) in blocks.iter().enumerate() {
+        // the guard would refuse its whole policy for one of them
+        let began = parse(&block.contents, "").is_ok_and(|one| one.validity().not_before.timestamp() >= 0);
+        let trusted = RootCertStore::empty().add(CertificateDer::from(&*block.contents));
+        if trusted.is_err() || !began {
+            let position = position + 1;
+            return Err(format!(
+                "certificate {position} is none that TLS could trust: have it issued as X.509 version 3, from a time \
+                 after 1970, with no extension twice"
+            ));
+        }
+    }
+    Ok(blocks.iter().map(|block| pem(&block.contents)).collect())
 }
 
 /// A certificate of somebody else's authority with its key: they belong together, whoever signed it.

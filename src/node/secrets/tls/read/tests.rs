@@ -355,3 +355,25 @@ fn a_bundle_holds_authorities_and_nothing_else() {
         assert!(message.starts_with(why), "{message}");
     }
 }
+
+/// The guard refuses a policy as a whole, and goes on with the one before.
+#[test]
+fn an_authority_that_tls_could_not_trust_is_told_before_a_guard_sees_it() {
+    let sound = self_signed(|_| {});
+    let pem = text(&sound, "tls.crt").replace("\r\n", "\n");
+    assert_eq!(
+        read_authorities(format!("# ours\n{pem}# theirs\n{pem}").as_bytes()),
+        Ok(format!("{pem}{pem}"))
+    );
+    let twice = self_signed(|params| {
+        let name = || CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 3, 0x82, 1, 0x61]);
+        params.custom_extensions.extend([name(), name()]);
+    });
+    let early = self_signed(|params| params.not_before = rcgen::date_time_ymd(1969, 5, 6));
+    for wrong in [twice, early] {
+        let wrong = text(&wrong, "tls.crt");
+        assert_eq!(read_bundle(wrong.as_bytes()), Ok(()));
+        let why = read_authorities(format!("{pem}{wrong}").as_bytes()).unwrap_err();
+        assert!(why.starts_with("certificate 2 is none that TLS could trust"), "{why}");
+    }
+}
