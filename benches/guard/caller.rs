@@ -43,7 +43,7 @@ impl Dial {
     pub(crate) fn connect(&self) -> io::Result<Caller> {
         let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], self.port)))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         let mut tls = ClientConnection::new(self.config.clone(), name).map_err(io::Error::other)?;
         let mut socket = &stream;

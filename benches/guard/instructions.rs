@@ -1,10 +1,10 @@
-//! Instructions of a small call, counted by callgrind: of two runs that differ in how often it is asked, the
-//! difference, less what the guard does in that time without being asked.
+//! Instructions of a small call, counted by callgrind in one process once it has answered a few: start and handshake
+//! vary by more than a call takes. What it does in that time without being asked is counted too, and taken off.
 
 use std::{
-    ffi::OsString,
     fs,
     path::Path,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -18,8 +18,12 @@ use crate::{
     verdicts,
 };
 
-const FEW: usize = 200;
-const MANY: usize = 1200;
+/// Calls before the first count, and those that are counted.
+const FEW: usize = 100;
+const MANY: usize = 1000;
+
+/// How long the guard is watched doing nothing.
+const REST: Duration = Duration::from_secs(10);
 
 /// What a small call may take.
 pub(crate) const GOAL: f64 = 55_000.0;
@@ -28,41 +32,39 @@ pub(crate) const GOAL: f64 = 55_000.0;
 const KNOWN: f64 = 55_000.0;
 const MARGIN: f64 = 1.02;
 
-/// How long the guard is watched doing nothing.
-const REST: Duration = Duration::from_secs(10);
-
-/// A run: instructions, and seconds.
-struct Run {
-    count: f64,
-    seconds: f64,
-}
-
 /// Instructions of the guard for a small call, of the library code that it calls too, and not of the kernel.
 pub(crate) fn count(mut setup: Setup) -> anyhow::Result<f64> {
     let out = setup.folder.join("callgrind.out");
     let flag = format!("--callgrind-out-file={}", out.display());
-    let valgrind: [OsString; 3] = ["valgrind".into(), "--tool=callgrind".into(), flag.into()];
-    setup.guard.splice(..0, valgrind);
-    let run = |calls, rest| one(&setup, &out, calls, rest);
-    let (few, rested, many) = (run(FEW, Duration::ZERO)?, run(FEW, REST)?, run(MANY, Duration::ZERO)?);
-    let in_a_second = (rested.count - few.count) / (rested.seconds - few.seconds);
-    let aside = (many.seconds - few.seconds) * in_a_second;
-    Ok((many.count - few.count - aside) / (MANY - FEW) as f64)
-}
-
-fn one(setup: &Setup, out: &Path, calls: usize, rest: Duration) -> anyhow::Result<Run> {
-    let peer = Peer::start(Kind::Guard, setup)?;
-    let started = Instant::now();
+    setup.guard.splice(..0, ["valgrind".into(), "--tool=callgrind".into(), flag.into()]);
+    let peer = Peer::start(Kind::Guard, &setup)?;
     let mut caller = Dial { port: peer.port, config: setup.pki.dials()? }.connect()?;
     let request = post(&verdicts::small());
-    for _ in 0..calls {
-        ensure!(caller.ask(&request)?.is_result(), "a call was not answered");
-    }
-    thread::sleep(rest);
-    caller.close();
-    let seconds = started.elapsed().as_secs_f64();
-    drop(peer);
-    Ok(Run { count: total(out)?, seconds })
+    let mut ask = |count: usize| -> anyhow::Result<()> {
+        for _ in 0..count {
+            ensure!(caller.ask(&request)?.is_result(), "a call was not answered");
+        }
+        Ok(())
+    };
+    ask(FEW)?;
+    dumped(&peer, &out, 1)?;
+    let started = Instant::now();
+    ask(MANY)?;
+    let took = started.elapsed();
+    let busy = dumped(&peer, &out, 2)?;
+    thread::sleep(REST);
+    let idle = dumped(&peer, &out, 3)?;
+    Ok((busy - idle * took.as_secs_f64() / REST.as_secs_f64()) / MANY as f64)
+}
+
+/// What was counted since it was last asked.
+fn dumped(peer: &Peer, out: &Path, number: u32) -> anyhow::Result<f64> {
+    let asked = Command::new("vgdb").arg(format!("--pid={}", peer.pid())).arg("dump").output()?;
+    ensure!(asked.status.success(), "vgdb: {}", String::from_utf8_lossy(&asked.stderr));
+    let file = out.with_extension(format!("out.{number}"));
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let totals = text.lines().find_map(|line| line.strip_prefix("totals:")).context("no totals")?;
+    Ok(totals.trim().parse()?)
 }
 
 /// Refuses a guard that takes more than it is known to take.
@@ -74,10 +76,4 @@ pub(crate) fn check(setup: Setup) -> anyhow::Result<()> {
         "the guard has become more expensive: make it cheaper, or say in KNOWN what it takes, and why in the commit"
     );
     Ok(())
-}
-
-fn total(out: &Path) -> anyhow::Result<f64> {
-    let text = fs::read_to_string(out).with_context(|| out.display().to_string())?;
-    let totals = text.lines().find_map(|line| line.strip_prefix("totals:")).context("no totals")?;
-    Ok(totals.trim().parse()?)
 }

@@ -115,6 +115,10 @@ impl Peer {
         Ok(())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lines of its record so far.
     pub(crate) fn records(&self) -> usize {
         fs::read(&self.record).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
