@@ -8,10 +8,12 @@ mod bodies;
 #[path = "../dice.rs"]
 mod dice;
 mod draft;
+mod floods;
 mod frames;
 mod geth;
 mod http2;
 mod kinds;
+mod moody;
 mod naive;
 mod place;
 mod pure;
@@ -22,7 +24,7 @@ mod wire;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use quorum_operator::policy::grants::Grants;
@@ -115,6 +117,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if only.is_none() {
         suite.unknown().await?;
+        suite
+            .faults
+            .extend(floods::run(Path::new(&program), Duration::from_secs(cases.clamp(60, 600) / 20)).await?);
     }
     if !suite.faults.is_empty() {
         bail!("seed {seed}: {} faults:\n{}", suite.faults.len(), suite.faults.join("\n"));

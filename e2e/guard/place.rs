@@ -25,26 +25,41 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 /// What the caller of the suite may call.
 pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersion"];
 
-/// What a pod of `apps/wallet` would have, and what the operator would write.
-fn identity() -> anyhow::Result<(String, Policy)> {
+/// Accounts of `apps`, each of which is a caller.
+const ACCOUNTS: [&str; 2] = ["wallet", "crowd"];
+
+/// What pods of the accounts would have, and what the operator would write.
+fn identities() -> anyhow::Result<([String; 2], Policy)> {
     let pair = KeyPair::generate().context("a key")?;
     let key = EncodingKey::from_ec_der(&pair.serialize_der());
     let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
     let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let claims = json!({
-        "iss": ISSUER, "aud": [HOST], "sub": "system:serviceaccount:apps:wallet",
-        "iat": now, "nbf": now, "exp": now + 3600,
-        "kubernetes.io": {
-            "namespace": "apps",
-            "pod": {"name": "wallet-0", "uid": "p1"},
-            "serviceaccount": {"name": "wallet", "uid": "s1"},
-        },
-    });
-    let header = Header { kid: Some("one".into()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
-    let token = jsonwebtoken::encode(&header, &claims, &key)?;
-    let public = Public::Ec { x: point.x, y: point.y };
+    let token = |account: &str| {
+        let claims = json!({
+            "iss": ISSUER, "aud": [HOST], "sub": format!("system:serviceaccount:apps:{account}"),
+            "iat": now, "nbf": now, "exp": now + 3600,
+            "kubernetes.io": {
+                "namespace": "apps",
+                "pod": {"name": format!("{account}-0"), "uid": "p1"},
+                "serviceaccount": {"name": account, "uid": "s1"},
+            },
+        });
+        let header = Header { kid: Some("one".into()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
+        jsonwebtoken::encode(&header, &claims, &key)
+    };
+    let tokens = [token(ACCOUNTS[0])?, token(ACCOUNTS[1])?];
     let most = 1_000_000_000;
+    let caller = |account: &str| Caller {
+        name: account.into(),
+        identity: Identity::ServiceAccount { namespace: "apps".into(), name: account.into() },
+        methods: GRANTED.map(str::to_owned).to_vec(),
+        origins: vec![],
+        calls_per_second: most,
+        burst: most,
+        connections: 128,
+    };
+    let public = Public::Ec { x: point.x, y: point.y };
     let policy = Policy {
         version: VERSION,
         hosts: vec![HOST.into(), "localhost".into()],
@@ -54,18 +69,10 @@ fn identity() -> anyhow::Result<(String, Policy)> {
             issuer: ISSUER.into(),
             keys: vec![Key { id: "one".into(), algorithm: Algorithm::ES256, public }],
         }],
-        callers: vec![Caller {
-            name: "wallet".into(),
-            identity: Identity::ServiceAccount { namespace: "apps".into(), name: "wallet".into() },
-            methods: GRANTED.map(str::to_owned).to_vec(),
-            origins: vec![],
-            calls_per_second: most,
-            burst: most,
-            connections: most,
-        }],
+        callers: ACCOUNTS.map(caller).to_vec(),
         limits: Limits::default(),
     };
-    Ok((token, policy))
+    Ok((tokens, policy))
 }
 
 /// A guard that runs, and ends with this.
@@ -73,8 +80,8 @@ pub(crate) struct Place {
     process: Child,
     pub(crate) at: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
-    /// What the caller of the policy shows.
-    pub(crate) token: String,
+    /// What the callers of the policy show: `wallet`, and `crowd`.
+    pub(crate) tokens: [String; 2],
     home: tempfile::TempDir,
 }
 
@@ -89,9 +96,9 @@ impl Place {
     /// Before the client's two listeners.
     pub(crate) async fn start(program: &Path, http: SocketAddr, socket: SocketAddr) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
-        let (token, policy) = identity()?;
+        let (tokens, policy) = identities()?;
         fs::write(home.path().join(FILE), policy.write())?;
-        fs::write(home.path().join("token"), &token)?;
+        fs::write(home.path().join("token"), &tokens[0])?;
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(vec![HOST.into(), "localhost".into()])?.self_signed(&key)?;
         fs::write(home.path().join("tls.crt"), certificate.pem())?;
@@ -107,13 +114,18 @@ impl Place {
             .stderr(Stdio::inherit())
             .spawn()
             .context("quorum-guard")?;
-        let place = Self { process, at, certificate: certificate.der().clone(), token, home };
+        let place = Self { process, at, certificate: certificate.der().clone(), tokens, home };
         let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).await.is_err() {
             ensure!(Instant::now() < end, "the guard does not listen after 60 s");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(place)
+    }
+
+    /// The guard's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// Holds `token`, `tls.crt` and `audit`.

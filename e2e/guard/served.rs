@@ -30,7 +30,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) async fn start(program: &Path, geth: &Geth) -> anyhow::Result<Self> {
         let place = Place::start(program, geth.http, geth.socket).await?;
-        let caller = Who { host: HOST.into(), bearer: Some(place.token.clone()) };
+        let caller = Who { host: HOST.into(), bearer: Some(place.tokens[0].clone()) };
         let audit = File::open(place.home().join("audit"))?;
         Ok(Self { place, caller, audit })
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::turns::Turns;
 use crate::policy::Caller;
 
 /// What is counted of a caller.
@@ -12,6 +13,8 @@ pub struct Account {
     pub name: String,
     bucket: Mutex<Bucket>,
     connections: AtomicU32,
+    /// Its turns at the client.
+    pub turns: Turns,
     /// Calls that were passed on.
     pub allowed: AtomicU64,
     /// Calls that were not.
@@ -43,7 +46,8 @@ impl Account {
     pub fn new(name: &str) -> Self {
         let bucket = Mutex::new(Bucket { calls: None, at: Duration::ZERO });
         let (allowed, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { name: name.to_owned(), bucket, connections: AtomicU32::new(0), allowed, refused }
+        let (connections, turns) = (AtomicU32::new(0), Turns::default());
+        Self { name: name.to_owned(), bucket, connections, turns, allowed, refused }
     }
 
     /// Takes calls, all or none of them. `now` is the time since the process began.

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use super::account::Account;
 use super::identity::{Denied, Known};
 use super::patience::Patience;
+use super::place::Place;
 use super::record::Transport;
 use super::refusal::Refusal;
 use super::rules::Rules;
-use super::shared::{Place, Shared};
+use super::shared::Shared;
 use crate::policy::Caller;
 
 /// A connection whose handshake is done.
@@ -32,7 +33,7 @@ pub struct Connection {
     pub patience: Arc<Patience>,
     certificates: Vec<CertificateDer<'static>>,
     seen: Mutex<Seen>,
-    _place: Place,
+    place: Place,
 }
 
 /// What was seen of who is at the other end.
@@ -48,8 +49,6 @@ struct Seen {
 pub struct Handshake {
     /// Its place among all connections.
     pub place: Place,
-    /// Who dialled.
-    pub from: IpAddr,
     /// What is spoken.
     pub transport: Transport,
     /// What was shown, verified against the authorities of all callers.
@@ -62,10 +61,10 @@ impl Connection {
     /// Nobody is known yet.
     #[must_use]
     pub fn new(handshake: Handshake, patience: Arc<Patience>) -> Arc<Self> {
-        let Handshake { place, from, transport, certificates } = handshake;
+        let Handshake { place, transport, certificates } = handshake;
         let (number, shared) = (NUMBERS.fetch_add(1, Ordering::Relaxed), place.shared().clone());
-        let seen = Mutex::default();
-        Arc::new(Self { shared, number, from, transport, patience, certificates, seen, _place: place })
+        let (from, seen) = (place.from(), Mutex::default());
+        Arc::new(Self { shared, number, from, transport, patience, certificates, seen, place })
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -95,6 +94,7 @@ impl Connection {
         seen.counted(rules, known.caller)?;
         seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
         drop(seen);
+        self.place.known();
         self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));
         Ok(known)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::audit::Audit;
+use super::place::Places;
 use super::refusal::REASONS;
 use super::rules::Rules;
 use crate::guard::metrics::series::family;
@@ -18,7 +19,7 @@ pub struct Counts {
     /// Where records go.
     pub audit: Audit,
     /// Connections now, of callers and of those not yet known.
-    pub connections: AtomicU64,
+    pub connections: Places,
     /// Connections that were not taken, since there were too many.
     pub turned_away: AtomicU64,
     /// The policy on disk cannot be used, and an older one is gone by.
@@ -37,7 +38,7 @@ impl Counts {
     pub fn new(audit: Audit) -> Self {
         Self {
             audit,
-            connections: AtomicU64::new(0),
+            connections: Places::default(),
             turned_away: AtomicU64::new(0),
             policy_failed: AtomicBool::new(false),
             websockets: AtomicU64::new(0),
@@ -92,7 +93,12 @@ impl Counts {
         let (waiting, busy) = load;
         let (handshakes, reload_failed) = tls;
         for (name, kind, help, value) in [
-            ("connections", "gauge", "Connections now, of known callers and others.", at(&self.connections)),
+            (
+                "connections",
+                "gauge",
+                "Connections now, of known callers and others.",
+                self.connections.number().into(),
+            ),
             (
                 "connections_turned_away_total",
                 "counter",

@@ -111,7 +111,7 @@ impl Asked<'_> {
         if judged.allowed.is_empty() {
             return Ok(json(StatusCode::OK, Answer::text(judged.answer(), self.busy.take())));
         }
-        self.pass(&judged, size, ledger).await
+        self.pass(known.caller, &judged, (size, ledger)).await
     }
 
     /// Where it was sent to.
@@ -177,12 +177,14 @@ impl Asked<'_> {
         }
     }
 
+    /// `put` is the size of the body, and where it is put down.
     async fn pass(
         mut self,
+        caller: usize,
         judged: &Judged<'_>,
-        size: u64,
-        ledger: &Ledger,
+        put: (u64, &Ledger),
     ) -> Result<Response<Answer>, Stop> {
+        let (size, ledger) = put;
         let (shared, limits) = (&self.connection.shared, &self.rules.policy.limits);
         let busy = self.busy.take();
         let id =
@@ -194,7 +196,7 @@ impl Asked<'_> {
         if !shared.counts.audit.has_room() {
             return shed(Refusal::audit_blocked(), busy);
         }
-        let turn = match shared.http.turn(limits).await {
+        let turn = match shared.http.turn(self.rules.account(caller), limits).await {
             Ok(turn) => turn,
             Err(refusal) => return shed(refusal, busy),
         };

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +19,9 @@ use tracing::{debug, warn};
 use super::connection::{Connection, Handshake};
 use super::http;
 use super::patience::{Bounded, Bounds, Patience};
+use super::place::Place;
 use super::record::Transport;
-use super::shared::{Place, Shared};
+use super::shared::Shared;
 use crate::guard::reload::Reloading;
 use crate::policy::Limits;
 
@@ -44,8 +44,8 @@ pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Share
         };
         match accepted {
             Ok((stream, from)) => {
-                if let Some(place) = Place::take(&shared) {
-                    connections.spawn(connection(stream, from.ip(), tls.clone(), place));
+                if let Some(place) = Place::take(&shared, from.ip()) {
+                    connections.spawn(connection(stream, tls.clone(), place));
                 }
             }
             Err(error) => {
@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Share
     let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, from: IpAddr, tls: Arc<Reloading>, place: Place) {
+async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
     let limits = place.shared().rules().policy.limits.clone();
     let _ = stream.set_nodelay(true);
     let bound = Duration::from_secs(limits.handshake_seconds.into());
@@ -80,7 +80,7 @@ async fn connection(stream: TcpStream, from: IpAddr, tls: Arc<Reloading>, place:
         // its body, its turn, its answer
         request: Duration::from_secs(u64::from(limits.body_seconds) + 2 * u64::from(limits.answer_seconds)),
     });
-    let connection = Connection::new(Handshake { place, from, transport, certificates }, patience);
+    let connection = Connection::new(Handshake { place, transport, certificates }, patience);
     exchange(stream, connection, &limits).await;
 }
 

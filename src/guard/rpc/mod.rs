@@ -6,8 +6,8 @@
 //! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
 //! | `account`, `record`, `ws::reply` | pure | what is counted of a caller, a line of audit, what the client says |
 //! | `watch` | i/o | the policy's file |
-//! | `listen`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
-//! | `http`, `intake`, `body`, `upstream` | i/o | a request, its body, its answer, the client |
+//! | `listen`, `place`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
+//! | `http`, `intake`, `body`, `turns`, `upstream` | i/o | a request, its body, its answer, its turn, the client |
 //! | `ws` | i/o | WebSockets |
 //! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
 
@@ -25,10 +25,12 @@ pub mod judge;
 pub mod listen;
 pub mod message;
 pub mod patience;
+pub mod place;
 pub mod record;
 pub mod refusal;
 pub mod rules;
 pub mod shared;
+pub mod turns;
 pub mod upstream;
 pub mod watch;
 pub mod ws;
@@ -195,7 +197,10 @@ async fn sidelines(health: TcpListener, metrics: TcpListener, shared: Arc<Shared
 
 fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     let failed = (tls.failed_handshakes(), tls.failed());
-    let text = shared.counts.render(&shared.rules(), shared.http.load(), failed);
+    let rules = shared.rules();
+    let (waiting, at_client) = shared.http.load();
+    let of_callers: u32 = rules.accounts().iter().map(|account| account.turns.load().0).sum();
+    let text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
     let mut answer = Response::new(http_body_util::Full::new(text.into()));
     *answer.status_mut() = StatusCode::OK;
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

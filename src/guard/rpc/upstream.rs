@@ -1,8 +1,7 @@
 //! The client's HTTP listener on loopback: connections that are kept, and turns.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -12,10 +11,12 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::account::Account;
 use super::refusal::Refusal;
+use super::turns::{Share, Turns};
 use crate::policy::Limits;
 
 /// Connections that are kept while nobody uses them.
@@ -25,32 +26,24 @@ const KEPT: usize = 64;
 pub struct Upstream {
     at: SocketAddr,
     kept: Mutex<Vec<SendRequest<Full<Bytes>>>>,
-    turns: Mutex<(u32, Arc<Semaphore>)>,
-    waiting: AtomicU32,
+    turns: Turns,
 }
 
 /// A request may be with the client while this is there.
 #[derive(Debug)]
-pub struct Turn(#[allow(dead_code, reason = "it is given back when it is dropped")] OwnedSemaphorePermit);
+pub struct Turn {
+    _of_caller: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
 
 /// A connection that is being used; it is kept for the next one only if it is given back.
 pub struct Line(SendRequest<Full<Bytes>>);
-
-/// Counts who waits, also where the wait is given up.
-struct Waits<'a>(&'a AtomicU32);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 impl Upstream {
     /// The client at an address of loopback.
     #[must_use]
     pub fn new(at: SocketAddr) -> Self {
-        let turns = Mutex::new((0, Arc::new(Semaphore::new(0))));
-        Self { at, kept: Mutex::new(Vec::new()), turns, waiting: AtomicU32::new(0) }
+        Self { at, kept: Mutex::new(Vec::new()), turns: Turns::default() }
     }
 
     /// Whether it lets somebody connect.
@@ -60,37 +53,21 @@ impl Upstream {
 
     /// Requests that wait for a turn, and requests that have one.
     pub fn load(&self) -> (u32, u32) {
-        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = u32::try_from(turns.1.available_permits()).unwrap_or(u32::MAX);
-        (self.waiting.load(Ordering::Relaxed), turns.0.saturating_sub(free))
+        self.turns.load()
     }
 
-    /// A turn at the client.
+    /// A turn at the client, of the caller's share first.
     ///
     /// # Errors
     /// Where too many wait already, or there was none in time.
-    pub async fn turn(&self, limits: &Limits) -> Result<Turn, Refusal> {
-        let turns = self.turns(limits.requests_at_client);
-        if let Ok(permit) = turns.clone().try_acquire_owned() {
-            return Ok(Turn(permit));
-        }
-        let waits = Waits(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits.requests_waiting {
-            return Err(Refusal::client_busy());
-        }
-        let bound = Duration::from_secs(limits.answer_seconds.into());
-        let permit = timeout(bound, turns.acquire_owned()).await;
-        drop(waits);
-        permit.ok().and_then(Result::ok).map(Turn).ok_or_else(Refusal::client_busy)
-    }
-
-    /// With another number of turns, those under way keep theirs until they end.
-    fn turns(&self, number: u32) -> Arc<Semaphore> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.0 != number {
-            *turns = (number, Arc::new(Semaphore::new(number as usize)));
-        }
-        turns.1.clone()
+    pub async fn turn(&self, account: &Account, limits: &Limits) -> Result<Turn, Refusal> {
+        let share = Share {
+            turns: limits.requests_at_client,
+            waiting: limits.requests_waiting,
+            patience: Duration::from_secs(limits.answer_seconds.into()),
+        };
+        let of_caller = account.turns.take(share.of_one()).await?;
+        Ok(Turn { _of_caller: of_caller, _of_all: self.turns.take(share).await? })
     }
 
     /// Asks the client, over a connection that was kept or a new one. What was sent once is never sent again.

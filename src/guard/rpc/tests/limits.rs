@@ -86,10 +86,10 @@ async fn connections_that_the_client_has_ended_trouble_nobody() {
 }
 
 #[tokio::test]
-async fn the_client_has_so_many_requests_at_a_time_and_so_many_wait() {
+async fn a_caller_has_half_the_turns_at_the_client_and_half_the_waiting() {
     let running = Running::start(|policy| {
         let limits = &mut policy.limits;
-        (limits.requests_at_client, limits.requests_waiting) = (2, 3);
+        (limits.requests_at_client, limits.requests_waiting) = (4, 6);
     })
     .await;
     running.client.answer(How::Never);
@@ -104,7 +104,13 @@ async fn the_client_has_so_many_requests_at_a_time_and_so_many_wait() {
         let page = running.scrape().await;
         assert!(page.contains("quorum_guard_rpc_requests_at_client 2\n"), "{page}");
         assert_eq!(running.client.asked().len(), 2);
+        // nobody else is kept from the client by that
+        let mut other = running.http1().await;
+        let shop = request(&token_for("shop", 600), &ask("eth_call"));
+        let other = tokio::spawn(async move { other.send_request(shop).await.unwrap().status() });
+        until(async || running.client.asked().len(), |asked| *asked == 3).await;
         running.client.answer(How::Well);
+        assert_eq!(other.await.unwrap(), 200);
     };
     let (answers, ()) = tokio::join!(calls, late);
     let refused: Vec<_> = answers.iter().filter(|answered| answered.status == 503).collect();

@@ -213,8 +213,8 @@ impl Session {
             return Ok(text_of(judged.answer()));
         }
         let asked = Asked::of(&judged, ledger.open(&judged, text.len() as u64));
-        let (http, limits) = (shared.http.clone(), rules.policy.limits.clone());
-        self.next = Some((asked, Box::pin(async move { http.turn(&limits).await })));
+        let (http, limits, account) = (shared.http.clone(), rules.policy.limits.clone(), account.clone());
+        self.next = Some((asked, Box::pin(async move { http.turn(&account, &limits).await })));
         Ok(String::new())
     }
 
