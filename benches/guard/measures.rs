@@ -37,7 +37,9 @@ struct Taken {
     closed: usize,
 }
 
-fn all() -> [Measure; 4] {
+const LARGE: &[(Kind, f64)] = &[(Kind::Nginx, 0.40), (Kind::Haproxy, 0.85), (Kind::Envoy, 0.20)];
+
+fn all() -> [Measure; 5] {
     use Kind::{Envoy, Haproxy, Nginx};
     let call = |what, body, rate| Measure {
         what,
@@ -53,10 +55,8 @@ fn all() -> [Measure; 4] {
             goals: &[(Nginx, 0.95), (Haproxy, 0.70), (Envoy, 0.35)],
             ..call("63 B", verdicts::small(), 2000.0)
         },
-        Measure {
-            goals: &[(Nginx, 0.40), (Haproxy, 0.85), (Envoy, 0.20)],
-            ..call("48 KB", verdicts::large(), 400.0)
-        },
+        Measure { goals: LARGE, ..call("48 KB", verdicts::large(), 400.0) },
+        Measure { goals: LARGE, ..call("48 KB of small values", verdicts::many(), 400.0) },
         Measure { is_allowed: false, ..call("denied", verdicts::denied(), 2000.0) },
         // with a small call on each connection, which is taken off afterwards
         Measure {

@@ -22,6 +22,12 @@ pub(crate) fn large() -> String {
     sized(48 * 1024)
 }
 
+/// As large, of many small values: what was logged for some thousand addresses.
+pub(crate) fn many() -> String {
+    let addresses = vec![format!(r#""0x{}""#, "6b".repeat(20)); 1090];
+    call("eth_getLogs", &format!(r#"[{{"address":[{}]}}]"#, addresses.join(",")))
+}
+
 /// A call that nobody may make.
 pub(crate) fn denied() -> String {
     call("admin_nodeInfo", "[]")
@@ -126,6 +132,7 @@ fn ask(port: u16, config: Arc<ClientConfig>, request: &[u8]) -> io::Result<bool>
 
 /// What a call is, in bytes.
 pub(crate) fn sizes() -> anyhow::Result<()> {
-    ensure!(small().len() == 63 && large().len() == 48 * 1024, "{} and {}", small().len(), large().len());
+    let sizes = [small().len(), large().len(), many().len() / 100];
+    ensure!(sizes == [63, 48 * 1024, 491], "{sizes:?}");
     Ok(())
 }
