@@ -19,7 +19,7 @@ demo-down: ## Remove the demo and its cluster
 
 .PHONY: test check unit guard fuzz e2e
 test: export FUZZ_SECONDS ?= 10
-test: check unit guard fuzz instructions e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, fuzzing for a moment, instructions, real cluster
+test: check unit guard test-libraries fuzz instructions e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, libraries, fuzzing for a moment, instructions, real cluster
 
 check: ## Formatting, lints, documentation
 	@e2e/packages build-essential cmake
