@@ -15,6 +15,7 @@ use crate::{
     kubectl::{self, eventually, variable},
     network,
     pods::{self, From},
+    spine,
 };
 
 const NAMESPACE: &str = "e2e-rpc";
@@ -155,6 +156,21 @@ fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
     assert_eq!(of(Some("wallet"), Some("admin_peers"))["reason"], "not_granted");
     assert_eq!(of(None, None)["reason"], "no_caller");
     assert_eq!(of(Some("wallet"), Some("admin_peers"))["from"], pods::address("e2e-apps", "wallet"));
+}
+
+#[test]
+fn the_metrics_sidecar_shows_what_the_guard_counts() {
+    let _turn = ready();
+    let authority = kubectl::get(&["-n", NAMESPACE, "configmap", "qnet-acme-ca"]);
+    let monitoring = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}});
+    kubectl::apply(&[monitoring]);
+    spine::install_scraper("prometheus-rpc", "rpc-ca", &authority["data"]);
+    let from = From { namespace: "monitoring", pod: "prometheus-rpc", container: "dialer" };
+    let page = spine::scrape(from, NAMESPACE, "carol");
+    assert!(page.contains("quorum_guard_rpc_up 1\n"), "{page}");
+    let calls = "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"allowed\"} ";
+    let calls = page.lines().find_map(|line| line.strip_prefix(calls)).unwrap_or_default();
+    assert!(calls.parse::<u32>().is_ok_and(|calls| calls > 0), "{page}");
 }
 
 #[test]
