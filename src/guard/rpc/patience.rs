@@ -11,6 +11,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// How late it may be noticed that it has been too long.
+const LATE: Duration = Duration::from_secs(5);
+
 /// How long for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -95,7 +98,9 @@ impl Patience {
         // whoever is not known is given no time to idle
         let idle = if doing.known.is_some() { self.bounds.idle } else { self.bounds.header };
         let due = doing.header.map_or(doing.idle + idle, |since| since + self.bounds.header);
-        Some(doing.known.map_or(due, |known| known.min(due)))
+        // the last answer may not be out yet
+        let last = doing.idle + self.bounds.header;
+        Some(doing.known.map_or(due, |known| known.max(last).min(due)))
     }
 }
 
@@ -147,13 +152,15 @@ impl<S> Bounded<S> {
             if due <= Instant::now() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            if due < self.timer.deadline() {
-                self.timer.as_mut().reset(due);
+            // what it is doing may change without a word here
+            let look = due.min(Instant::now() + LATE);
+            if look < self.timer.deadline() {
+                self.timer.as_mut().reset(look);
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
-            self.timer.as_mut().reset(due);
+            self.timer.as_mut().reset(look);
         }
     }
 }

@@ -58,33 +58,56 @@ pub struct Fact<'a> {
     pub took: Duration,
 }
 
-/// Writes the line of a call.
+/// Writes the line of a call, piece by piece: it is written for each.
 pub fn line(at: OffsetDateTime, way: Way, fact: &Fact<'_>, to: &mut String) {
     let (hour, minute, second) = at.to_hms();
-    let day = at.date();
-    let (month, millis) = (u8::from(day.month()), at.millisecond());
-    let _ = write!(
-        to,
-        r#"{{"time":"{}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z","connection":{},"from":"{}","transport":"{}""#,
-        day.year(),
-        day.day(),
-        way.connection,
-        way.from,
-        way.transport.as_str(),
-    );
-    for (name, value) in [("caller", fact.caller), ("method", fact.method)] {
-        if let Some(value) = value {
-            let _ = write!(to, r#","{name}":"{value}""#);
+    let (year, month, day) = at.to_calendar_date();
+    to.push_str("{\"time\":\"");
+    digits(year.unsigned_abs().into(), 4, to);
+    for (before, part) in [('-', u8::from(month)), ('-', day), ('T', hour), (':', minute), (':', second)] {
+        to.push(before);
+        digits(part.into(), 2, to);
+    }
+    to.push('.');
+    digits(at.millisecond().into(), 3, to);
+    to.push_str("Z\",\"connection\":");
+    digits(way.connection, 1, to);
+    let _ = write!(to, ",\"from\":\"{}\"", way.from);
+    member("transport", Some(way.transport.as_str()), to);
+    member("caller", fact.caller, to);
+    member("method", fact.method, to);
+    member("verdict", Some(if fact.is_allowed { "allowed" } else { "refused" }), to);
+    member("reason", fact.reason, to);
+    let (asked, answered) = fact.bytes;
+    let micros = u64::try_from(fact.took.as_micros()).unwrap_or(u64::MAX);
+    for (name, number) in [("bytesIn", asked), ("bytesOut", answered), ("micros", micros)] {
+        to.push_str(",\"");
+        to.push_str(name);
+        to.push_str("\":");
+        digits(number, 1, to);
+    }
+    to.push_str("}\n");
+}
+
+/// A member whose value needs no escapes.
+fn member(name: &str, value: Option<&str>, to: &mut String) {
+    if let Some(value) = value {
+        for part in [",\"", name, "\":\"", value, "\""] {
+            to.push_str(part);
         }
     }
-    let verdict = if fact.is_allowed { "allowed" } else { "refused" };
-    let _ = write!(to, r#","verdict":"{verdict}""#);
-    if let Some(reason) = fact.reason {
-        let _ = write!(to, r#","reason":"{reason}""#);
+}
+
+/// A number of so many digits at least.
+fn digits(mut number: u64, least: usize, to: &mut String) {
+    let mut text = [b'0'; 20];
+    let mut begin = text.len();
+    while number > 0 || text.len() - begin < least {
+        begin -= 1;
+        text[begin] = b'0' + (number % 10) as u8;
+        number /= 10;
     }
-    let (asked, answered) = fact.bytes;
-    let micros = fact.took.as_micros();
-    let _ = writeln!(to, r#","bytesIn":{asked},"bytesOut":{answered},"micros":{micros}}}"#);
+    to.extend(text[begin..].iter().map(|digit| char::from(*digit)));
 }
 
 #[cfg(test)]
@@ -120,5 +143,8 @@ mod tests {
         let refused = written(&fact);
         assert_eq!((&refused["verdict"], &refused["reason"]), (&"refused".into(), &"identity".into()));
         assert!(refused.get("caller").is_none() && refused.get("method").is_none());
+        let most = written(&Fact { bytes: (u64::MAX, 10), took: Duration::MAX, ..fact });
+        assert_eq!((&most["bytesIn"], &most["bytesOut"]), (&u64::MAX.into(), &10.into()));
+        assert_eq!(most["micros"], u64::MAX);
     }
 }

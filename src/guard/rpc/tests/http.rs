@@ -128,6 +128,20 @@ async fn nobody_without_an_identity_is_answered() {
 }
 
 #[tokio::test]
+async fn each_request_of_a_connection_is_of_whom_its_own_token_names() {
+    let running = Running::start(|_| {}).await;
+    let mut sender = running.http1().await;
+    let [wallet, shop] = ["wallet", "shop"].map(|account| token_for(account, 600));
+    for (token, status) in [(&wallet, 200), (&shop, 200), (&wallet, 200), (&"x.y.z".to_owned(), 401)] {
+        let answer = sender.send_request(request(token, &ask("eth_call"))).await.unwrap();
+        assert_eq!(Answered::of(answer).await.unwrap().status, status);
+    }
+    let records = running.end().await;
+    let callers: Vec<_> = records.iter().map(|record| record["caller"].as_str()).collect();
+    assert_eq!(callers, [Some("wallet"), Some("shop"), Some("wallet"), None]);
+}
+
+#[tokio::test]
 async fn what_is_no_call_is_refused_before_it_is_read() {
     let running = Running::start(|policy| policy.limits.body_bytes = 1000).await;
     let good = || request(&token(), &ask("eth_call"));

@@ -165,8 +165,8 @@ async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
 async fn whoever_is_slow_is_not_waited_for() {
     let running = Running::start(|policy| {
         let limits = &mut policy.limits;
-        (limits.handshake_seconds, limits.header_seconds, limits.idle_seconds) = (1, 1, 1);
-        (limits.body_seconds, limits.body_bytes_per_second) = (2, 1_000_000);
+        (limits.handshake_seconds, limits.header_seconds, limits.idle_seconds) = (1, 1, 3600);
+        (limits.body_seconds, limits.body_bytes_per_second) = (3600, 1_000_000);
     })
     .await;
     // not a byte of TLS
@@ -192,14 +192,25 @@ async fn whoever_is_slow_is_not_waited_for() {
         let answered = rest(&mut stream).await;
         assert!(answered.starts_with("HTTP/1.1 408"), "{answered}");
     }
-    // nothing more after a good call
+    let page = running.scrape().await;
+    assert!(page.contains("quorum_guard_rpc_tls_handshake_failures_total 1\n"), "{page}");
+    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"body_too_slow\"} 2\n"), "{page}");
+}
+
+#[tokio::test]
+async fn whoever_is_known_may_say_nothing_for_so_long() {
+    let running = Running::start(|policy| {
+        (policy.limits.header_seconds, policy.limits.idle_seconds) = (3600, 1);
+    })
+    .await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
+        token()
+    );
     let mut stream = running.connect_with("http/1.1").await;
     let body = ask("eth_call");
     stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"));
-    let page = running.scrape().await;
-    assert!(page.contains("quorum_guard_rpc_tls_handshake_failures_total 1\n"), "{page}");
-    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"body_too_slow\"} 2\n"), "{page}");
 }
 
 #[tokio::test]

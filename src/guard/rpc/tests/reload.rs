@@ -8,12 +8,15 @@ async fn what_is_withdrawn_is_refused_and_cut_within_a_second_and_nothing_else_i
     let running = Running::start(|_| {}).await;
     let mut wallet = running.http1().await;
     let mut shop = running.http1().await;
-    let good = |account: &str| request(&token_for(account, 600), &ask("eth_call"));
+    let (of_wallet, of_shop) = (token_for("wallet", 600), token_for("shop", 600));
+    let good =
+        |account: &str| request(if account == "shop" { &of_shop } else { &of_wallet }, &ask("eth_call"));
     assert_eq!(wallet.send_request(good("wallet")).await.unwrap().status(), 200);
     assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200);
     running.client.answer(How::Never);
     let mut busy = running.http1().await;
-    let under_way = tokio::spawn(async move { busy.send_request(good("wallet")).await });
+    let first = good("wallet");
+    let under_way = tokio::spawn(async move { busy.send_request(first).await });
     until(async || running.client.asked().len(), |asked| *asked == 3).await;
 
     let mut policy = policy();
@@ -28,6 +31,8 @@ async fn what_is_withdrawn_is_refused_and_cut_within_a_second_and_nothing_else_i
     assert_eq!(running.send(good("wallet")).await.status, 401);
     assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200, "the other one's is kept");
     let records = running.end().await;
+    let last = records.last().expect("a record");
+    assert_eq!(last["caller"], "shop", "by the policy of now");
     let cut = records.iter().find(|record| record["reason"] == "cut").expect("a record of what was cut");
     assert_eq!((&cut["caller"], &cut["verdict"]), (&"wallet".into(), &"allowed".into()));
 }
@@ -93,6 +98,28 @@ async fn who_is_known_no_longer_is_let_go() {
     let short = token_for("wallet", 2);
     assert_eq!(sender.send_request(request(&short, &ask("eth_call"))).await.unwrap().status(), 200);
     until(async || sender.is_closed(), |closed| *closed).await;
+}
+
+#[tokio::test]
+async fn who_is_known_no_longer_asks_nothing_more_while_something_is_under_way() {
+    let running = Running::start(|_| {}).await;
+    running.client.answer(How::Never);
+    let over_http2 = |token: &str| {
+        let mut request = request(token, &ask("eth_call"));
+        *request.uri_mut() = format!("https://{HOST}/").parse().unwrap();
+        request.headers_mut().remove("host");
+        request
+    };
+    let (mut sender, ends) = (running.http2().await, now() + 2);
+    let short = token_for("wallet", 2);
+    let (mut other, first) = (sender.clone(), over_http2(&short));
+    let under_way = tokio::spawn(async move { other.send_request(first).await.unwrap().status() });
+    until(async || running.client.asked().len(), |asked| *asked == 1).await;
+    until(async || now(), |now| *now > ends).await;
+    let answered = tokio::time::timeout(Duration::from_secs(5), sender.send_request(over_http2(&short)));
+    assert_eq!(answered.await.expect("it is answered at once").unwrap().status(), 401);
+    running.client.answer(How::Well);
+    assert_eq!(under_way.await.unwrap(), 200, "what was under way ends");
 }
 
 #[tokio::test]

@@ -132,6 +132,25 @@ async fn whoever_may_not_stay_is_told_and_let_go() {
 }
 
 #[tokio::test]
+async fn a_socket_has_its_callers_rate_and_ends_when_what_it_may_changes() {
+    let running = Running::start(|policy| {
+        (policy.callers[0].calls_per_second, policy.callers[0].burst) = (1, 3);
+    })
+    .await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
+    }
+    let refused = asked(&mut socket, &ask("eth_call")).await;
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&1.into(), &(-32005).into()));
+    let mut policy = policy();
+    policy.callers[0].methods.push("txpool_*".into());
+    running.put(&policy);
+    assert_eq!(closed(&mut socket).await, CloseCode::Policy);
+    assert_eq!(running.client.asked().len(), 3);
+}
+
+#[tokio::test]
 async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
     let running = Running::start(|policy| {
         (policy.limits.answer_seconds, policy.limits.requests_at_client) = (1, 1);
