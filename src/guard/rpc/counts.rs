@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::audit::Audit;
+use super::patience::Bound;
 use super::place::Places;
 use super::refusal::REASONS;
 use super::rules::Rules;
@@ -22,6 +23,8 @@ pub struct Counts {
     pub connections: Places,
     /// Connections that were not taken, since there were too many.
     pub turned_away: AtomicU64,
+    /// Connections that were ended for what took too long, as [`Bound::ALL`] has it.
+    pub timed_out: [AtomicU64; Bound::ALL.len()],
     /// The policy on disk cannot be used, and an older one is gone by.
     pub policy_failed: AtomicBool,
     /// WebSockets now.
@@ -40,6 +43,7 @@ impl Counts {
             audit,
             connections: Places::default(),
             turned_away: AtomicU64::new(0),
+            timed_out: Default::default(),
             policy_failed: AtomicBool::new(false),
             websockets: AtomicU64::new(0),
             reasons: [const { AtomicU64::new(0) }; REASONS.len()],
@@ -53,6 +57,11 @@ impl Counts {
     pub fn refused(&self, account: Option<&Account>, reason: &'static str) {
         account.map_or(&self.unknown, |account| &account.refused).fetch_add(1, Ordering::Relaxed);
         self.reason(reason);
+    }
+
+    /// A connection was ended for what took too long.
+    pub fn timed_out(&self, bound: Bound) {
+        self.timed_out[bound as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request that was passed on has ended.
@@ -89,6 +98,14 @@ impl Counts {
             "Calls and requests that were refused or broke off, by reason.",
         ];
         family(&mut out, head, &reasons);
+        let bounds = Bound::ALL.map(|bound| [("bound", bound.as_str())]);
+        let bounds = bounds.iter().zip(&self.timed_out).map(|(labels, count)| (&labels[..], at(count)));
+        let head = [
+            "quorum_guard_rpc_connections_timed_out_total",
+            "counter",
+            "Connections that were ended for what took too long.",
+        ];
+        family(&mut out, head, &bounds.collect::<Vec<_>>());
         self.durations(&mut out);
         let (waiting, busy) = load;
         let (handshakes, reload_failed) = tls;

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::connection::{Connection, Handshake};
 use super::http;
-use super::patience::{Bounded, Bounds, Patience};
+use super::patience::{Bound, Bounded, Bounds, Patience};
 use super::place::Place;
 use super::record::Transport;
 use super::shared::Shared;
@@ -65,6 +65,9 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
     let stream = match timeout(bound, TlsAcceptor::from(tls.current()).accept(stream)).await {
         Ok(Ok(stream)) => stream,
         failed => {
+            if failed.is_err() {
+                place.shared().counts.timed_out(Bound::Handshake);
+            }
             tls.count_failed_handshake();
             debug!(error = ?failed.err(), "a TLS handshake failed");
             return;
@@ -111,6 +114,10 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
             .serve_connection(io, service);
         watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
     };
+    // one that ends before it has said a word counts as ended well
+    if let Some(bound) = connection.patience.ended() {
+        connection.shared.counts.timed_out(bound);
+    }
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");
     }

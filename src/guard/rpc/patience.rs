@@ -25,6 +25,38 @@ pub struct Bounds {
     pub request: Duration,
 }
 
+/// What may take too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// A handshake of TLS.
+    Handshake,
+    /// A request's header.
+    Header,
+    /// Saying nothing.
+    Idle,
+    /// A request, its answer included.
+    Request,
+    /// Being known: the token or the certificate has ended.
+    Identity,
+}
+
+impl Bound {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Handshake, Self::Header, Self::Idle, Self::Request, Self::Identity];
+
+    /// As metrics have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Header => "header",
+            Self::Idle => "idle",
+            Self::Request => "request",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// What a connection is doing.
 #[derive(Debug)]
 struct Doing {
@@ -38,6 +70,8 @@ struct Doing {
     known: Option<Instant>,
     /// It is bounded elsewhere.
     released: bool,
+    /// What has taken too long.
+    ended: Option<Bound>,
 }
 
 /// How long a connection may do what it is doing.
@@ -52,7 +86,7 @@ impl Patience {
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
         let (requests, idle) = (Vec::new(), Instant::now());
-        let doing = Doing { requests, idle, header: None, known: None, released: false };
+        let doing = Doing { requests, idle, header: None, known: None, released: false, ended: None };
         Arc::new(Self { bounds, doing: Mutex::new(doing) })
     }
 
@@ -86,21 +120,31 @@ impl Patience {
         }
     }
 
-    /// When it has been too long.
-    fn due(&self) -> Option<Instant> {
+    /// What has taken too long, where it has ended by that.
+    #[must_use]
+    pub fn ended(&self) -> Option<Bound> {
+        self.doing().ended
+    }
+
+    /// When it has been too long, and for what.
+    fn due(&self) -> Option<(Instant, Bound)> {
         let doing = self.doing();
         if doing.released {
             return None;
         }
         if let Some(oldest) = doing.requests.iter().min() {
-            return Some(*oldest + self.bounds.request);
+            return Some((*oldest + self.bounds.request, Bound::Request));
         }
         // whoever is not known is given no time to idle
         let idle = if doing.known.is_some() { self.bounds.idle } else { self.bounds.header };
-        let due = doing.header.map_or(doing.idle + idle, |since| since + self.bounds.header);
+        let due = match doing.header {
+            Some(since) => (since + self.bounds.header, Bound::Header),
+            None => (doing.idle + idle, Bound::Idle),
+        };
         // the last answer may not be out yet
         let last = doing.idle + self.bounds.header;
-        Some(doing.known.map_or(due, |known| known.max(last).min(due)))
+        let known = doing.known.map(|known| known.max(last)).filter(|known| *known < due.0);
+        Some(known.map_or(due, |known| (known, Bound::Identity)))
     }
 }
 
@@ -148,8 +192,9 @@ impl<S> Bounded<S> {
     /// Whether it has been too long; wakes the task when it will have been.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {
-            let Some(due) = self.patience.due() else { return Ok(()) };
+            let Some((due, bound)) = self.patience.due() else { return Ok(()) };
             if due <= Instant::now() {
+                self.patience.doing().ended = Some(bound);
                 return Err(io::ErrorKind::TimedOut.into());
             }
             // what it is doing may change without a word here

@@ -194,6 +194,10 @@ async fn whoever_is_slow_is_not_waited_for() {
     }
     let page = running.scrape().await;
     assert!(page.contains("quorum_guard_rpc_tls_handshake_failures_total 1\n"), "{page}");
+    for (bound, count) in [("handshake", 1), ("header", 1), ("idle", 2), ("request", 0), ("identity", 0)] {
+        let line = format!("quorum_guard_rpc_connections_timed_out_total{{bound=\"{bound}\"}} {count}\n");
+        assert!(page.contains(&line), "{line} in {page}");
+    }
     assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"body_too_slow\"} 2\n"), "{page}");
 }
 

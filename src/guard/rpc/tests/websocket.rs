@@ -105,7 +105,7 @@ async fn a_subscription_tells_and_there_are_so_many() {
 #[tokio::test]
 async fn whoever_may_not_stay_is_told_and_let_go() {
     let running = Running::start(|policy| policy.limits.body_bytes = 500).await;
-    let mut expires = open(&running, &token_for("wallet", 2)).await.unwrap();
+    let mut expires = open(&running, &token_for("wallet", 4)).await.unwrap();
     assert_eq!(closed(&mut expires).await, CloseCode::Policy);
 
     let mut binary = open(&running, &token()).await.unwrap();
