@@ -14,7 +14,7 @@ use crate::policy::Limits;
 /// Bodies under this size are not counted: the number of connections bounds them.
 const SMALL: usize = 16 * 1024;
 /// KiB that bodies may hold together, of all callers.
-const TOGETHER: usize = 24 * 1024;
+const TOGETHER: usize = 12 * 1024;
 
 /// What bodies may hold together.
 #[derive(Debug)]
