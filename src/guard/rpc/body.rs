@@ -33,8 +33,8 @@ impl Answer {
     }
 
     /// What the client answers.
-    pub fn passed(passed: Passed, busy: Busy) -> Self {
-        Self { kind: Kind::Passed(Box::new(passed)), _busy: Some(busy) }
+    pub fn passed(passed: Passed, busy: Option<Busy>) -> Self {
+        Self { kind: Kind::Passed(Box::new(passed)), _busy: busy }
     }
 }
 

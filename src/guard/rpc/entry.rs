@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::account::Account;
 use super::counts::Counts;
-use super::judge::Judged;
+use super::judge::{Judged, size};
 use super::record::{Fact, Way};
 use super::refusal::Refusal;
 
@@ -30,33 +30,25 @@ impl Ledger {
         self.counts.audit.record(self.way, [self.fact(None, Some(refusal.reason), (bytes, 0))]);
     }
 
-    /// Puts down what of a body is not passed on.
-    pub fn judged(&self, judged: &Judged<'_>) {
+    /// Puts down what of a body of so many bytes is not passed on.
+    pub fn judged(&self, judged: &Judged<'_>, bytes: u64) {
         if judged.refused.is_empty() {
             return;
         }
         let facts = judged.refused.iter().map(|refused| {
             self.counts.refused(self.account.as_deref(), refused.why.reason);
-            self.fact(refused.method, Some(refused.why.reason), (0, 0))
-        });
-        self.counts.audit.record(self.way, facts);
-    }
-
-    /// Puts down what of a body would have been passed on, and is not.
-    pub fn shed(&self, judged: &Judged<'_>, refusal: &Refusal) {
-        let facts = judged.allowed.iter().map(|call| {
-            self.counts.refused(self.account.as_deref(), refusal.reason);
-            self.fact(Some(call.method), Some(refusal.reason), (0, 0))
+            let bytes = if judged.is_batch { refused.bytes as u64 } else { bytes };
+            self.fact(refused.method, Some(refused.why.reason), (bytes, 0))
         });
         self.counts.audit.record(self.way, facts);
     }
 
     /// What will be put down of what is passed on.
     pub fn open(&self, judged: &Judged<'_>, bytes: u64) -> Entry {
-        let calls = judged.allowed.iter().map(|call| {
-            let size = call.params.map_or(0, str::len) + call.method.len();
-            (call.method.to_owned(), if judged.is_batch { size as u64 } else { bytes })
-        });
+        let calls = judged
+            .allowed
+            .iter()
+            .map(|call| (call.method.to_owned(), if judged.is_batch { size(call) as u64 } else { bytes }));
         Entry { ledger: self.clone(), calls: calls.collect(), answered: 0 }
     }
 
@@ -103,9 +95,7 @@ impl Entry {
         });
         counts.audit.record(self.ledger.way, facts);
     }
-}
 
-impl Entry {
     /// Puts them down as not passed on after all.
     pub fn shed(&mut self, refusal: &Refusal) {
         let ledger = &self.ledger;

@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use super::account::Take;
 use super::body::{Answer, Asking, Passed};
 use super::connection::Connection;
-use super::entry::Ledger;
+use super::entry::{Entry, Ledger};
 use super::judge::{Judged, judge};
 use super::patience::Busy;
 use super::record::{Transport, Way};
 use super::refusal::Refusal;
 use super::rules::Rules;
+use super::upstream::Unanswered;
 use super::ws;
 
 /// How long a browser may remember what a preflight was answered, in seconds.
@@ -107,7 +108,7 @@ impl Asked<'_> {
         let size = held.body.len() as u64;
         let judged = judge(self.rules, known.caller, &held.body)?;
         self.rate(known.caller, judged.calls())?;
-        ledger.judged(&judged);
+        ledger.judged(&judged, size);
         if judged.allowed.is_empty() {
             return Ok(json(StatusCode::OK, Answer::text(judged.answer(), self.busy.take())));
         }
@@ -190,7 +191,7 @@ impl Asked<'_> {
         let id =
             judged.allowed.first().filter(|_| !judged.is_batch).and_then(|call| call.id).map(str::to_owned);
         let shed = |refusal: Refusal, busy| {
-            ledger.shed(judged, &refusal);
+            ledger.open(judged, size).shed(&refusal);
             Err(Stop { refusal, id: id.clone(), recorded: true, busy })
         };
         if !shared.counts.audit.has_room() {
@@ -206,7 +207,11 @@ impl Asked<'_> {
         let (answer, line) = match asked {
             Ok(Ok((answer, line))) if answer.status() == StatusCode::OK => (answer, line),
             Ok(Ok(_)) => return Err(failed(&mut entry, Refusal::client_failed(), id, busy)),
-            Ok(Err(refusal)) => return Err(failed(&mut entry, refusal, id, busy)),
+            Ok(Err(Unanswered::NotAsked(refusal))) => {
+                entry.shed(&refusal);
+                return Err(Stop { refusal, id, recorded: true, busy });
+            }
+            Ok(Err(Unanswered::Asked(refusal))) => return Err(failed(&mut entry, refusal, id, busy)),
             Err(_) => {
                 let refusal = Refusal::answer_too_slow(limits.answer_seconds);
                 return Err(failed(&mut entry, refusal, id, busy));
@@ -218,13 +223,12 @@ impl Asked<'_> {
         }
         let asking = Asking { turn, line, upstream: shared.http.clone(), errors: judged.errors() };
         let passed = Passed::new(answer.into_body(), asking, (limits.answer_bytes, bound), entry);
-        let since = busy.unwrap_or_else(|| self.connection.patience.begin());
-        Ok(json(StatusCode::OK, Answer::passed(passed, since)))
+        Ok(json(StatusCode::OK, Answer::passed(passed, busy)))
     }
 }
 
 /// It was passed on, and there is no answer to pass back.
-fn failed(entry: &mut super::entry::Entry, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
+fn failed(entry: &mut Entry, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
     entry.end(Some(refusal.reason));
     Stop { refusal, id, recorded: true, busy }
 }

@@ -13,8 +13,23 @@ pub struct Refused<'a> {
     pub method: Option<&'a str>,
     /// Whether nobody waits for an answer.
     pub is_notification: bool,
+    /// As [`size`] has it; 0 where it could not be read.
+    pub bytes: usize,
     /// Why.
     pub why: Refusal,
+}
+
+impl<'a> Refused<'a> {
+    fn of(call: &Call<'a>, why: Refusal) -> Self {
+        let (id, method) = (call.id, Some(call.method));
+        Self { id, method, is_notification: id.is_none(), bytes: size(call), why }
+    }
+}
+
+/// Bytes of a call's method and params.
+#[must_use]
+pub fn size(call: &Call<'_>) -> usize {
+    call.method.len() + call.params.map_or(0, str::len)
 }
 
 /// What becomes of a body.
@@ -51,16 +66,12 @@ impl<'a> Judged<'a> {
     fn add(&mut self, rules: &Rules, caller: usize, asked: Asked<'a>) {
         match asked {
             Ok(call) if rules.allows(caller, call.method) => self.allowed.push(call),
-            Ok(call) => self.refused.push(Refused {
-                id: call.id,
-                method: Some(call.method),
-                is_notification: call.id.is_none(),
-                why: Refusal::not_granted(),
-            }),
+            Ok(call) => self.refused.push(Refused::of(&call, Refusal::not_granted())),
             Err(invalid) => self.refused.push(Refused {
                 id: invalid.id,
                 method: None,
                 is_notification: false,
+                bytes: 0,
                 why: Refusal::invalid(invalid.wanted),
             }),
         }
@@ -72,8 +83,7 @@ impl<'a> Judged<'a> {
         self.allowed.retain(|call| match why(call) {
             None => true,
             Some(why) => {
-                let (id, method, is_notification) = (call.id, Some(call.method), call.id.is_none());
-                refused.push(Refused { id, method, is_notification, why });
+                refused.push(Refused::of(call, why));
                 false
             }
         });
@@ -88,8 +98,8 @@ impl<'a> Judged<'a> {
     /// What is passed on, written anew.
     #[must_use]
     pub fn written(&self) -> Vec<u8> {
-        let size = self.allowed.iter().map(|call| 64 + call.method.len() + call.params.map_or(0, str::len));
-        let mut body = Vec::with_capacity(size.sum());
+        let sizes = self.allowed.iter().map(|call| 64 + size(call));
+        let mut body = Vec::with_capacity(sizes.sum());
         match (&self.allowed[..], self.is_batch) {
             ([call], false) => message::write(call, &mut body),
             (calls, _) => message::write_batch(calls, &mut body),

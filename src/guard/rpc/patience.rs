@@ -155,14 +155,6 @@ pub struct Busy {
     since: Instant,
 }
 
-impl Busy {
-    /// When it began.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.since
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut doing = self.patience.doing();

@@ -267,6 +267,12 @@ impl Refusal {
         Self::new(StatusCode::OK, LIMIT, "subscriptions", message)
     }
 
+    /// A WebSocket's message that is no text.
+    #[must_use]
+    pub fn not_text() -> Self {
+        Self::new(StatusCode::OK, INVALID, "not_text", "send text")
+    }
+
     /// As the body of an answer, or as a part of a batch's.
     pub fn object(&self, id: Option<&str>, to: &mut Vec<u8>) {
         let message = serde_json::Value::from(self.message.as_ref());
@@ -323,6 +329,7 @@ mod tests {
             Refusal::answer_too_slow(1),
             Refusal::answer_too_large(1),
             Refusal::subscriptions(1),
+            Refusal::not_text(),
         ];
         assert!(all.iter().all(|refusal| REASONS.contains(&refusal.reason)));
         assert!(Denied::REASONS.iter().all(|reason| REASONS.contains(reason)));

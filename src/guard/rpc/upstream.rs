@@ -36,6 +36,15 @@ pub struct Turn {
     _of_all: OwnedSemaphorePermit,
 }
 
+/// Why the client gives no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing was sent to it.
+    NotAsked(Refusal),
+    /// It may have executed what it was asked.
+    Asked(Refusal),
+}
+
 /// A connection that is being used; it is kept for the next one only if it is given back.
 pub struct Line(SendRequest<Full<Bytes>>);
 
@@ -74,7 +83,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Where it cannot be reached or breaks off.
-    pub async fn ask(&self, body: Bytes) -> Result<(Response<Incoming>, Line), Refusal> {
+    pub async fn ask(&self, body: Bytes) -> Result<(Response<Incoming>, Line), Unanswered> {
         let mut request = asked(body);
         while let Some(mut line) = self.kept() {
             if line.ready().await.is_err() {
@@ -85,12 +94,14 @@ impl Upstream {
                 Err(mut error) => match error.take_message() {
                     // the client had closed it before anything was sent
                     Some(unsent) => request = unsent,
-                    None => return Err(Refusal::client_failed()),
+                    None => return Err(Unanswered::Asked(Refusal::client_failed())),
                 },
             }
         }
-        let mut line = self.dial().await.ok_or_else(Refusal::client_unreachable)?;
-        let answer = line.send_request(request).await.map_err(|_| Refusal::client_failed())?;
+        let unreachable = || Unanswered::NotAsked(Refusal::client_unreachable());
+        let mut line = self.dial().await.ok_or_else(unreachable)?;
+        let failed = |_| Unanswered::Asked(Refusal::client_failed());
+        let answer = line.send_request(request).await.map_err(failed)?;
         Ok((answer, Line(line)))
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Client {
     how: watch::Sender<How>,
     /// Ends all connections that it has.
     hangs_up: watch::Sender<u32>,
+    /// Whether it lets nobody connect any more.
+    is_gone: watch::Sender<bool>,
 }
 
 impl Client {
@@ -51,6 +53,7 @@ impl Client {
             asked: Arc::default(),
             how: watch::Sender::new(How::Well),
             hangs_up: watch::Sender::new(0),
+            is_gone: watch::Sender::new(false),
         };
         tokio::spawn(client.clone().serve(http));
         tokio::spawn(client.clone().serve_sockets(ws));
@@ -70,8 +73,19 @@ impl Client {
         self.hangs_up.send_modify(|times| *times += 1);
     }
 
+    /// Ends, with all connections that it has.
+    pub(super) fn leave(&self) {
+        self.is_gone.send_replace(true);
+        self.hang_up();
+    }
+
     async fn serve(self, listener: TcpListener) {
-        while let Ok((stream, _)) = listener.accept().await {
+        let mut is_gone = self.is_gone.subscribe();
+        loop {
+            let (stream, _) = tokio::select! {
+                accepted = listener.accept() => accepted.unwrap(),
+                _ = is_gone.wait_for(|is_gone| *is_gone) => return,
+            };
             let client = self.clone();
             let mut hangs_up = self.hangs_up.subscribe();
             tokio::spawn(async move {

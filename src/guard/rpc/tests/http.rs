@@ -41,6 +41,7 @@ async fn what_is_not_granted_never_reaches_the_client() {
     let records = running.end().await;
     assert_eq!(records.len(), 5);
     assert_eq!(records[1]["method"], "admin_peers");
+    assert_eq!(records[1]["bytesIn"], ask("admin_peers").len());
     assert!(records.iter().all(|record| record["verdict"] == "refused" && record["reason"] == "not_granted"));
 }
 
@@ -74,7 +75,10 @@ async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_
     let refused = running.call(&json!([call(2, "admin_peers")]).to_string()).await;
     assert_eq!(refused.json()[0]["error"]["code"], -32001);
     assert_eq!(running.client.asked().len(), 4);
-    assert_eq!(running.end().await.len(), 5 + 3 * 2 + 1);
+    let records = running.end().await;
+    assert_eq!(records.len(), 5 + 3 * 2 + 1);
+    let refused = records.iter().find(|record| record["method"] == "admin_peers").expect("a record");
+    assert_eq!(refused["bytesIn"], "admin_peers".len(), "of a batch each call has its own size");
 }
 
 #[tokio::test]

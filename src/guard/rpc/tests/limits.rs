@@ -76,6 +76,26 @@ async fn a_client_that_fails_is_told_from_one_that_is_slow_or_not_there() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_asked_was_not_passed_on() {
+    let running = Running::start(|_| {}).await;
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+    running.client.leave();
+    until(async || TcpStream::connect(running.client.http).await.is_err(), |gone| *gone).await;
+    let answered = until(
+        async || running.call(&ask("eth_call")).await,
+        |answered| {
+            answered.json()["error"]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("does not answer"))
+        },
+    );
+    assert_eq!(answered.await.status, 502);
+    let records = running.end().await;
+    let last = records.last().expect("a record");
+    assert_eq!((&last["verdict"], &last["reason"]), (&"refused".into(), &"client_unreachable".into()));
+}
+
+#[tokio::test]
 async fn connections_that_the_client_has_ended_trouble_nobody() {
     let running = Running::start(|_| {}).await;
     for _ in 0..20 {

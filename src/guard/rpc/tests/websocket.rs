@@ -129,6 +129,39 @@ async fn whoever_may_not_stay_is_told_and_let_go() {
     let none = "quorum_guard_rpc_websockets 1\n";
     until(|| running.scrape(), |page| page.contains(none)).await;
     assert!(matches!(open(&running, &token()).await, Err(Error::Http(answer)) if answer.status() == 401));
+    let records = running.end().await;
+    let binary = records.iter().find(|record| record["reason"] == "not_text").expect("a record");
+    assert_eq!((&binary["verdict"], &binary["bytesIn"]), (&"refused".into(), &ask("eth_call").len().into()));
+}
+
+#[tokio::test]
+async fn what_has_no_turn_is_told_and_costs_nothing() {
+    let running = Running::start(|policy| {
+        let limits = &mut policy.limits;
+        (limits.requests_at_client, limits.requests_waiting, limits.subscriptions) = (1, 1, 1);
+    })
+    .await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    running.client.answer(How::Never);
+    let calls = [running.http1().await, running.http1().await].map(|mut sender| {
+        let call = request(&token(), &ask("eth_call"));
+        tokio::spawn(async move { sender.send_request(call).await.unwrap().status() })
+    });
+    let full = "quorum_guard_rpc_requests_waiting 1\n";
+    until(|| running.scrape(), |page| page.contains(full)).await;
+    let busy = asked(&mut socket, &ask("eth_subscribe")).await;
+    assert_eq!((&busy["id"], &busy["error"]["code"]), (&1.into(), &(-32005).into()));
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 2, "method": "admin_peers"},
+        {"jsonrpc": "2.0", "method": "eth_call"},
+    ]);
+    let refused = asked(&mut socket, &batch.to_string()).await;
+    assert_eq!((&refused[0]["id"], refused.as_array().map(Vec::len)), (&2.into(), Some(1)));
+    running.client.answer(How::Well);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert_eq!(asked(&mut socket, &ask("eth_subscribe")).await["result"], "eth_subscribe");
 }
 
 #[tokio::test]

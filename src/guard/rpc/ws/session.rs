@@ -168,27 +168,33 @@ impl Session {
         self.is_asked = false;
         match received {
             None | Some(Err(_) | Ok(Message::Close(_))) => Err(LEFT),
-            Some(Ok(Message::Binary(_))) => Err(NOT_TEXT),
+            Some(Ok(Message::Binary(bytes))) => {
+                self.ledger().refused(&Refusal::not_text(), bytes.len() as u64);
+                Err(NOT_TEXT)
+            }
             Some(Ok(Message::Text(text))) => {
-                let answer = self.judge(text.as_str())?;
+                let answer = self.judge(text.as_str());
                 self.tell(caller, answer).await
             }
             Some(Ok(_)) => Ok(()),
         }
     }
 
-    /// Judges a message: what of it is answered here, and what waits for its turn.
-    fn judge(&mut self, text: &str) -> Result<String, End> {
+    /// Where a message is put down that comes now.
+    fn ledger(&self) -> Ledger {
+        Ledger { since: std::time::Instant::now(), ..self.socket.ledger.clone() }
+    }
+
+    /// Judges a message: what of it is answered here is given, and the rest waits for its turn.
+    fn judge(&mut self, text: &str) -> String {
         let Socket { connection, rules, known, .. } = &self.socket;
-        let shared = &connection.shared;
-        let ledger = Ledger { since: std::time::Instant::now(), ..self.socket.ledger.clone() };
-        let refused = |refusal: &Refusal| {
-            ledger.refused(refusal, text.len() as u64);
-            Ok(object(refusal, None))
-        };
+        let (shared, ledger, bytes) = (&connection.shared, self.ledger(), text.len() as u64);
         let mut judged = match judge(rules, known.caller, text.as_bytes()) {
             Ok(judged) => judged,
-            Err(refusal) => return refused(&refusal),
+            Err(refusal) => {
+                ledger.refused(&refusal, bytes);
+                return object(&refusal, None);
+            }
         };
         let (account, entry) = (rules.account(known.caller), rules.caller(known.caller));
         let over = match account.take(entry, judged.calls(), shared.since.elapsed()) {
@@ -208,14 +214,14 @@ impl Session {
             over.then(|| Refusal::subscriptions(most))
         });
         self.subscriptions = there;
-        ledger.judged(&judged);
+        ledger.judged(&judged, bytes);
         if judged.allowed.is_empty() {
-            return Ok(text_of(judged.answer()));
+            return text_of(judged.answer());
         }
-        let asked = Asked::of(&judged, ledger.open(&judged, text.len() as u64));
+        let asked = Asked::of(&judged, ledger.open(&judged, bytes));
         let (http, limits, account) = (shared.http.clone(), rules.policy.limits.clone(), account.clone());
         self.next = Some((asked, Box::pin(async move { http.turn(&account, &limits).await })));
-        Ok(String::new())
+        String::new()
     }
 
     /// A message has its turn, or none in time.
@@ -230,6 +236,8 @@ impl Session {
             Ok(turn) => turn,
             Err(refusal) => {
                 asked.entry.shed(&refusal);
+                let begun = u32::from(asked.subscribes == Some(true));
+                self.subscriptions = self.subscriptions.saturating_sub(begun);
                 return self.tell(caller, asked.failed(&refusal)).await;
             }
         };
@@ -308,9 +316,10 @@ impl Asked {
     /// What it is answered where the client gives no answer.
     fn failed(&self, refusal: &Refusal) -> String {
         let objects: Vec<String> = self.ids.iter().map(|id| object(refusal, Some(id))).collect();
-        match self.is_batch && !objects.is_empty() {
-            true => self.around(&format!("[{}]", objects.join(","))),
-            false => objects.join(","),
+        match (self.is_batch, objects.is_empty()) {
+            (true, true) => self.around(""),
+            (true, false) => self.around(&format!("[{}]", objects.join(","))),
+            (false, _) => objects.join(","),
         }
     }
 }
