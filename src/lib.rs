@@ -10,6 +10,7 @@
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
+//! | [`resolve`] | names to addresses; i/o |
 //! | [`serve`] | the operator's probes and metrics; i/o |
 //! | [`settings`] | flags and environment, read once |
 //! | [`logs`] | the operator's log; i/o |
@@ -32,6 +33,8 @@ pub mod logs;
 #[cfg(feature = "operator")]
 pub mod node;
 pub mod policy;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod resolve;
 #[cfg(feature = "operator")]
 pub mod serve;
 #[cfg(feature = "operator")]

@@ -1,7 +1,7 @@
 //! Values of flags. Each parser's error says what is wrong and what would be right; clap adds flag and value.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -181,11 +181,6 @@ pub fn loopback(text: &str) -> Result<SocketAddr, String> {
     at.ok_or_else(|| {
         "not a loopback address with a port; write ADDRESS:PORT, for example 127.0.0.1:8547".to_owned()
     })
-}
-
-/// An address that a certificate cannot name as DNS, if the host is one.
-pub fn address(host: &str) -> Option<IpAddr> {
-    host.parse().ok()
 }
 
 #[cfg(test)]

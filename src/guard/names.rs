@@ -1,68 +1,27 @@
-//! Names to addresses, and dialling. The binary is static and has no name service switch, so this reads
-//! `/etc/resolv.conf` itself and never calls getaddrinfo.
+//! Names to addresses, and dialling.
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::system_conf::parse_resolv_conf;
 use tokio::net::TcpStream;
 
 use crate::guard::fault::{Fault, Kind};
-use crate::guard::flags::{HostPort, address};
+use crate::guard::flags::HostPort;
+use crate::resolve::Resolver;
 
 /// How names are resolved.
-#[derive(Clone, Debug)]
-pub struct Names {
-    conf: PathBuf,
-    port: Option<u16>,
-}
-
-impl Default for Names {
-    fn default() -> Names {
-        Names { conf: Path::new("/etc/resolv.conf").to_owned(), port: None }
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct Names(Resolver);
 
 impl Names {
     /// Another file and port, for tests.
     #[cfg(test)]
-    pub(crate) fn at(conf: PathBuf, port: u16) -> Names {
-        Names { conf, port: Some(port) }
+    pub(crate) fn at(conf: std::path::PathBuf, port: u16) -> Names {
+        Names(Resolver::at(conf, port))
     }
 
     /// All addresses of a host.
-    ///
-    /// The file is read at each call and nothing is cached: a name that appears a second later is found then,
-    /// and not after the authority's negative time to live, which is what a wait for a Service is about.
     pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Fault> {
-        if let Some(address) = address(host) {
-            return Ok(vec![address]);
-        }
-        let unresolved = |why: String| Fault::new(Kind::Unresolved, format!("{host}: {why}"));
-        let (config, options) = self.config().map_err(&unresolved)?;
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        let resolver = builder.build().map_err(|error| unresolved(error.to_string()))?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| unresolved(error.to_string()))?;
-        let found: Vec<IpAddr> = found.iter().collect();
-        if found.is_empty() { Err(unresolved("no address".to_owned())) } else { Ok(found) }
-    }
-
-    fn config(&self) -> Result<(ResolverConfig, ResolverOpts), String> {
-        let failed = |why: String| format!("{}: {why}", self.conf.display());
-        let text = fs::read(&self.conf).map_err(|error| failed(error.to_string()))?;
-        let (config, mut options) = parse_resolv_conf(text).map_err(|error| failed(error.to_string()))?;
-        options.cache_size = 0;
-        // The C library knows either a domain or a search list, and the parser has put either into the latter.
-        let (_, search, mut servers) = config.into_parts();
-        if let Some(port) = self.port {
-            servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|one| one.port = port);
-        }
-        Ok((ResolverConfig::from_parts(None, search, servers), options))
+        self.0.resolve(host).await.map_err(|why| Fault::new(Kind::Unresolved, why))
     }
 
     /// A connection to the first address that answers.
@@ -83,6 +42,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs;
     use std::sync::{Arc, Mutex};
 
     use hickory_resolver::proto::op::{Message, ResponseCode};

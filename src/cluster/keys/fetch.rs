@@ -1,10 +1,7 @@
 //! Reads what issuers publish. What goes wrong is told in words of our own: nothing of an answer is repeated.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use hickory_resolver::{
-    TokioResolver, config::ResolverConfig, net::runtime::TokioRuntimeProvider, system_conf::parse_resolv_conf,
-};
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{
@@ -22,7 +19,7 @@ use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use super::read;
-use crate::policy;
+use crate::{policy, resolve::Resolver};
 
 /// For all that is read of one issuer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -138,50 +135,14 @@ where
     Ok(body.to_bytes().to_vec())
 }
 
-/// The program is static and has no name service switch: names are asked for here.
 async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let unresolved = "its name cannot be resolved";
-    let addresses = match host.parse() {
-        Ok(address) => vec![address],
-        Err(_) => Names::default().resolve(host).await.ok_or(unresolved)?,
-    };
-    for address in addresses {
+    let addresses = Resolver::default().resolve(host).await;
+    for address in addresses.map_err(|_| "its name cannot be resolved")? {
         if let Ok(stream) = TcpStream::connect((address, port)).await {
             return Ok(stream);
         }
     }
     Err("it cannot be reached".into())
-}
-
-/// Where names are asked for.
-struct Names {
-    conf: &'static str,
-    /// Another port than the file can name, for tests.
-    port: Option<u16>,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self { conf: "/etc/resolv.conf", port: None }
-    }
-}
-
-impl Names {
-    async fn resolve(&self, host: &str) -> Option<Vec<IpAddr>> {
-        let text = tokio::fs::read(self.conf).await.ok()?;
-        let (config, mut options) = parse_resolv_conf(text).ok()?;
-        options.cache_size = 0;
-        // either a domain or a search list, as the C library has it
-        let (_, search, mut servers) = config.into_parts();
-        if let Some(port) = self.port {
-            servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|one| one.port = port);
-        }
-        let config = ResolverConfig::from_parts(None, search, servers);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        let found = builder.build().ok()?.lookup_ip(host).await.ok()?;
-        Some(found.iter().collect())
-    }
 }
 
 #[cfg(test)]
