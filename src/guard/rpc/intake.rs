@@ -13,6 +13,8 @@ use crate::policy::Limits;
 
 /// Bodies under this size are not counted: the number of connections bounds them.
 const SMALL: usize = 16 * 1024;
+/// Bytes by which a body's memory grows: what is counted is what is held.
+const STEP: usize = 64 * 1024;
 /// KiB that bodies may hold together, of all callers.
 const TOGETHER: usize = 12 * 1024;
 
@@ -44,6 +46,7 @@ impl Memory {
         if body.size_hint().lower() > most {
             return Err(Refusal::body_too_large(limits.body_bytes));
         }
+        let declared = body.size_hint().exact();
         let began = Instant::now();
         let (mut first, mut rest) = (Bytes::new(), Vec::new());
         let mut counted: Option<OwnedSemaphorePermit> = None;
@@ -59,15 +62,15 @@ impl Memory {
             if size as u64 > most {
                 return Err(Refusal::body_too_large(limits.body_bytes));
             }
-            if size > SMALL {
-                self.count(&mut counted, size)?;
+            let room = if there == 0 { size } else { room(&rest, size, declared) };
+            if room > SMALL {
+                self.count(&mut counted, room)?;
             }
             if there == 0 {
                 first = data;
             } else {
-                if rest.is_empty() {
-                    rest.extend_from_slice(&std::mem::take(&mut first));
-                }
+                rest.reserve_exact(room - rest.len());
+                rest.extend_from_slice(&std::mem::take(&mut first));
                 rest.extend_from_slice(&data);
             }
             if body.is_end_stream() {
@@ -87,6 +90,18 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// Bytes of memory for a body that has come to this size: as many as there are already, or the next step.
+fn room(there: &Vec<u8>, size: usize, declared: Option<u64>) -> usize {
+    if size <= there.capacity() {
+        return there.capacity();
+    }
+    let step = size.next_multiple_of(if size < STEP { SMALL } else { STEP });
+    declared
+        .and_then(|all| usize::try_from(all).ok())
+        .filter(|all| *all >= size)
+        .map_or(step, |all| all.min(step))
 }
 
 /// When the next byte must have come: a second is given, and then the bytes must keep their rate.
