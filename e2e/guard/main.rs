@@ -117,9 +117,10 @@ async fn run() -> anyhow::Result<()> {
     }
     if only.is_none() {
         suite.unknown().await?;
-        suite
-            .faults
-            .extend(floods::run(Path::new(&program), Duration::from_secs(cases.clamp(60, 600) / 20)).await?);
+    }
+    if only.is_none_or(|only| only == "floods") {
+        let each = Duration::from_secs(cases.clamp(60, 600) / 20);
+        suite.faults.extend(floods::run(Path::new(&program), each).await?);
     }
     if !suite.faults.is_empty() {
         bail!("seed {seed}: {} faults:\n{}", suite.faults.len(), suite.faults.join("\n"));
