@@ -17,7 +17,7 @@ step() { # what, command...: says what it does and how long it took
 need_tools() { # the two tool chains that are not installed for you
   local tool
   for tool in cargo go; do
-    command -v "$tool" >/dev/null || { echo "$tool is not on the path: install Rust (1.89 or newer) and Go (1.24 or newer) first" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "$tool is not on the path: install Rust (1.89 or newer) and Go (1.26 or newer) first" >&2; exit 1; }
   done
 }
 

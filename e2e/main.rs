@@ -4,6 +4,7 @@
 //! variables of `images.env` in the environment, then `cargo test --features e2e --test e2e`. Tests whose
 //! names begin with `bed` change the cluster itself and run one at a time.
 
+mod additions;
 mod audit;
 mod bed;
 mod callers;
@@ -23,3 +24,4 @@ mod rotation;
 mod rules;
 mod served;
 mod spine;
+mod webhooks;

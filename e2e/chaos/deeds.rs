@@ -1,5 +1,5 @@
-//! What users, and others with rights in the namespace, do. Every deed is done in both namespaces: where the
-//! weather is foul, and where it is calm.
+//! What users, and others with rights in the namespace, do. What users want is done in both namespaces: where the weather is
+//! foul, and where it is calm. What others break or add is done in the foul one alone: the calm one shows what is wanted.
 
 use std::time::Duration;
 
@@ -30,11 +30,25 @@ pub(crate) enum Deed {
     DropService(&'static str),
     EditWorkload(&'static str),
     EndPod(&'static str),
+    AddRules(&'static str),
+    AddToWorkload(&'static str),
+    AddAddress(&'static str),
+    AddKeys(&'static str),
+    FreezeConfig(&'static str),
+    DropPolicy(&'static str),
+}
+
+impl Deed {
+    /// Whether it is to last.
+    pub(crate) fn is_wanted(self) -> bool {
+        use Deed::{Annotate, NewImage, NewImages, Recreate, Tune};
+        matches!(self, NewImage(..) | NewImages(_) | Tune(..) | Annotate(..) | Recreate(_))
+    }
 }
 
 pub(crate) fn deal(dice: &mut Dice) -> Deed {
     let node = dice.one_of(&NODES);
-    match dice.below(14) {
+    match dice.below(20) {
         0 | 1 => Deed::NewImage(node, dice.below(1 << 40)),
         2 => Deed::Tune(node, 11 + dice.below(80)),
         3 => Deed::Annotate(node, dice.below(1000)),
@@ -46,6 +60,12 @@ pub(crate) fn deal(dice: &mut Dice) -> Deed {
         9 => Deed::DropService(node),
         10 | 11 => Deed::NewImages(dice.below(1 << 40)),
         12 => Deed::EditWorkload(node),
+        13 => Deed::AddRules(node),
+        14 => Deed::AddToWorkload(node),
+        15 => Deed::AddAddress(node),
+        16 => Deed::AddKeys(node),
+        17 => Deed::FreezeConfig(node),
+        18 => Deed::DropPolicy(node),
         _ => Deed::EndPod(node),
     }
 }
@@ -211,5 +231,34 @@ pub(crate) async fn do_it(plane: &Plane, namespace: &str, deed: Deed) -> anyhow:
             change(object("statefulsets", format!("{node}-client")), other).await
         }
         Deed::EndPod(node) => remove(object("pods", format!("{node}-client-0"))).await,
+        Deed::AddRules(node) => {
+            let more =
+                json!({"spec": {"policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}});
+            change(object("networkpolicies", format!("{node}-p2p")), more).await
+        }
+        Deed::AddToWorkload(node) => {
+            let more = json!({"spec": {"minReadySeconds": 7, "template": {
+                "metadata": {"annotations": {"chaos/added": "yes"}},
+                "spec": {"shareProcessNamespace": true, "priorityClassName": "system-node-critical"}}}});
+            change(object("statefulsets", format!("{node}-client")), more).await
+        }
+        Deed::AddAddress(node) => {
+            let more = json!({"spec": {"externalIPs": ["192.0.2.7"], "sessionAffinity": "ClientIP"}});
+            change(object("services", format!("{node}-p2p")), more).await
+        }
+        Deed::AddKeys(node) => {
+            let more = json!({"data": {"added": "YWRkZWQ="}});
+            change(object("configmaps", format!("qn-{node}-peers")), more.clone()).await?;
+            change(object("secrets", format!("qn-{node}-tls-metrics")), more).await
+        }
+        Deed::FreezeConfig(node) => {
+            let frozen = json!({"immutable": true, "data": {"static-nodes.json": "[]"}});
+            change(object("configmaps", format!("qn-{node}-peers")), frozen).await
+        }
+        Deed::DropPolicy(node) => {
+            let open = json!({"spec": {"ingress": [{}], "egress": [{}]}});
+            change(object("networkpolicies", format!("{node}-deny")), open).await?;
+            remove(object("networkpolicies", format!("{node}-deny"))).await
+        }
     }
 }

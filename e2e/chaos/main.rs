@@ -159,7 +159,9 @@ async fn rounds(world: &World, seed: u64, time: Duration) -> anyhow::Result<()> 
                     let deed = deeds::deal(&mut dice);
                     world.record.note(&format!("round {round}: {deed:?}"));
                     let foul = deeds::do_it(&world.plane, FOUL, deed);
-                    let calm = deeds::do_it(&world.plane, CALM, deed);
+                    let calm = async {
+                        if deed.is_wanted() { deeds::do_it(&world.plane, CALM, deed).await } else { Ok(()) }
+                    };
                     futures::future::try_join(foul, calm).await.with_context(|| format!("{deed:?}"))?;
                     tokio::time::sleep(dice.millis(500, 6000)).await;
                 }

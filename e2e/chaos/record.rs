@@ -160,7 +160,13 @@ impl Record {
                 let node = name.trim_end_matches("-deny");
                 let pods = path("pods", namespace, "") + "?labelSelector=quorum.security/node%3D" + node;
                 let left = plane.list(&pods).await.ok();
-                self.rule(DENY_LAST, asked, left.map(|left| left.is_empty()));
+                // somebody else's deletion is let through, for the policy to be made again at once
+                let stays = |node: Option<Value>| {
+                    node.is_some_and(|node| node["metadata"]["deletionTimestamp"].is_null())
+                };
+                let own = plane.find(&path("quorumnodes", namespace, node)).await.ok();
+                let remade = method == "PATCH" && own.is_some_and(stays);
+                self.rule(DENY_LAST, asked, left.map(|left| remade || left.is_empty()));
             }
             _ => {}
         }

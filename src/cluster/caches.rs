@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Forbidden, Heard,
     guard::{self, Guard, Unread},
+    judged::Judged,
     listed::Listed,
     optional::{Asked, Optional, optional},
     trim,
@@ -43,11 +44,16 @@ use crate::{
     },
 };
 
+pub use super::{judged::seen, wakes::Woken};
+
 /// A node as it arrives, readable or not.
 pub type Guarded = Guard<QuorumNode>;
 
-/// Objects of one kind of which only metadata is kept.
+/// Objects of one kind of which only metadata is kept, and only metadata is read.
 pub type Metadata<K> = Store<PartialObjectMeta<K>>;
+
+/// Objects of one kind that the operator writes, of which metadata is kept, and what their content is.
+pub type Contents<K> = Store<Judged<PartialObjectMeta<K>>>;
 
 /// What is watched: one namespace, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,80 +82,31 @@ pub struct Caches {
     /// Our own kind.
     pub nodes: Store<Guarded>,
     /// Workloads, trimmed.
-    pub workloads: Store<StatefulSet>,
+    pub workloads: Store<Judged<StatefulSet>>,
     /// Pods of nodes, trimmed.
     pub pods: Store<Pod>,
     /// Volume claims of nodes, trimmed.
     pub claims: Store<PersistentVolumeClaim>,
     /// Services, trimmed.
-    pub services: Store<Service>,
+    pub services: Store<Judged<Service>>,
     /// Metadata of Secrets.
     pub secrets: Metadata<Secret>,
-    /// Metadata of ConfigMaps.
-    pub config_maps: Metadata<ConfigMap>,
-    /// Metadata of network policies.
-    pub policies: Metadata<NetworkPolicy>,
-    /// Metadata of disruption budgets.
-    pub budgets: Metadata<PodDisruptionBudget>,
-    /// Metadata of accounts.
-    pub accounts: Metadata<ServiceAccount>,
+    /// ConfigMaps.
+    pub config_maps: Contents<ConfigMap>,
+    /// Network policies.
+    pub policies: Contents<NetworkPolicy>,
+    /// Disruption budgets.
+    pub budgets: Contents<PodDisruptionBudget>,
+    /// Accounts.
+    pub accounts: Contents<ServiceAccount>,
     /// Hosts, trimmed.
     pub hosts: Store<Node>,
     /// Certificates of cert-manager, where it is there.
-    pub certificates: Optional<Certificate>,
+    pub certificates: Optional<Judged<Certificate>>,
     /// PodMonitors of the Prometheus operator, where it is there.
-    pub monitors: Optional<PodMonitor>,
+    pub monitors: Optional<Judged<PodMonitor>>,
     /// What may not be watched, and is not seen.
     pub forbidden: Forbidden,
-}
-
-/// Something happened to an object.
-#[derive(Clone, Debug)]
-pub enum Woken {
-    /// A node's own object: its spec, annotations or finalizers.
-    Node(ObjectRef<Guarded>),
-    /// The identity of a node: it is claimed from now on.
-    Claim(ObjectRef<Guarded>),
-    /// Something that every node of a network looks at: a sibling's key or address, or what they share.
-    Network {
-        /// Where the network is.
-        namespace: String,
-        /// Its name.
-        network: String,
-        /// The identity of the node that has changed; others may claim it elsewhere.
-        identity: Option<String>,
-    },
-    /// An object that carries a node's label.
-    Child {
-        /// Where it is.
-        namespace: String,
-        /// The node it belongs to.
-        node: String,
-    },
-    /// A Secret or ConfigMap that a spec may name.
-    Reference {
-        /// Where it is.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// A host.
-    Host,
-    /// Whatever may have been missed: a kind was listed anew, or may not be watched any more.
-    All,
-    /// A kind that may not be there: whether it is has changed, or what there is of it is known now.
-    Optional,
-    /// An object that does not decode, or does again, or is gone.
-    Unreadable {
-        /// Its kind.
-        kind: String,
-        /// Where it is.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Whether it cannot be read from now on.
-        begins: bool,
-    },
 }
 
 /// Events of all watches, as they come.
@@ -162,26 +119,24 @@ impl Caches {
         let (tell, noticed) = mpsc::unbounded();
         let notices = Notices { tell, forbidden: Forbidden::default(), heard: heard.clone() };
         let (nodes, node_events) = nodes(scope.api(client), &notices);
-        let (workloads, on_workloads) = typed(scope.api(client), everything(), &notices, trim::workload);
+        let (workloads, on_workloads) = judged(scope.api(client), &notices, trim::workload);
         let ours = everything().labels(names::NODE);
         let (pods, on_pods) = typed(scope.api(client), ours, &notices, trim::pod);
         let claims = known(scope.api(client), everything().labels(names::NODE), &notices, trim::claim);
         let (claims, on_claims) = reflected(claims, woken_by_claim);
-        let (services, on_services) = typed(scope.api(client), everything(), &notices, trim::service);
+        let (services, on_services) = judged(scope.api(client), &notices, trim::service);
         let (secrets, on_secrets) = metadata(scope.api::<PartialObjectMeta<Secret>>(client), &notices);
-        let (config_maps, on_config_maps) =
-            metadata(scope.api::<PartialObjectMeta<ConfigMap>>(client), &notices);
-        let (policies, on_policies) =
-            metadata(scope.api::<PartialObjectMeta<NetworkPolicy>>(client), &notices);
-        let (budgets, on_budgets) =
-            metadata(scope.api::<PartialObjectMeta<PodDisruptionBudget>>(client), &notices);
-        let (accounts, on_accounts) =
-            metadata(scope.api::<PartialObjectMeta<ServiceAccount>>(client), &notices);
+        let (config_maps, on_config_maps) = contents::<ConfigMap>(scope.api(client), &notices);
+        let (policies, on_policies) = contents::<NetworkPolicy>(scope.api(client), &notices);
+        let (budgets, on_budgets) = contents::<PodDisruptionBudget>(scope.api(client), &notices);
+        let (accounts, on_accounts) = contents::<ServiceAccount>(scope.api(client), &notices);
         let (hosts, on_hosts) = hosts(Api::all(client.clone()), &notices);
         let asked = Asked { api: scope.api(client), nodes: nodes.clone(), asks: asks_cert_manager };
-        let (certificates, on_certificates) = optional(client, asked, &notices, trim::certificate);
+        let (certificates, on_certificates) =
+            optional(client, asked, &notices, |it: &mut Judged<_>| trim::certificate(&mut it.object));
         let asked = Asked { api: scope.api(client), nodes: nodes.clone(), asks: asks_monitoring };
-        let (monitors, on_monitors) = optional(client, asked, &notices, trim::monitor);
+        let (monitors, on_monitors) =
+            optional(client, asked, &notices, |it: &mut Judged<_>| trim::monitor(&mut it.object));
         let events = stream::select_all([
             node_events,
             on_workloads,
@@ -340,6 +295,29 @@ fn typed<K: Watched + Default>(
         trim(object);
     });
     reflected(known, woken_by)
+}
+
+/// A kind that the operator writes: whole objects are read, and of their content what they are compared by is kept.
+fn judged<K: Watched + Default>(
+    api: Api<Guard<Judged<K>>>,
+    notices: &Notices,
+    trim: fn(&mut K),
+) -> Kept<Judged<K>> {
+    let known = known(api, everything(), notices, move |judged: &mut Judged<K>| {
+        trim::metadata(judged.meta_mut());
+        trim(&mut judged.object);
+    });
+    reflected(known, woken_by)
+}
+
+fn contents<K>(
+    api: Api<Guard<Judged<PartialObjectMeta<K>>>>,
+    notices: &Notices,
+) -> Kept<Judged<PartialObjectMeta<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + Default + std::fmt::Debug + Send + Sync + 'static,
+{
+    judged(api, notices, |object| object.types = None)
 }
 
 fn metadata<K>(api: Api<PartialObjectMeta<K>>, notices: &Notices) -> Kept<PartialObjectMeta<K>>

@@ -8,20 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::drift::Drift;
+
 /// How often an object that someone else changes is put back within [`MINUTE`].
 const LIMIT: usize = 6;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a fight is remembered: longer than the limit holds, so that it does not seem to end each time.
 const MEMORY: Duration = Duration::from_secs(120);
-
-/// What someone else did to an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drift {
-    /// Fields that are no longer ours; none where the object was deleted.
-    pub fields: Vec<String>,
-    /// Who wrote them, by the name they gave to the server.
-    pub managers: Vec<String>,
-}
 
 /// An object that someone else changes whenever it has been put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

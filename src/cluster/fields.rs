@@ -65,15 +65,23 @@ pub fn lost(fields: &Value, object: &Value) -> Vec<String> {
     lost
 }
 
-/// Whether a writer's fields include one that [`lost`] has named, or a part of it.
+/// Whether a writer's fields include the one that a path such as `spec.template.spec.containers[1].env` leads to, a part
+/// of it, or all around it.
 #[must_use]
-pub fn holds(fields: &Value, path: &str) -> bool {
-    let mut at = fields;
-    path.splitn(2, '.').all(|name| {
-        let below = at.get(format!("f:{name}"));
-        at = below.unwrap_or(&Value::Null);
-        below.is_some()
-    })
+pub fn leads(fields: &Value, path: &str) -> bool {
+    // a key of a map may have dots
+    if fields.get(format!("f:{path}")).is_some() {
+        return true;
+    }
+    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+    let name = step.split('[').next().unwrap_or_default();
+    let Some(below) = fields.get(format!("f:{name}")) else { return false };
+    if rest.is_empty() || is_whole(below) || leads(below, rest) {
+        return true;
+    }
+    // which item of a keyed list it is cannot be told from its place
+    let items = below.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("k:"));
+    items.into_iter().any(|(_, item)| leads(item, rest))
 }
 
 fn members(object: &Value) -> impl Iterator<Item = (&String, &Value)> {

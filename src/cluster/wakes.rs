@@ -9,10 +9,7 @@ use kube::{
     runtime::{reflector::ObjectRef, watcher::Event},
 };
 
-use super::{
-    caches::{Guarded, Woken},
-    listed::Listed,
-};
+use super::{caches::Guarded, listed::Listed};
 use crate::{
     api::QuorumNode,
     node::{
@@ -20,6 +17,55 @@ use crate::{
         sibling::{self, Sibling},
     },
 };
+
+/// Something happened to an object.
+#[derive(Clone, Debug)]
+pub enum Woken {
+    /// A node's own object: its spec, annotations or finalizers.
+    Node(ObjectRef<Guarded>),
+    /// The identity of a node: it is claimed from now on.
+    Claim(ObjectRef<Guarded>),
+    /// Something that every node of a network looks at: a sibling's key or address, or what they share.
+    Network {
+        /// Where the network is.
+        namespace: String,
+        /// Its name.
+        network: String,
+        /// The identity of the node that has changed; others may claim it elsewhere.
+        identity: Option<String>,
+    },
+    /// An object that carries a node's label.
+    Child {
+        /// Where it is.
+        namespace: String,
+        /// The node it belongs to.
+        node: String,
+    },
+    /// A Secret or ConfigMap that a spec may name.
+    Reference {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A host.
+    Host,
+    /// Whatever may have been missed: a kind was listed anew, or may not be watched any more.
+    All,
+    /// A kind that may not be there: whether it is has changed, or what there is of it is known now.
+    Optional,
+    /// An object that does not decode, or does again, or is gone.
+    Unreadable {
+        /// Its kind.
+        kind: String,
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Whether it cannot be read from now on.
+        begins: bool,
+    },
+}
 
 /// Whom an object concerns, from its labels, or else from its owners.
 pub(super) fn woken_by(meta: &ObjectMeta) -> Woken {

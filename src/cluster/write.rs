@@ -1,5 +1,7 @@
 //! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
 
+mod ensure;
+mod imposed;
 mod live;
 
 use std::{fmt::Debug, sync::Arc};
@@ -20,7 +22,8 @@ use tokio::time::Instant;
 
 use super::{
     Fence,
-    contests::{Contest, Contests, Drift, Object},
+    contests::{Contest, Contests, Object},
+    drift::{Content, Drift},
     fence::REQUEST,
     guard::Guard,
 };
@@ -28,8 +31,8 @@ use crate::{
     api::QuorumNode,
     node::{fault::Fault, names},
 };
-use live::{drift, foreign, is_current, stamped};
-pub use live::{is_settled, writers};
+pub use imposed::Imposed;
+pub use live::writers;
 
 /// A kind of object that lives in a namespace.
 pub trait Kind:
@@ -57,6 +60,23 @@ pub enum Outcome {
     Refused(Fault),
     /// Someone else changes it again and again, and it was left as it is for now.
     Held,
+    /// It is not as it was seen any more, or has to be made again: it is to be looked at again.
+    Again,
+}
+
+/// What a cache shows of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its metadata.
+    pub meta: ObjectMeta,
+    /// Its content; `None` where a cache has the metadata alone, as of Secrets.
+    pub content: Option<Content>,
+}
+
+impl From<ObjectMeta> for Seen {
+    fn from(meta: ObjectMeta) -> Self {
+        Self { meta, content: None }
+    }
 }
 
 /// Writes to one cluster.
@@ -65,6 +85,7 @@ pub struct Writer {
     pub(super) client: Client,
     fence: Fence,
     contests: Arc<Contests>,
+    imposed: Arc<imposed::All>,
     recorder: Recorder,
 }
 
@@ -74,7 +95,7 @@ impl Writer {
     pub fn new(client: Client, fence: Fence, identity: &str) -> Self {
         let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, fence, contests: Arc::default(), recorder }
+        Self { client, fence, contests: Arc::default(), imposed: Arc::default(), recorder }
     }
 
     /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
@@ -84,76 +105,6 @@ impl Writer {
     ) -> anyhow::Result<kube::Result<T>> {
         self.fence.check()?;
         timely(write).await
-    }
-
-    /// Applies `desired`, unless the object that lives under its name is the same already.
-    ///
-    /// # Errors
-    /// Where the server refuses.
-    pub async fn ensure<K: Kind>(&self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<Outcome> {
-        self.ensure_with(live, desired, async { Ok(desired.clone()) }).await
-    }
-
-    /// As [`Self::ensure`], where what is sent differs from `desired` by something that is fetched only
-    /// when it is sent.
-    ///
-    /// # Errors
-    /// Where the server refuses, or `filled` fails.
-    pub async fn ensure_with<K: Kind>(
-        &self,
-        live: Option<&ObjectMeta>,
-        desired: &K,
-        filled: impl Future<Output = anyhow::Result<K>>,
-    ) -> anyhow::Result<Outcome> {
-        let body = match self.due(live, desired)? {
-            Ok(body) => body,
-            Err(outcome) => return Ok(outcome),
-        };
-        let mut filled = serde_json::to_value(filled.await?).context("rendered object")?;
-        for part in ["apiVersion", "kind", "metadata"] {
-            filled[part] = body[part].clone();
-        }
-        let name = desired.name_any();
-        let api = Api::<K>::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
-        written(desired, self.send(api.patch_metadata(&name, &forced(), &Patch::Apply(&filled))).await?)?;
-        Ok(Outcome::Written)
-    }
-
-    /// As [`Self::ensure`], with the whole object as the server holds it where it was written.
-    ///
-    /// # Errors
-    /// Where the server refuses.
-    pub async fn ensure_whole<K: Kind>(
-        &self,
-        live: Option<&ObjectMeta>,
-        desired: &K,
-    ) -> anyhow::Result<(Outcome, Option<K>)> {
-        let body = match self.due(live, desired)? {
-            Ok(body) => body,
-            Err(outcome) => return Ok((outcome, None)),
-        };
-        let name = desired.name_any();
-        let api = Api::<K>::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
-        let held = written(desired, self.send(api.patch(&name, &forced(), &Patch::Apply(&body))).await?)?;
-        Ok((Outcome::Written, Some(held)))
-    }
-
-    /// What is to be sent, or why nothing is.
-    fn due<K: Kind>(&self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<Result<Value, Outcome>> {
-        let (body, digest) = stamped(desired)?;
-        let Some(live) = live else { return Ok(Ok(body)) };
-        if let Some(fault) = foreign::<K>(live, desired) {
-            return Ok(Err(Outcome::Refused(fault)));
-        }
-        if is_current(live, &digest, &body) {
-            return Ok(Err(Outcome::Unchanged));
-        }
-        if let Some(drift) = drift(live, &digest, &body)
-            && !self.may_repair(desired, drift)
-        {
-            return Ok(Err(Outcome::Held));
-        }
-        Ok(Ok(body))
     }
 
     /// Whether an object that someone else changed, or deleted, may be put back now; if so that is counted.
@@ -166,6 +117,12 @@ impl Writer {
     #[must_use]
     pub fn contest<K: Kind>(&self, object: &K) -> Option<Contest> {
         self.contests.over(&place(object), Instant::now())
+    }
+
+    /// What others make of every write of an object, if they do.
+    #[must_use]
+    pub fn imposed<K: Kind>(&self, object: &K) -> Option<Imposed> {
+        self.imposed.on(&place(object))
     }
 
     /// Creates a Secret that is never written again, and gives what the server holds then. `None` where someone
@@ -184,6 +141,27 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
             Err(error) => Err(error).with_context(|| format!("Secret {}", secret.name_any())),
         }
+    }
+
+    /// Takes keys out of a Secret that others have put there, exactly as it was seen. Whether it was still so.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason than that it is gone or has changed.
+    pub async fn drop_keys(&self, seen: &ObjectMeta, keys: &[String]) -> anyhow::Result<bool> {
+        let name = seen.name.clone().unwrap_or_default();
+        let api =
+            Api::<Secret>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
+        let none: serde_json::Map<_, _> = keys.iter().map(|key| (key.clone(), Value::Null)).collect();
+        let patch = json!({
+            "metadata": {"uid": seen.uid, "resourceVersion": seen.resource_version}, "data": none,
+        });
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
+            Ok(_) => tracing::info!(namespace = seen.namespace, name, ?keys, "keys of others removed"),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(false),
+            Err(error) => return Err(error).with_context(|| format!("Secret {name}")),
+        }
+        Ok(true)
     }
 
     /// Deletes an object that is ours and no longer wanted, exactly as it was seen. Whether it ends, or has ended:
@@ -317,14 +295,6 @@ impl Writer {
 /// Whole objects, and what another manager holds of them is taken over.
 fn forced() -> PatchParams {
     PatchParams::apply(names::MANAGER).force()
-}
-
-/// What has come back of an object that was applied.
-fn written<K: Kind, T>(desired: &K, answer: kube::Result<T>) -> anyhow::Result<T> {
-    let (kind, name) = (K::kind(&()), desired.name_any());
-    let answer = answer.with_context(|| format!("{kind} {name}"))?;
-    tracing::info!(%kind, namespace = desired.namespace(), name, "applied");
-    Ok(answer)
 }
 
 /// A request that ends in time, or is given up. Its error quotes nothing of an answer, which may be a Secret.

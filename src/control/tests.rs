@@ -1,5 +1,6 @@
 //! The whole controller against an API server in memory.
 
+mod additions;
 mod bank;
 mod callers;
 mod cert_manager;

@@ -1,6 +1,8 @@
 //! The only writes to children, in an order that leaves nothing open: accounts, policies, Services,
 //! configuration, workloads last.
 
+mod object;
+
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
@@ -12,10 +14,10 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
     },
 };
-use kube::{Client, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector::Store};
+use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 
 use super::{
-    desired::{Desired, Sealed},
+    desired::{Desired, Issued, Sealed, certificates},
     ending,
     fault::Fault,
     foreign::{Certificate, PodMonitor},
@@ -24,10 +26,11 @@ use super::{
 };
 use crate::cluster::{
     Caches, Facts, Writer,
-    caches::find,
-    contests::{Contest, Drift},
+    caches::{find, seen},
+    contests::Contest,
+    drift::Drift,
     facts::{self, Fact, Question, read_secret},
-    write::{self, Kind, Outcome},
+    write::{self, Imposed, Kind, Outcome, Seen},
 };
 
 /// Writes the children of one node.
@@ -65,10 +68,37 @@ pub struct Applied {
     pub contested: Vec<Contest>,
     /// Volumes that may not grow.
     pub ungrown: Vec<Fault>,
-    /// Objects that differ and were left as they are, since the node is paused.
-    pub left: Vec<String>,
+    /// Objects that are not as they are wanted, and were left so.
+    pub left: Vec<Left>,
+    /// Objects that an admission webhook changes at every write.
+    pub imposed: Vec<Imposed>,
+    /// Workloads that are as they are wanted, by name.
+    pub settled: BTreeSet<String>,
     /// Whether something was no longer as it had been seen, and is to be looked at again.
     pub changed: bool,
+}
+
+/// An object that is not as it is wanted, and was left so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What differs, and who wrote it.
+    pub drift: Drift,
+    /// What it waits for.
+    pub why: Why,
+}
+
+/// Why an object is left as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Why {
+    /// The node is paused, and the object is not there or differs.
+    #[default]
+    Paused,
+    /// Somebody deleted it, and these finalizers of others hold it.
+    Deleted(Vec<String>),
 }
 
 impl Applier<'_> {
@@ -90,9 +120,40 @@ impl Applier<'_> {
     /// Where the server refuses.
     pub async fn certificate(&mut self, secret: &Secret) -> anyhow::Result<Option<Fact>> {
         let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
-        let (outcome, held) = self.writer.ensure_whole(live.as_ref(), secret).await?;
+        let (outcome, held) = self.writer.ensure(live.map(Seen::from).as_ref(), secret).await?;
         self.count(secret, outcome);
-        Ok(held.map(|held| self.facts.of(&held, Question::Certificate)))
+        let Some(held) = held else { return Ok(None) };
+        let held = serde_json::from_value(held).map_err(|_| anyhow::anyhow!("the Secret does not decode"))?;
+        Ok(Some(self.facts.of(&held, Question::Certificate)))
+    }
+
+    /// Takes out of the Secrets with the node's own certificates what others have put there.
+    ///
+    /// # Errors
+    /// Where the server refuses.
+    pub async fn strip(&mut self, node: &Validated, issued: &Issued) -> anyhow::Result<()> {
+        for (purpose, facts) in issued.certificates.iter().filter(|(_, facts)| !facts.others.is_empty()) {
+            let name = node.names.certificate(*purpose);
+            if certificates::secret_name(&node.names, &node.spec.tls, *purpose) != name {
+                continue;
+            }
+            let Some(live) = find(&self.caches.secrets, &node.names.namespace, &name) else { continue };
+            let secret = Secret { metadata: live.clone(), ..Secret::default() };
+            let fields: Vec<_> = facts.others.iter().map(|key| format!("data.{key}")).collect();
+            if self.frozen {
+                let drift = Drift { managers: write::writers(&live, &fields), fields };
+                self.applied.left.push(Left { kind: "Secret".into(), name, drift, why: Why::Paused });
+                continue;
+            }
+            let managers = write::writers(&live, &fields);
+            let outcome = match self.writer.may_repair(&secret, Drift { fields, managers }) {
+                false => Outcome::Held,
+                true if self.writer.drop_keys(&live, &facts.others).await? => Outcome::Written,
+                true => Outcome::Again,
+            };
+            self.count(&secret, outcome);
+        }
+        Ok(())
     }
 
     /// Whether a Secret's content may be made anew now. A fight over one is limited before anything is signed.
@@ -153,48 +214,15 @@ impl Applier<'_> {
         if self.frozen { Ok(()) } else { self.prune(node, desired).await }
     }
 
-    /// `L` is what the cache keeps of a `K`: the object itself, trimmed, or its metadata.
-    async fn kind<K, L>(&mut self, store: &Store<L>, desired: &[K]) -> anyhow::Result<()>
-    where
-        K: Kind,
-        L: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        for object in desired {
-            let live = find(store, &object.namespace().unwrap_or_default(), &object.name_any());
-            if self.may_write(live.as_ref(), object)? {
-                let outcome = self.writer.ensure(live.as_ref(), object).await?;
-                self.count(object, outcome);
-            }
-        }
-        Ok(())
-    }
-
     /// What the server adds to them is in its answers: an address.
     async fn services(&mut self, desired: &[Service]) -> anyhow::Result<()> {
         for service in desired {
             let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
-            let live = find(&self.caches.services, &namespace, &name);
-            if self.may_write(live.as_ref(), service)? {
-                let (outcome, held) = self.writer.ensure_whole(live.as_ref(), service).await?;
-                self.applied.services.extend(held);
-                self.count(service, outcome);
-            }
+            let live = seen(&self.caches.services, &namespace, &name);
+            let held = self.object(live, service).await?;
+            self.applied.services.extend(held.and_then(|held| serde_json::from_value(held).ok()));
         }
         Ok(())
-    }
-
-    /// Whether an object may be written if it differs: not while the node is paused, nor where someone deletes it
-    /// again and again.
-    fn may_write<K: Kind>(&mut self, live: Option<&ObjectMeta>, object: &K) -> anyhow::Result<bool> {
-        if self.frozen {
-            self.leave(live, object)?;
-            return Ok(false);
-        }
-        let held = live.is_none() && self.established && !self.writer.may_repair(object, Drift::default());
-        if held {
-            self.count(object, Outcome::Held);
-        }
-        Ok(!held)
     }
 
     fn held(&self) -> usize {
@@ -204,11 +232,11 @@ impl Applier<'_> {
     /// The password is read only when its configuration has to be written.
     async fn sealed(&mut self, sealed: &Sealed) -> anyhow::Result<()> {
         let namespace = sealed.secret.namespace().unwrap_or_default();
-        let live = find(&self.caches.secrets, &namespace, &sealed.secret.name_any());
+        let live = find(&self.caches.secrets, &namespace, &sealed.secret.name_any()).map(Seen::from);
         if self.frozen {
             return self.leave(live.as_ref(), &sealed.secret);
         }
-        let outcome = self.writer.ensure_with(live.as_ref(), &sealed.secret, async {
+        let outcome = self.writer.ensure_filled(live.as_ref(), &sealed.secret, async {
             let name = &sealed.password.name;
             let gone = || format!("Secret {name} is gone");
             let data = read_secret(self.client, &namespace, name).await?.with_context(gone)?;
@@ -219,23 +247,6 @@ impl Applier<'_> {
         let outcome = outcome.await?;
         self.count(&sealed.secret, outcome);
         Ok(())
-    }
-
-    /// Says so where an object differs, and leaves it.
-    fn leave<K: Kind>(&mut self, live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<()> {
-        if !write::is_settled(live, desired)? {
-            self.applied.left.push(format!("{} {}", K::kind(&()), desired.name_any()));
-        }
-        Ok(())
-    }
-
-    pub(super) fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
-        self.applied.contested.extend(self.writer.contest(object));
-        match outcome {
-            Outcome::Unchanged | Outcome::Held => {}
-            Outcome::Written => self.applied.writes += 1,
-            Outcome::Refused(fault) => self.applied.refused.push(fault),
-        }
     }
 
     /// Kinds that may be deleted: claims and Secrets are not among them.

@@ -12,7 +12,7 @@ use super::{
     observed::Observed,
     validate::{Validated, names_of},
 };
-use crate::cluster::{caches::find, write};
+use crate::cluster::caches::seen;
 
 impl Applier<'_> {
     /// Tells the kubelet of the guard which version of the policy there is, once it is seen to be there: what was
@@ -29,11 +29,11 @@ impl Applier<'_> {
         let name = node.names.guard_config();
         let wanted: Option<&ConfigMap> = desired.config_maps.iter().find(|map| map.name_any() == name);
         let pod = observed.pods.get(&Component::Client).filter(|pod| pod.guarded);
-        let live = find(&self.caches.config_maps, &node.names.namespace, &name);
+        let live = seen(&self.caches.config_maps, &node.names.namespace, &name);
         let (Some(wanted), Some(pod), Some(live)) = (wanted, pod, live) else { return Ok(()) };
-        if pod.policy != live.resource_version && write::is_settled(Some(&live), wanted)? {
+        if pod.policy != live.meta.resource_version && self.writer.is_settled(Some(&live), wanted)? {
             let pod_name = node.names.pod(Component::Client);
-            let version = live.resource_version.unwrap_or_default();
+            let version = live.meta.resource_version.unwrap_or_default();
             self.writer.tell_policy((&node.names.namespace, &pod_name, &pod.uid), &version).await?;
             self.applied.writes += 1;
         }
@@ -55,8 +55,8 @@ impl Applier<'_> {
         let rekeyed = rpc::rekeyed(&policy, &observed.callers);
         if rekeyed != *policy {
             let map = rpc::map_of(&names, &owner, &rekeyed);
-            let live = find(&self.caches.config_maps, &names.namespace, &names.guard_config());
-            let outcome = self.writer.ensure(live.as_ref(), &map).await?;
+            let live = seen(&self.caches.config_maps, &names.namespace, &names.guard_config());
+            let (outcome, _) = self.writer.ensure(live.as_ref(), &map).await?;
             self.count(&map, outcome);
         }
         Ok(())

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt as _;
 
 use super::{
-    apply::Applier,
+    apply::{Applier, Left},
     desired::Desired,
     names::Component,
     observed::Observed,
@@ -31,7 +31,11 @@ impl Applier<'_> {
             let step = volumes::next(observed, node, part);
             if self.frozen {
                 if !matches!(step, Step::Rest) {
-                    self.applied.left.push(format!("PersistentVolumeClaim {}", node.names.claim(part)));
+                    self.applied.left.push(Left {
+                        kind: "PersistentVolumeClaim".into(),
+                        name: node.names.claim(part),
+                        ..Left::default()
+                    });
                 }
                 continue;
             }

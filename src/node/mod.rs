@@ -245,6 +245,7 @@ async fn converge(
     applier.waits = desired::certificates::is_waited_for(node, observed);
     let issued = issue::issue(applier, node, observed, now).await.context(Stage::Issue)?;
     let Some(issued) = issued else { return Ok(()) };
+    applier.strip(node, &issued).await.context(Stage::Apply)?;
     let client = observed.workloads.get(&names::Component::Client);
     let live = desired::Live {
         client_exists: client.is_some() || volumes::client_runs_alone(observed),
@@ -273,7 +274,14 @@ async fn converge(
         return Ok(());
     }
     applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
-    let outdated = rollout::next(observed, node).filter(|_| !node.spec.paused);
+    // what somebody else made of a template is never brought in
+    let is_ours = |part: &names::Component| {
+        let name = node.names.workload(*part);
+        let imposed = &applier.applied.imposed;
+        applier.applied.settled.contains(&name)
+            && !imposed.iter().any(|it| it.weakens && it.kind == "StatefulSet" && it.name == name)
+    };
+    let outdated = rollout::next(observed, node).filter(|part| !node.spec.paused && is_ours(part));
     if let Some(part) = outdated
         && let Some(pod) = observed.pods.get(&part)
     {

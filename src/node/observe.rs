@@ -9,7 +9,10 @@ mod volumes;
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{self as core, PersistentVolumeClaim};
+use k8s_openapi::api::{
+    apps::v1::StatefulSetStatus,
+    core::v1::{self as core, PersistentVolumeClaim},
+};
 use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{
@@ -257,7 +260,10 @@ fn workloads(caches: &Caches, names: &Names) -> BTreeMap<Component, Workload> {
 fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Workload> {
     let reference = ObjectRef::new(&names.workload(component)).within(&names.namespace);
     let workload = caches.workloads.get(&reference)?;
-    let update_revision = workload.status.as_ref().and_then(|status| status.update_revision.clone());
+    // until its controller has seen the present template it speaks of an earlier one
+    let seen = |status: &StatefulSetStatus| status.observed_generation >= workload.metadata.generation;
+    let status = workload.status.as_ref().filter(|status| seen(status));
+    let update_revision = status.and_then(|status| status.update_revision.clone());
     let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
     let permitted = workload.annotations().get(names::PERMITTED).cloned();
     let templates = workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());

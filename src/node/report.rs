@@ -149,7 +149,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         finding("ConfigValid", "True", "Valid", "spec and references hold"),
         identity_ready(node),
         certificates::certificates_ready(observed, node, now),
-        policies_applied(applied),
+        contested::policies_applied(applied),
         isolated(observed, &parts),
         client_available(observed, node),
     ];
@@ -157,6 +157,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         findings.push(manager_available(observed, &parts));
     }
     findings.extend(callers::callers_known(observed, node));
+    findings.extend(contested::objects_applied(applied));
     if node.spec.paused {
         findings.push(paused(applied));
     }
@@ -166,9 +167,12 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     if let Standing::Held(fault) = &node.standing {
         faults.insert(0, fault.clone());
     }
+    let is_left = node.spec.paused && !applied.left.is_empty();
     let stalled = faults
         .first()
         .map(|fault| finding("Stalled", "True", fault.reason, fault::list(&faults)))
+        // nobody but who has paused it goes on
+        .or_else(|| is_left.then(|| Finding { kind: "Stalled", ..paused(applied) }))
         .or_else(|| {
             let isolation = findings.iter().find(|found| found.kind == "PlacementIsolated")?;
             // what waits for a host to come back is on its way
@@ -203,18 +207,18 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     }
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(monitored::monitored(observed));
+    findings.extend(contested::imposed(applied));
     findings
 }
 
-/// No part of being ready: what runs may be all right.
+/// No part of being ready, unless something differs.
 fn paused(applied: &Applied) -> Finding {
-    let message = if applied.left.is_empty() {
-        "every object is as the spec wants it; set spec.paused to false to go on".to_owned()
+    let left: Vec<_> = applied.left.iter().map(contested::sentence).collect();
+    let message = if left.is_empty() {
+        "every object that the operator writes is as the spec wants it; set spec.paused to false to go on"
+            .to_owned()
     } else {
-        format!(
-            "these objects differ from the spec and are left as they are: {}; set spec.paused to false to go on",
-            applied.left.join(", ")
-        )
+        format!("nothing is repaired: {}; set spec.paused to false to go on", left.join("; "))
     };
     finding("Paused", "True", "PausedBySpec", message)
 }
@@ -228,20 +232,6 @@ fn identity_ready(node: &Validated) -> Finding {
             finding("IdentityReady", "True", "KeyFound", format!("address {}", identity.address))
         }
         None => finding("IdentityReady", "False", "KeyBeingMade", "the node key is being made"),
-    }
-}
-
-fn policies_applied(applied: &Applied) -> Finding {
-    let kind = "NetworkPoliciesApplied";
-    if applied.policies {
-        finding(
-            kind,
-            "True",
-            "Applied",
-            "closed but for the named flows; whether the network plugin enforces it is not judged here",
-        )
-    } else {
-        finding(kind, "False", "NotApplied", "the network policies are not all in place yet")
     }
 }
 

@@ -351,9 +351,9 @@ fn what_is_lost_is_named_to_its_second_level_and_so_is_who_holds_it() {
             "spec.type"
         ]
     );
-    assert!(holds(&json!({"f:data": {"f:tls.crt": {}}}), "data.tls.crt"));
-    assert!(holds(&json!({"f:spec": {"f:selector": {"f:app": {}}}}), "spec.selector"));
-    assert!(!holds(&json!({"f:spec": {"f:type": {}}}), "spec.selector"));
+    assert!(leads(&json!({"f:data": {"f:tls.crt": {}}}), "data.tls.crt"));
+    assert!(leads(&json!({"f:spec": {"f:selector": {"f:app": {}}}}), "spec.selector"));
+    assert!(!leads(&json!({"f:spec": {"f:type": {}}}), "spec.selector"));
 }
 
 /// Whatever names people give to things: keys of a ConfigMap, of a label, of a list.

@@ -1,53 +1,39 @@
-//! What lives, compared with what is wanted. Pure.
+//! A Secret that lives, compared with what is wanted by the server's bookkeeping of fields, since its content is not kept;
+//! and whom an object belongs to. Pure.
 
 use std::borrow::Cow;
 
-use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use kube::{ResourceExt as _, api::ObjectMeta};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use serde_json::Value;
 
 use super::Kind;
 use crate::{
-    cluster::{contests::Drift, fields},
+    cluster::{
+        drift::{Drift, Rendered},
+        fields,
+    },
     node::{
         fault::{Fault, Reason},
         names,
     },
 };
 
-/// The object as it is sent, with the digest of what was rendered.
-pub(super) fn stamped<K: Kind>(desired: &K) -> anyhow::Result<(Value, String)> {
-    let mut body = serde_json::to_value(desired).context("rendered object")?;
-    let digest: String =
-        Sha256::digest(body.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    body["apiVersion"] = json!(K::api_version(&()));
-    body["kind"] = json!(K::kind(&()));
-    body["metadata"]["annotations"][names::DIGEST] = json!(digest);
-    Ok((body, digest))
-}
-
-/// Whether an object is there as it is wanted.
-///
-/// # Errors
-/// Never in practice: what is rendered is plain data.
-pub fn is_settled<K: Kind>(live: Option<&ObjectMeta>, desired: &K) -> anyhow::Result<bool> {
-    let (body, digest) = stamped(desired)?;
-    Ok(live.is_some_and(|live| is_current(live, &digest, &body)))
-}
-
 /// What someone else did to an object that is not as it is wanted. `None` where that is our own change: it
 /// carries our digest of another rendering.
-pub(super) fn drift(live: &ObjectMeta, digest: &str, body: &Value) -> Option<Drift> {
+pub(super) fn drift(live: &ObjectMeta, rendered: &Rendered) -> Option<Drift> {
     let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
     let owned = &*our_fields(live).unwrap_or_default();
     let path = ["f:metadata", "f:annotations", &format!("f:{}", names::DIGEST)];
     let stamp_is_ours = path.iter().try_fold(owned, |at, name| at.get(name)).is_some();
-    if stamp_is_ours && stamped.is_some_and(|stamped| stamped != digest) {
+    if stamp_is_ours && stamped.is_some_and(|stamped| *stamped != rendered.stamp()) {
         return None;
     }
-    let fields = fields::lost(owned, body);
+    let mut fields = fields::lost(owned, &rendered.body);
+    let content = ["data", "type", "immutable"].into_iter().map(str::to_owned);
+    fields.extend(content.filter(|field| !writers(live, std::slice::from_ref(field)).is_empty()));
+    fields.sort();
+    fields.dedup();
     Some(Drift { managers: writers(live, &fields), fields })
 }
 
@@ -61,7 +47,7 @@ pub fn writers(live: &ObjectMeta, held: &[String]) -> Vec<String> {
         .filter_map(|entry| Some((entry.manager.as_deref()?, entry.fields_v1.as_ref())))
         .filter(|(manager, _)| *manager != names::MANAGER)
         .collect();
-    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::holds(&fields::unfold(fields), path));
+    let holds = |fields: &FieldsV1| held.iter().any(|path| fields::leads(&fields::unfold(fields), path));
     let holders = others.iter().filter(|(_, fields)| fields.is_some_and(holds));
     holders.map(|(manager, _)| (*manager).to_owned()).collect()
 }
@@ -73,10 +59,11 @@ fn our_fields(live: &ObjectMeta) -> Option<Cow<'_, Value>> {
     Some(fields::unfold(live.managed_fields.iter().flatten().find(ours)?.fields_v1.as_ref()?))
 }
 
-pub(super) fn is_current(live: &ObjectMeta, digest: &str, body: &Value) -> bool {
+pub(super) fn is_current(live: &ObjectMeta, rendered: &Rendered) -> bool {
     let stamped = live.annotations.as_ref().and_then(|annotations| annotations.get(names::DIGEST));
-    stamped.is_some_and(|stamped| stamped == digest)
-        && our_fields(live).is_some_and(|owned| fields::covers(&owned, body))
+    stamped.is_some_and(|stamped| *stamped == rendered.stamp())
+        && our_fields(live).is_some_and(|owned| fields::covers(&owned, &rendered.body))
+        && ["data", "stringData"].iter().all(|field| writers(live, &[(*field).to_owned()]).is_empty())
 }
 
 /// An object under our name that another one owns is never taken over.

@@ -56,10 +56,12 @@ async fn a_paused_node_is_left_alone_and_says_what_differs() {
     let (status, _, message) = world.condition("alice", "Paused").expect("it is paused");
     assert_eq!(status, "True");
     assert!(
-        message.contains("StatefulSet alice-client") && message.contains("Service alice-p2p"),
+        message.contains("StatefulSet alice-client is not as the spec wants it")
+            && message.contains("Service alice-p2p differs in spec.selector, written by kubectl-edit"),
         "{message}"
     );
-    world.assert_ready("alice");
+    assert_eq!(world.condition("alice", "Ready").map(|found| found.0).as_deref(), Some("False"));
+    assert_eq!(world.condition("alice", "Stalled").map(|found| found.1).as_deref(), Some("PausedBySpec"));
 
     world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"]["paused"] = json!(false));
     world.rest().await;
@@ -281,7 +283,8 @@ async fn a_policy_that_someone_deletes_closes_the_pods_until_they_are_gone() {
     let deny = object("networking.k8s.io/v1", "networkpolicies", "alice-deny");
     delete(&world, &deny, "Background");
     world.rest().await;
-    assert!(world.server.get(&deny).is_some(), "it is held");
+    let deny_now = world.server.get(&deny).expect("it is made again");
+    assert!(deny_now["metadata"]["deletionTimestamp"].is_null(), "{deny_now:#}");
     delete(&world, &node("alice"), "Background");
     world.rest().await;
     assert_eq!(world.server.get(&deny), None);

@@ -1,7 +1,10 @@
 //! What must hold at every instant of every run, read from the order of the changes; and what a run came to,
 //! without what differs from run to run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -10,13 +13,16 @@ use crate::testing::{
     settled::settle,
 };
 
+/// How long a policy may be away that somebody else has deleted.
+const GAP: Duration = Duration::from_millis(100);
+
 /// Fails with the first change that breaks a rule.
 pub(super) fn assert_safe(server: &Server) {
     let mut there = BTreeSet::new();
     let mut quorum = Quorum::default();
     let mut kept: BTreeMap<String, Value> = BTreeMap::new();
     let changes = server.changes();
-    for change in &changes {
+    for (at, change) in changes.iter().enumerate() {
         let Change { kind, target, object, .. } = change;
         let what = format!("{kind} {} {}", target.resource, target.name);
         quorum.see(change);
@@ -50,7 +56,11 @@ pub(super) fn assert_safe(server: &Server) {
                 .iter()
                 .filter(|(kind, name)| *kind == "pods" && name.starts_with(&format!("{node}-")))
                 .collect();
-            assert_eq!(running, Vec::<&(&str, String)>::new(), "open: {what}");
+            // somebody else has deleted it, and it is made again at once
+            let remade = changes[at..]
+                .iter()
+                .any(|later| later.kind == "ADDED" && later.target == *target && later.at - change.at < GAP);
+            assert!(remade || running.is_empty(), "open: {what}, and {running:?} run");
         }
     }
 }

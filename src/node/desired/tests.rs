@@ -1,5 +1,6 @@
 //! What the rendered objects must be like, whatever they are rendered from.
 
+mod additions;
 mod arguments;
 mod certificates;
 mod names;

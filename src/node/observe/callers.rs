@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use kube::{Client, ResourceExt as _, api::ObjectMeta};
+use kube::{Client, ResourceExt as _};
 
 use super::Sources;
 use crate::{
     api::QuorumNode,
     cluster::{
         Caches, Facts,
-        caches::find,
+        caches::seen,
+        drift::Content,
         facts::{self, Fact, Question},
         keys::Signer,
-        write,
+        write::Seen,
     },
     node::{
         names::Names,
@@ -63,14 +64,14 @@ pub(in crate::node) async fn policy(
     facts: &Facts,
     (names, node): (&Names, &QuorumNode),
 ) -> anyhow::Result<Option<Arc<Policy>>> {
-    let live = find(&caches.config_maps, &names.namespace, &names.guard_config());
-    let is_ours = |live: &ObjectMeta| {
-        let mut owners = live.owner_references.iter().flatten();
+    let live = seen(&caches.config_maps, &names.namespace, &names.guard_config());
+    let is_ours = |live: &Seen| {
+        let mut owners = live.meta.owner_references.iter().flatten();
         owners.any(|owner| Some(&owner.uid) == node.uid().as_ref())
-            && write::writers(live, &["data".into()]).is_empty()
+            && live.content.as_ref().is_some_and(Content::is_untouched)
     };
     let Some(live) = live.filter(is_ours) else { return Ok(None) };
-    match facts.config_map(client, &live, Question::Policy).await? {
+    match facts.config_map(client, &live.meta, Question::Policy).await? {
         Some(Fact::Policy(policy)) => Ok(policy),
         _ => Ok(None),
     }

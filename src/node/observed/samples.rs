@@ -179,6 +179,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
             fingerprint: authority.fingerprint.clone(),
             authority: authority.fingerprint.clone(),
             trusted: [authority.fingerprint.clone()].into(),
+            others: vec![],
         };
         observed.certificates.insert(purpose, Ok(facts));
     }

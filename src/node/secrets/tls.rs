@@ -19,6 +19,8 @@ pub(super) const PRIVATE_KEY: &str = "tls.key";
 pub(super) const PRIVATE_KEY_DER: &str = "tls.pk8";
 /// Key of a Secret: who signed, PEM.
 pub(super) const AUTHORITY: &str = "ca.crt";
+/// Every key of a Secret with a certificate of ours.
+pub(super) const KEYS: [&str; 4] = [CERTIFICATE, PRIVATE_KEY, PRIVATE_KEY_DER, AUTHORITY];
 
 /// How far the clock of whoever signed may be ahead of ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -150,6 +152,8 @@ pub struct LeafFacts {
     pub authority: Fingerprint,
     /// Of every certificate in `ca.crt`: whom its holder trusts.
     pub trusted: BTreeSet<Fingerprint>,
+    /// Keys of the Secret that are no part of a certificate's.
+    pub others: Vec<String>,
 }
 
 /// What is to be done about a certificate.

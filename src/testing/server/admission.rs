@@ -19,6 +19,12 @@ pub(super) fn admit(
             if changed { Err(Refusal::new(422, "Invalid", message)) } else { Ok(()) }
         }
         "persistentvolumeclaims" => claim(live, object, no_growth),
+        "configmaps" | "secrets" if live["immutable"] == true => {
+            let changed =
+                ["data", "binaryData", "immutable"].iter().any(|field| live[field] != object[field]);
+            let message = "data: Forbidden: field is immutable when `immutable` is set";
+            if changed { Err(Refusal::new(422, "Invalid", message)) } else { Ok(()) }
+        }
         _ => Ok(()),
     }
 }

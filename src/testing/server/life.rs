@@ -48,7 +48,8 @@ fn workloads(state: &mut State) {
             let _ = state.delete(&pod, &json!({}));
         }
         let mut updated = workload.clone();
-        updated["status"] = json!({"updateRevision": revision, "replicas": i64::from(wanted)});
+        updated["status"] = json!({"updateRevision": revision, "replicas": i64::from(wanted),
+            "observedGeneration": workload["metadata"]["generation"]});
         state.store(&target, updated);
     }
 }

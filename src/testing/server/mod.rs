@@ -5,6 +5,7 @@ mod admission;
 mod documents;
 mod eviction;
 mod life;
+mod merge;
 mod optional;
 mod ownership;
 mod refusals;
@@ -30,6 +31,7 @@ use tower::Layer as _;
 
 use crate::cluster::Pressure;
 pub use documents::ISSUER;
+pub use merge::merge_patch;
 pub use refusals::Delayed;
 pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
@@ -193,6 +195,11 @@ impl Server {
     /// What is said to a claim that wants to grow, where none may.
     pub fn refuse_growth(&self, why: Option<&'static str>) {
         lock(&self.state).no_growth = why;
+    }
+
+    /// An admission webhook that changes every write of an object.
+    pub fn mutate(&self, webhook: impl Fn(&Target, &mut Value) + Send + Sync + 'static) {
+        lock(&self.state).webhook = Some(Arc::new(webhook));
     }
 
     /// Pods that were starting are ready.
@@ -361,23 +368,6 @@ fn reason(code: u16) -> &'static str {
         429 => "TooManyRequests",
         503 => "ServiceUnavailable",
         _ => "InternalError",
-    }
-}
-
-fn merge_patch(object: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *object = patch.clone();
-        return;
-    };
-    if !object.is_object() {
-        *object = json!({});
-    }
-    for (name, value) in patch {
-        if value.is_null() {
-            object.as_object_mut().and_then(|object| object.remove(name));
-        } else {
-            merge_patch(&mut object[name], value);
-        }
     }
 }
 

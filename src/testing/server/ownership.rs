@@ -33,7 +33,15 @@ fn list(field: &str, items: &[Value]) -> List {
 }
 
 fn is_atomic(field: &str) -> bool {
-    matches!(field, "f:nodeSelector" | "f:resourceFieldRef" | "f:fieldRef" | "f:secretKeyRef")
+    matches!(
+        field,
+        "f:nodeSelector"
+            | "f:selector"
+            | "f:podSelector"
+            | "f:resourceFieldRef"
+            | "f:fieldRef"
+            | "f:secretKeyRef"
+    )
 }
 
 fn key_of(item: &Value, keys: &[&str]) -> Value {

@@ -54,6 +54,9 @@ pub(super) struct Watch {
     pub(super) events: UnboundedSender<String>,
 }
 
+/// What an admission webhook makes of a write.
+pub(super) type Webhook = Arc<dyn Fn(&Target, &mut Value) + Send + Sync>;
+
 /// What the server holds.
 #[derive(Default)]
 pub struct State {
@@ -72,6 +75,8 @@ pub struct State {
     pub(super) no_growth: Option<&'static str>,
     /// Changes up to this version can no longer be watched from.
     pub(super) compacted: u64,
+    /// What an admission webhook makes of every write of an object.
+    pub(super) webhook: Option<Webhook>,
 }
 
 fn finalizers(object: &Value) -> Vec<String> {
@@ -239,6 +244,9 @@ impl State {
                 merged["metadata"][kept] = metadata[kept].clone();
             }
         }
+        if let Some(webhook) = self.webhook.clone().filter(|_| subresource.is_empty()) {
+            webhook(target, &mut merged);
+        }
         if let Some(live) = &live {
             admission::admit(&target.resource, live, &merged, self.no_growth)?;
         }
@@ -251,8 +259,11 @@ impl State {
     /// A change made by someone who does not apply: the fields that differ become theirs.
     pub(super) fn update(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
         let live = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
-        admission::admit(&target.resource, &live, &object, self.no_growth)?;
         let mut object = object;
+        if let Some(webhook) = self.webhook.clone() {
+            webhook(target, &mut object);
+        }
+        admission::admit(&target.resource, &live, &object, self.no_growth)?;
         let seen = &object["metadata"]["resourceVersion"];
         if !seen.is_null() && *seen != live["metadata"]["resourceVersion"] {
             return Err(Refusal::new(409, "Conflict", "the object has been modified"));

@@ -320,6 +320,7 @@ pub(in crate::node::desired) fn facts(
         fingerprint: own.fingerprint.clone(),
         authority: by.fingerprint.clone(),
         trusted: [by.fingerprint.clone()].into(),
+        others: vec![],
     }
 }
 

@@ -21,7 +21,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 18] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -38,6 +38,8 @@ const CONDITIONS: [&str; 16] = [
     "Contested",
     "QuorumTolerant",
     "Monitored",
+    "ObjectsApplied",
+    "ChangedByAdmission",
 ];
 
 /// Reasons that only a person can mend.
@@ -126,6 +128,7 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let mut called = in_order(member());
     situations::called(&mut called);
     let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
+    seen.extend(situations::rewritten().status().conditions.into_iter().map(|condition| condition.reason));
     for status in statuses.into_iter().chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }

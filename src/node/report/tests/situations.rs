@@ -7,7 +7,8 @@ use super::{
 use std::collections::BTreeMap;
 
 use crate::api::tls::{CertManager, Issuer, IssuerRef};
-use crate::cluster::contests::Contest;
+use crate::cluster::{contests::Contest, drift::Drift, write::Imposed};
+use crate::node::apply::{Left, Why};
 use crate::node::identity::Claim;
 use crate::node::observed::{Pod, Request, Seen};
 use crate::node::{
@@ -48,6 +49,19 @@ fn up(change: fn(&mut Observed, &mut Applied), reason: &'static str, message: &'
 
 fn stalls(change: fn(&mut Observed, &mut Applied), reason: &'static str, message: &'static str) -> Situation {
     Situation { change, reason, message, computed: Computed::Failed }
+}
+
+fn left(kind: &str, name: &str, why: Why) -> Left {
+    Left { kind: kind.into(), name: name.into(), drift: Drift::default(), why }
+}
+
+fn imposed(kind: &str, weakens: bool) -> Imposed {
+    Imposed { kind: kind.into(), name: "bob-client".into(), fields: vec!["spec.template".into()], weakens }
+}
+
+/// A webhook writes into an object what does no harm: the node is as ready as before.
+pub(super) fn rewritten() -> Situation {
+    up(|_, done| done.imposed = vec![imposed("StatefulSet", false)], "Ready", "every part runs")
 }
 
 fn nothing_runs(seen: &mut Observed) {
@@ -170,6 +184,10 @@ pub(super) fn falls() -> Vec<Situation> {
             "spec.selector of Service bob-p2p is changed again and again by fighter; it is put back six times"),
         up(|_, done| done.contested = vec![fight(&[], &[])], "FieldContested",
             "Service bob-p2p is deleted again and again by someone who leaves no name"),
+        up(|_, done| done.left = vec![left("NetworkPolicy", "bob-deny", Why::Deleted(vec!["x/y".into()]))], "Drifted",
+            "NetworkPolicy bob-deny is being deleted, and held by x/y: take these finalizers off"),
+        up(|_, done| done.imposed = vec![imposed("StatefulSet", true)], "Drifted",
+            "StatefulSet bob-client is changed at every write, by an admission webhook, in spec.template"),
         up(|seen, _| samples::pod(seen, CLIENT).terminating = true, "Terminating", "the client's pod is ending"),
         up(|seen, _| not_ready(seen, CLIENT, Some("container client waits: ImagePullBackOff")),
             "NotReady", "client: container client waits: ImagePullBackOff"),

@@ -150,6 +150,7 @@ fn a_leaf_is_what_was_requested() {
             fingerprint: facts.fingerprint.clone(),
             authority: read_authority(&ca).unwrap().fingerprint,
             trusted: [read_authority(&ca).unwrap().fingerprint].into(),
+            others: vec![],
         }
     );
 }

@@ -20,7 +20,7 @@ use x509_parser::{
 
 use super::{
     super::{Data, Unusable, content},
-    AUTHORITY, AuthorityFacts, CERTIFICATE, Fingerprint, KeyAlgorithm, LeafFacts, PRIVATE_KEY,
+    AUTHORITY, AuthorityFacts, CERTIFICATE, Fingerprint, KEYS, KeyAlgorithm, LeafFacts, PRIVATE_KEY,
     PRIVATE_KEY_DER, Usage,
 };
 
@@ -85,6 +85,7 @@ pub fn read_leaf(data: &Data) -> Result<LeafFacts, Unusable> {
         fingerprint: Fingerprint::of(&ders[0]),
         authority,
         trusted: certificates(data, AUTHORITY)?.iter().map(|der| Fingerprint::of(der)).collect(),
+        others: data.keys().filter(|key| !KEYS.contains(&key.as_str())).cloned().collect(),
     })
 }
 

@@ -29,6 +29,7 @@ fn facts() -> LeafFacts {
         fingerprint: Fingerprint(DIGEST.into()),
         authority: authority().fingerprint,
         trusted: [authority().fingerprint].into(),
+        others: vec![],
     }
 }
 

@@ -1,0 +1,99 @@
+//! An object without what may differ, in one form: the same for what was rendered and for what the server made of it.
+
+use serde_json::{Map, Value};
+
+use super::{
+    allowed::{self, Entry, LABELS, Rule},
+    quantity,
+};
+use crate::node::names;
+
+/// Where it is noted that our finalizer is on the object.
+pub const FINALIZER: &str = "finalizer";
+
+/// The object's content, without status and without what the list allows to differ.
+pub fn canonical(kind: &str, mut object: Value) -> Value {
+    let Value::Object(members) = &mut object else { return Value::Null };
+    for identity in ["apiVersion", "kind", "status"] {
+        members.remove(identity);
+    }
+    let judged = members.remove("metadata").map(metadata).unwrap_or_default();
+    let entries: Vec<_> = allowed::of(kind).iter().map(|entry| (*entry, entry.path)).collect();
+    reduce(&mut object, &entries);
+    object["metadata"] = judged;
+    object
+}
+
+fn metadata(mut meta: Value) -> Value {
+    let mut judged = Map::new();
+    let ours = |key: &str| key.starts_with(names::OURS) && key != names::DIGEST;
+    for (notes, is_ours) in [
+        ("labels", (&|key: &str| ours(key) || LABELS.contains(&key)) as &dyn Fn(&str) -> bool),
+        ("annotations", &ours),
+    ] {
+        if let Value::Object(mut notes_of_all) = meta[notes].take() {
+            notes_of_all.retain(|key, _| is_ours(key));
+            if !notes_of_all.is_empty() {
+                judged.insert(notes.into(), Value::Object(notes_of_all));
+            }
+        }
+    }
+    if let Value::Array(mut owners) = meta["ownerReferences"].take()
+        && !owners.is_empty()
+    {
+        for owner in owners.iter_mut().filter_map(Value::as_object_mut) {
+            owner.remove("apiVersion");
+            owner.retain(|_, value| *value != Value::Bool(false));
+        }
+        owners.sort_by_key(|owner| owner["uid"].to_string());
+        judged.insert("ownerReferences".into(), Value::Array(owners));
+    }
+    if meta["finalizers"].as_array().is_some_and(|listed| listed.contains(&names::CLEANUP.into())) {
+        judged.insert(FINALIZER.into(), Value::Bool(true));
+    }
+    Value::Object(judged)
+}
+
+/// An entry, and what is left of its path here.
+type At = (Entry, &'static str);
+
+/// Takes away what may differ, and what says nothing: null, and empty lists, which the server drops.
+fn reduce(value: &mut Value, entries: &[At]) {
+    match value {
+        Value::Object(members) => members.retain(|name, inner| {
+            let entries: Vec<_> = entries.iter().filter_map(|entry| below(entry, name)).collect();
+            reduce(inner, &entries);
+            let ends = |(entry, rest): &&At| rest.is_empty() && applies(entry.rule, inner);
+            if let Some((entry, _)) = entries.iter().find(ends) {
+                let Rule::Quantity = entry.rule else { return false };
+                *inner = quantity::canonical(inner.as_str().unwrap_or_default()).into();
+            }
+            !inner.is_null() && inner.as_array().is_none_or(|items| !items.is_empty())
+        }),
+        Value::Array(items) => {
+            let entries: Vec<_> = entries.iter().filter_map(|entry| below(entry, "[]")).collect();
+            items.iter_mut().for_each(|item| reduce(item, &entries));
+        }
+        _ => {}
+    }
+}
+
+/// What is left of an entry's path below a member, if it leads there.
+fn below((entry, rest): &At, name: &str) -> Option<At> {
+    let (step, rest) = rest.split_once('.').unwrap_or((rest, ""));
+    let leads =
+        !step.is_empty() && step.split('|').any(|member| member == name || member == "*" && name != "[]");
+    leads.then_some((*entry, rest))
+}
+
+fn applies(rule: Rule, value: &Value) -> bool {
+    match rule {
+        Rule::Any => true,
+        Rule::AnyBut(text) => value != text,
+        Rule::AtMostOne => value.as_array().is_some_and(|items| items.len() <= 1),
+        Rule::Text(text) => value == text,
+        Rule::Number(number) => value.as_i64() == Some(number),
+        Rule::Json(json) => serde_json::from_str::<Value>(json).is_ok_and(|json| json == *value),
+        Rule::Quantity => value.is_string(),
+    }
+}

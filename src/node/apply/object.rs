@@ -1,0 +1,114 @@
+//! One object: written where it differs, left where the node is paused, made again where somebody deletes it.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
+use serde_json::Value;
+
+use super::{Applier, Left, Why};
+use crate::{
+    cluster::{
+        caches::seen,
+        drift::Drift,
+        judged::Judged,
+        write::{Kind, Outcome, Seen},
+    },
+    node::{ending, names},
+};
+
+impl Applier<'_> {
+    /// `L` is what the cache keeps of a `K`: the object itself, trimmed, or its metadata.
+    pub(super) async fn kind<K, L>(&mut self, store: &Store<Judged<L>>, desired: &[K]) -> anyhow::Result<()>
+    where
+        K: Kind,
+        L: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        for object in desired {
+            let live = seen(store, &object.namespace().unwrap_or_default(), &object.name_any());
+            self.object(live, object).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure of one object. With the object as the server holds it, where it was written.
+    pub(super) async fn object<K: Kind>(
+        &mut self,
+        live: Option<Seen>,
+        object: &K,
+    ) -> anyhow::Result<Option<Value>> {
+        if self.frozen {
+            self.leave(live.as_ref(), object)?;
+            return Ok(None);
+        }
+        match live {
+            Some(live) if live.meta.deletion_timestamp.is_some() => self.deleted(live, object).await,
+            None if self.established && !self.writer.may_repair(object, Drift::default()) => {
+                self.count(object, Outcome::Held);
+                Ok(None)
+            }
+            live => self.ensure(live.as_ref(), object).await,
+        }
+    }
+
+    async fn ensure<K: Kind>(&mut self, live: Option<&Seen>, object: &K) -> anyhow::Result<Option<Value>> {
+        let (outcome, held) = self.writer.ensure(live, object).await?;
+        if outcome == Outcome::Unchanged && K::kind(&()) == StatefulSet::kind(&()) {
+            self.applied.settled.insert(object.name_any());
+        }
+        self.count(object, outcome);
+        Ok(held)
+    }
+
+    /// Somebody deletes an object that is needed. What it says is put right first, for as long as a finalizer holds it;
+    /// then ours lets it go, and it is made again with the next request.
+    async fn deleted<K: Kind>(&mut self, live: Seen, object: &K) -> anyhow::Result<Option<Value>> {
+        let holds = ending::waits(&live.meta);
+        let mut object = object.clone();
+        if !holds {
+            // the server takes no new finalizer while an object is being deleted
+            object.meta_mut().finalizers = None;
+        }
+        if !self.writer.is_settled(Some(&live), &object)? {
+            return self.ensure(Some(&live), &object).await;
+        }
+        let listed = live.meta.finalizers.iter().flatten();
+        let others: Vec<_> = listed.filter(|name| *name != names::CLEANUP).cloned().collect();
+        if holds && others.is_empty() {
+            if !self.writer.may_repair(&object, Drift::default()) {
+                self.count(&object, Outcome::Held);
+                return Ok(None);
+            }
+            self.writer.release::<K>(&live.meta).await?;
+            return self.ensure(None, &object).await;
+        }
+        self.applied.left.push(Left {
+            kind: K::kind(&()).into_owned(),
+            name: object.name_any(),
+            drift: Drift::default(),
+            why: Why::Deleted(others),
+        });
+        Ok(None)
+    }
+
+    /// Says so where an object differs, and leaves it.
+    pub(super) fn leave<K: Kind>(&mut self, live: Option<&Seen>, desired: &K) -> anyhow::Result<()> {
+        let (kind, name) = (K::kind(&()).into_owned(), desired.name_any());
+        if let Some(drift) = self.writer.difference(live, desired)? {
+            self.applied.left.push(Left { kind, name, drift, why: Why::Paused });
+        }
+        Ok(())
+    }
+
+    pub(in crate::node) fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
+        self.applied.contested.extend(self.writer.contest(object));
+        self.applied.imposed.extend(self.writer.imposed(object));
+        match outcome {
+            Outcome::Unchanged | Outcome::Held => {}
+            Outcome::Written => self.applied.writes += 1,
+            Outcome::Again => {
+                self.applied.writes += 1;
+                self.applied.changed = true;
+            }
+            Outcome::Refused(fault) => self.applied.refused.push(fault),
+        }
+    }
+}
