@@ -2,6 +2,8 @@
 
 mod arguments;
 mod certificates;
+#[cfg(feature = "guard")]
+mod guard;
 mod names;
 mod ownership;
 mod placement;
