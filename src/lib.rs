@@ -9,6 +9,7 @@
 //! | [`node`] | the pass over one node, a file per stage; `observe`, `issue` and `apply` are i/o, the rest is pure |
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
+//! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
 //! | [`resolve`] | names to addresses; i/o |
 //! | [`serve`] | the operator's probes and metrics; i/o |
@@ -23,6 +24,7 @@ pub mod api;
 pub mod cluster;
 #[cfg(feature = "operator")]
 pub mod control;
+pub mod database;
 pub mod dumps;
 #[cfg(feature = "guard")]
 pub mod guard;

@@ -38,6 +38,11 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_manager_key: Option<String>,
 
+    /// Database that holds the transaction manager's private state, as it was found when it was first in use. Another
+    /// one stalls the node, until its loss is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
+
     /// Hosts that run the node's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Hosts>,
@@ -83,6 +88,17 @@ pub struct GenesisStatus {
     pub sha256: String,
     /// Chain id.
     pub chain_id: i64,
+}
+
+/// A PostgreSQL database server.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    /// PostgreSQL's system identifier, a decimal number: `initdb` chooses one, replicas and restored volumes keep it.
+    pub system_identifier: String,
+    /// Major version of PostgreSQL that made the data directory, such as 15, of a managed database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major_version: Option<i32>,
 }
 
 /// Hosts by role.

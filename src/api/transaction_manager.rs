@@ -125,7 +125,8 @@ pub struct ManagedDatabase {
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
     pub image: String,
 
-    /// PostgreSQL version inside the image, such as `15` or `15.18`.
+    /// PostgreSQL version inside the image, such as `15` or `15.18`. The major version cannot change under a database
+    /// that is in use: the node stalls before anything is restarted.
     #[schemars(length(max = 16), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
     pub version: String,
 
@@ -142,7 +143,8 @@ fn database_storage() -> Storage {
     Storage { size: "10Gi".into(), class_name: None }
 }
 
-/// A PostgreSQL that exists. Its certificate is verified, host name included.
+/// A PostgreSQL that exists. Its certificate is verified, host name included. Another database in its place stalls
+/// the node; it is known by its system identifier, if its role may call `pg_control_system()`, as every role may by default.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

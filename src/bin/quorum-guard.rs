@@ -36,6 +36,7 @@ enum Init {
     Client(Box<init::client::Args>),
     Copy(init::copy::Args),
     Database(init::database::Args),
+    ExternalDatabase(Box<init::external_database::Args>),
 }
 
 #[tokio::main]
@@ -76,5 +77,6 @@ async fn prepare(command: Init) -> anyhow::Result<()> {
         Init::Client(args) => init::client::run(*args).await,
         Init::Copy(args) => init::copy::run(&args),
         Init::Database(args) => init::database::run(&args, &init::database::Programs::default()).await,
+        Init::ExternalDatabase(args) => init::external_database::run(&args).await,
     }
 }

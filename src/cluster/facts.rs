@@ -43,7 +43,7 @@ pub enum Question {
     DatabaseCertificate,
     /// Which genesis is in this key of a ConfigMap?
     Genesis(String),
-    /// Are there certificates in this key of a ConfigMap?
+    /// Which certificates are in this key of a ConfigMap, by their digest?
     Bundle(String),
     /// Which certificates are there?
     Authorities(String),
@@ -66,8 +66,8 @@ pub enum Fact {
     Certificate(Result<LeafFacts, Unusable>),
     /// To [`Question::Genesis`].
     Genesis(Result<GenesisFacts, String>),
-    /// To [`Question::Bundle`].
-    Bundle(Result<(), String>),
+    /// To [`Question::Bundle`]: a digest of the certificates.
+    Bundle(Result<String, String>),
     /// To [`Question::Authorities`]: PEM.
     Authorities(Result<String, String>),
     /// To [`Question::Policy`]; `None` where it cannot be read.
@@ -256,7 +256,7 @@ pub fn genesis(fact: Option<Fact>) -> Found<GenesisFacts> {
 
 /// See [`Fact::Bundle`].
 #[must_use]
-pub fn bundle(fact: Option<Fact>) -> Found<()> {
+pub fn bundle(fact: Option<Fact>) -> Found<String> {
     found!(fact, Fact::Bundle)
 }
 

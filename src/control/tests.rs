@@ -6,6 +6,7 @@ mod callers;
 mod cert_manager;
 mod certificates;
 mod converge;
+mod database;
 mod disruption;
 mod drift;
 mod fairness;

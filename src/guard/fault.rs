@@ -24,6 +24,8 @@ pub enum Kind {
     Starting,
     /// The database that was named is not there.
     NoDatabase,
+    /// It is another database than the one that is expected.
+    Replaced,
     /// The peer closed the connection or spoke another protocol.
     Closed,
     /// Our own certificate, key, authority or password file cannot be used.
@@ -41,6 +43,7 @@ impl fmt::Display for Kind {
             Kind::Status(code) => write!(out, "status {code}"),
             Kind::Starting => out.write_str("not ready yet"),
             Kind::NoDatabase => out.write_str("database missing"),
+            Kind::Replaced => out.write_str("another database than expected"),
             Kind::Closed => out.write_str("connection closed"),
             Kind::Files => out.write_str("own files unusable"),
         }

@@ -35,6 +35,10 @@ pub enum Reason {
     GrowthRefused,
     /// A volume is to be smaller than it is.
     ShrinkRefused,
+    /// Another database is in the place of the one that the node's private state is in.
+    DatabaseReplaced,
+    /// Another major version of PostgreSQL made the database than the spec, or the image, names.
+    DatabaseMajorChanged,
     /// No host is left for a part that must have one of its own.
     NoHostLeft,
     /// Parts that must not share a host do.

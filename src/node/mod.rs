@@ -3,6 +3,7 @@
 
 pub mod apply;
 mod bring;
+pub mod database;
 pub mod desired;
 pub mod ending;
 pub mod fault;

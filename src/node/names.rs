@@ -35,6 +35,9 @@ pub const DIGEST: &str = "quorum.security/digest";
 pub const PERMITTED: &str = "quorum.security/permitted";
 /// Annotation that people set on a node: with each new value its certificates are made anew.
 pub const RENEW: &str = "quorum.security/renew-certs-at";
+/// Annotation that people set on a node: the database with this system identifier is lost, and another one may take
+/// its place.
+pub const ACCEPT_DATABASE_LOSS: &str = "quorum.security/accept-database-loss";
 /// Annotation of a certificate's Secret: the value of [`RENEW`] when it was made.
 pub const MADE_FOR: &str = "quorum.security/made-for";
 /// Annotation that people set on an authority's Secret: another authority is to follow it.

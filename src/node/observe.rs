@@ -3,6 +3,7 @@
 pub(super) mod callers;
 mod certificates;
 mod claims;
+mod database;
 mod requests;
 mod volumes;
 
@@ -54,6 +55,16 @@ impl Sources<'_> {
         match find(&self.caches.secrets, namespace, name) {
             Some(meta) => self.facts.secret(self.client, &meta, question).await,
             None => Ok(None),
+        }
+    }
+
+    /// The resource version of a Secret that can be used.
+    fn version(&self, namespace: &str, name: &str, found: Found<()>) -> Found<String> {
+        let version = find(&self.caches.secrets, namespace, name).and_then(|meta| meta.resource_version);
+        match found {
+            Found::Is(()) => Found::Is(version.unwrap_or_default()),
+            Found::Missing => Found::Missing,
+            Found::Unusable(why) => Found::Unusable(why),
         }
     }
 
@@ -170,20 +181,14 @@ async fn observe_manager(
     let database_password = match external.and_then(|external| external.password_ref.as_ref()) {
         Some(at) => {
             let fact = sources.secret(namespace, &at.name, Question::Password(at.key.clone())).await?;
-            let version = find(&sources.caches.secrets, namespace, &at.name)
-                .and_then(|meta| meta.resource_version)
-                .unwrap_or_default();
-            Some(match facts::usable(fact) {
-                Found::Is(()) => Found::Is(version),
-                Found::Missing => Found::Missing,
-                Found::Unusable(why) => Found::Unusable(why),
-            })
+            Some(sources.version(namespace, &at.name, facts::usable(fact)))
         }
         None => None,
     };
     let database_certificate = match external.and_then(|external| external.client_certificate_ref.as_ref()) {
         Some(at) => {
-            Some(facts::usable(sources.secret(namespace, &at.name, Question::DatabaseCertificate).await?))
+            let fact = sources.secret(namespace, &at.name, Question::DatabaseCertificate).await?;
+            Some(sources.version(namespace, &at.name, facts::usable(fact)))
         }
         None => None,
     };
@@ -195,7 +200,7 @@ async fn bundles(
     sources: Sources<'_>,
     namespace: &str,
     node: &QuorumNode,
-) -> anyhow::Result<BTreeMap<String, Found<()>>> {
+) -> anyhow::Result<BTreeMap<String, Found<String>>> {
     let mut named = Vec::new();
     for (i, trust) in node.spec.tls.trust.iter().enumerate() {
         named.push((format!("spec.tls.trust[{i}].configMapRef"), &trust.config_map_ref));
@@ -303,6 +308,7 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         guarded: status.is_some_and(is_guarded),
         policy: pod.annotations().get(names::POLICY).cloned(),
         unschedulable,
+        database: status.and_then(database::report),
         trouble: status.and_then(trouble),
     }
 }

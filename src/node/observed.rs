@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     api::{QuorumNode, node::Role},
+    database::Report,
     policy,
 };
 
@@ -123,8 +124,8 @@ pub struct Observed {
     pub chain_data_exists: Option<bool>,
     /// What the transaction manager refers to; `None` without one.
     pub manager: Option<ObservedManager>,
-    /// ConfigMaps with certificates of foreign authorities, by the field that names them.
-    pub bundles: BTreeMap<String, Found<()>>,
+    /// ConfigMaps with certificates of foreign authorities, by the field that names them: digests.
+    pub bundles: BTreeMap<String, Found<String>>,
     /// What callers of JSON-RPC refer to.
     pub callers: ObservedCallers,
     /// The network's authority.
@@ -172,8 +173,8 @@ pub struct ObservedManager {
     pub key_password: Option<Found<()>>,
     /// The external database's password and the resource version of its Secret.
     pub database_password: Option<Found<String>>,
-    /// The external database's client certificate.
-    pub database_certificate: Option<Found<()>>,
+    /// The resource version of the Secret with the external database's client certificate.
+    pub database_certificate: Option<Found<String>>,
 }
 
 /// What callers of JSON-RPC refer to.
@@ -239,6 +240,8 @@ pub struct Pod {
     pub policy: Option<String>,
     /// What the scheduler says where it found no host.
     pub unschedulable: Option<String>,
+    /// Which database it has found, where it looks at one before it starts.
+    pub database: Option<Report>,
     /// The first container that is in trouble, and why.
     pub trouble: Option<String>,
 }

@@ -16,6 +16,7 @@ use k8s_openapi::{
 
 use super::{
     apply::Applied,
+    database,
     desired::components,
     fault::{self, Fault, Reason},
     identity::Standing,
@@ -87,6 +88,7 @@ pub fn status(
             .as_ref()
             .and_then(|manager| manager.keys.usable())
             .map(|keys| keys.public_key.clone()),
+        database: database::pin(observed).recorded,
         hosts: hosts(observed),
         network_authorities: validated.as_ref().ok().and_then(|node| rotation::told(node, observed, now)),
         optional_kinds: certificates::optional_kinds(observed),
@@ -164,6 +166,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     findings.extend(synced::unseen(observed));
     findings.extend(contested::contested(applied));
     let mut faults = [applied.refused.as_slice(), &applied.ungrown].concat();
+    faults.extend(database::pin(observed).faults);
     if let Standing::Held(fault) = &node.standing {
         faults.insert(0, fault.clone());
     }

@@ -6,10 +6,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tracing::info;
+
+use super::{database_directory as directory, report};
+use crate::database::{Report, SystemIdentifier, Verdict, expected_in_accounts};
 
 /// Makes PostgreSQL's data directory inside its own image, with one role that may log in and one database that
 /// it owns. What is there already is left as it is; a crash leaves either nothing or all of it.
@@ -26,6 +29,14 @@ pub struct Args {
     /// The database to create, owned by the role: a-z, 0-9 and '_', at most 63 characters
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub database: String,
+
+    /// The accounts of this container; a comment `system-identifier=N` names the one database that may be here
+    #[arg(long, value_name = "FILE", default_value = "/etc/passwd")]
+    pub accounts: PathBuf,
+
+    /// Where it tells what it found
+    #[command(flatten)]
+    pub report: report::To,
 }
 
 /// A name that needs no quoting, and that PostgreSQL does not keep for itself.
@@ -55,12 +66,35 @@ impl Default for Programs {
     }
 }
 
-/// Does what is missing.
+/// Does what is missing, and tells the operator which database is there then. Where another one is expected, or
+/// the image cannot read it, what was found is left as it is.
 pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
     let pgdata = args.pgdata.as_path();
-    if made(pgdata)? {
-        return Ok(());
-    }
+    let expected = expected(&args.accounts)?;
+    let (report, judged) = match (directory::major(pgdata)?, expected) {
+        (Some(major), _) => judge(pgdata, major, expected, programs).await?,
+        (None, Some(expected)) => {
+            let why = anyhow!(
+                "--pgdata {}: it is empty, and the database with system identifier {expected} is expected: restore \
+                 its volume, or have the operator accept its loss, as the node's condition Stalled says",
+                pgdata.display(),
+            );
+            (Report::new(Verdict::Replaced, None), Err(why))
+        }
+        (None, None) => {
+            make(args, programs).await?;
+            let major_version = directory::major(pgdata)?;
+            let made = Report::new(Verdict::InUse, Some(directory::identifier(pgdata)?));
+            (Report { major_version, image_major_version: major_version, ..made }, Ok(()))
+        }
+    };
+    report::write(&args.report.termination_log, &report)?;
+    judged
+}
+
+/// All or nothing.
+async fn make(args: &Args, programs: &Programs) -> Result<()> {
+    let pgdata = args.pgdata.as_path();
     let new = beside(pgdata)?;
     match fs::symlink_metadata(&new) {
         Ok(found) => {
@@ -82,31 +116,59 @@ pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// Whether the directory is there already. The rename comes last, so what is there is whole.
-fn made(pgdata: &Path) -> Result<bool> {
-    match fs::read_to_string(pgdata.join("PG_VERSION")) {
-        Ok(version) => {
-            info!(dir = %pgdata.display(), version = version.trim(), "the database is there already");
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_dir(pgdata) {
-            // An empty directory is what a rename may replace.
-            Ok(entries) => match entries.count() {
-                0 => Ok(false),
-                _ => bail!(
-                    "--pgdata {}: it holds files and no PG_VERSION, so it is no data directory; name another, or \
-                     move what is there away",
-                    pgdata.display(),
-                ),
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("--pgdata {}", pgdata.display())),
-        },
-        Err(error) => Err(error).with_context(|| {
-            let file = pgdata.join("PG_VERSION");
-            format!("--pgdata: {} cannot be read; the claim must belong to this user", file.display())
-        }),
+/// The database that the operator expects here; none where any will do.
+fn expected(accounts: &Path) -> Result<Option<SystemIdentifier>> {
+    let place = || format!("--accounts {}", accounts.display());
+    let text = match fs::read_to_string(accounts) {
+        Ok(text) => text,
+        // initdb tells whoever has no account so
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(place),
+    };
+    expected_in_accounts(&text).map_err(|why| anyhow!(why)).with_context(place)
+}
+
+/// Judges a data directory that is there already.
+async fn judge(
+    pgdata: &Path,
+    major: u32,
+    expected: Option<SystemIdentifier>,
+    programs: &Programs,
+) -> Result<(Report, Result<()>)> {
+    let found = directory::identifier(pgdata)?;
+    let image = image_major(programs).await?;
+    let report = |verdict| Report {
+        major_version: Some(major),
+        image_major_version: Some(image),
+        ..Report::new(verdict, Some(found))
+    };
+    if let Some(expected) = expected.filter(|expected| *expected != found) {
+        let why = anyhow!(
+            "--pgdata {}: it holds the database with system identifier {found}, and {expected} is expected: restore \
+             the volume of {expected}, or have the operator accept its loss, as the node's condition Stalled says",
+            pgdata.display(),
+        );
+        return Ok((report(Verdict::Replaced), Err(why)));
     }
+    if major != image {
+        let why = anyhow!(
+            "--pgdata {}: PostgreSQL {major} made it, and this image holds PostgreSQL {image}, which cannot read it: \
+             take an image of {major}; to change the major version, dump the database and restore it into a new one",
+            pgdata.display(),
+        );
+        return Ok((report(Verdict::OtherMajor), Err(why)));
+    }
+    info!(dir = %pgdata.display(), version = major, "the database is there already");
+    Ok((report(Verdict::InUse), Ok(())))
+}
+
+async fn image_major(programs: &Programs) -> Result<u32> {
+    let output = command(&programs.postgres).arg("--version").stdin(Stdio::null()).output().await;
+    let output = output.with_context(|| not_started(&programs.postgres))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    directory::major_of_program(&printed).with_context(|| {
+        format!("{} --version does not print a version of PostgreSQL", programs.postgres.display())
+    })
 }
 
 /// `<pgdata>.new`, in the same file system.

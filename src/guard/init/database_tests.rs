@@ -15,11 +15,96 @@ fn programs(dir: &Path, initdb: &str, postgres: &str) -> Programs {
     Programs { initdb: script("initdb", initdb), postgres: script("postgres", postgres) }
 }
 
-const INITDB: &str = "mkdir \"$2\" && echo 15 > \"$2/PG_VERSION\"";
-const POSTGRES: &str = "cat > \"$3/fed\"; echo ' 1: owner = \"alice_tm\" (typeid = 19)'";
+const INITDB: &str = "mkdir -p \"$2/global\" && echo 15 > \"$2/PG_VERSION\" && \
+                      printf '\\001\\000\\000\\000\\000\\000\\000\\200rest' > \"$2/global/pg_control\"";
+const POSTGRES: &str = "if [ \"$1\" = --version ]; then echo 'postgres (PostgreSQL) 15.18'; exit; fi; cat > \"$3/fed\"; echo ' 1: owner = \"alice_tm\" (typeid = 19)'";
+
+/// What [`INITDB`] leaves.
+const MADE: SystemIdentifier = SystemIdentifier(1 << 63 | 1);
 
 fn args(root: &Path) -> Args {
-    Args { pgdata: root.join("pgdata"), role: "alice_tm".into(), database: "alice_data".into() }
+    Args {
+        pgdata: root.join("pgdata"),
+        role: "alice_tm".into(),
+        database: "alice_data".into(),
+        accounts: root.join("passwd"),
+        report: report::To { termination_log: root.join("termination-log") },
+    }
+}
+
+/// Has the operator expect this database.
+fn expect(root: &Path, expected: SystemIdentifier) {
+    let comment = crate::database::comment(Some(expected));
+    fs::write(root.join("passwd"), format!("postgres:x:65532:65532:{comment}:/data:/bin/false\n")).unwrap();
+}
+
+/// Runs it, and returns its error and what it told the operator.
+async fn outcome(root: &Path, programs: &Programs) -> (Option<String>, Option<Report>) {
+    let log = root.join("termination-log");
+    fs::write(&log, "").unwrap();
+    let error = run(&args(root), programs).await.err().map(|error| format!("{error:#}"));
+    (error, Report::read(&fs::read_to_string(&log).unwrap()))
+}
+
+fn found(verdict: Verdict, major: u32, image: u32) -> Option<Report> {
+    let versions = Report { major_version: Some(major), ..Report::new(verdict, Some(MADE)) };
+    Some(Report { image_major_version: Some(image), ..versions })
+}
+
+#[tokio::test]
+async fn the_operator_is_told_which_database_was_made_and_which_was_there() {
+    let root = tempfile::tempdir().unwrap();
+    for initdb in [INITDB, "exit 1"] {
+        let told = outcome(root.path(), &programs(root.path(), initdb, POSTGRES)).await;
+        assert_eq!(told, (None, found(Verdict::InUse, 15, 15)), "{initdb}");
+    }
+    expect(root.path(), MADE);
+    let told = outcome(root.path(), &programs(root.path(), "exit 1", POSTGRES)).await;
+    assert_eq!(told, (None, found(Verdict::InUse, 15, 15)), "it is the one that is expected");
+}
+
+#[tokio::test]
+async fn an_empty_volume_in_place_of_a_database_is_refused_and_nothing_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    expect(root.path(), MADE);
+    let (error, told) = outcome(root.path(), &programs(root.path(), INITDB, POSTGRES)).await;
+    let error = error.unwrap();
+    assert!(error.contains("it is empty") && error.contains(&MADE.to_string()), "{error}");
+    assert_eq!(told, Some(Report::new(Verdict::Replaced, None)));
+    assert!(!root.path().join("pgdata").exists() && !root.path().join("pgdata.new").exists());
+}
+
+#[tokio::test]
+async fn a_foreign_database_is_refused_and_both_identifiers_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let programs = programs(root.path(), INITDB, POSTGRES);
+    run(&args(root.path()), &programs).await.unwrap();
+    expect(root.path(), SystemIdentifier(77));
+    let (error, told) = outcome(root.path(), &programs).await;
+    let error = error.unwrap();
+    assert!(error.contains(&format!("{MADE}, and 77 is expected")), "{error}");
+    assert_eq!(told, found(Verdict::Replaced, 15, 15));
+}
+
+#[tokio::test]
+async fn an_image_of_another_major_version_is_refused_before_it_starts() {
+    let root = tempfile::tempdir().unwrap();
+    run(&args(root.path()), &programs(root.path(), INITDB, POSTGRES)).await.unwrap();
+    let newer = programs(root.path(), INITDB, &POSTGRES.replace("15.18", "16.2"));
+    let (error, told) = outcome(root.path(), &newer).await;
+    let error = error.unwrap();
+    assert!(error.contains("PostgreSQL 15 made it") && error.contains("PostgreSQL 16"), "{error}");
+    assert_eq!(told, found(Verdict::OtherMajor, 15, 16));
+}
+
+#[tokio::test]
+async fn an_expectation_that_cannot_be_read_is_an_error_and_no_permission() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("passwd"), "postgres:x:1:1:system-identifier=:/:/bin/false\n").unwrap();
+    let (error, told) = outcome(root.path(), &programs(root.path(), INITDB, POSTGRES)).await;
+    assert!(error.unwrap().contains("--accounts"));
+    assert_eq!(told, None);
+    assert!(!root.path().join("pgdata").exists());
 }
 
 async fn told(root: &Path, initdb: &str, postgres: &str) -> String {
@@ -42,7 +127,8 @@ async fn role_and_database_are_made_in_order_and_a_second_run_starts_nothing() {
         assert!(lines.contains(&format!("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC").as_str()));
     }
     assert!(!root.path().join("pgdata.new").exists());
-    run(&args(root.path()), &programs(root.path(), "exit 1", "exit 1")).await.unwrap();
+    run(&args(root.path()), &programs(root.path(), "exit 1", POSTGRES)).await.unwrap();
+    assert_eq!(fs::read_to_string(root.path().join("pgdata/fed")).unwrap(), fed);
 }
 
 #[tokio::test]
@@ -125,7 +211,22 @@ mod real {
         let root = postgres.dir();
         let args = args(root.path());
         let programs = programs(postgres.scripts(), &postgres.exec("initdb"), &postgres.exec("postgres"));
-        tokio::time::timeout(Duration::from_secs(120), run(&args, &programs)).await.unwrap().unwrap();
+        let bound = Duration::from_secs(120);
+        let told = tokio::time::timeout(bound, outcome(root.path(), &programs)).await.unwrap();
+        let control = postgres.command("pg_controldata").arg("-D").arg(&args.pgdata).output().unwrap();
+        let control = String::from_utf8(control.stdout).unwrap();
+        let identifier = control.lines().find_map(|line| line.strip_prefix("Database system identifier:"));
+        let identifier = identifier.unwrap().trim().parse().unwrap();
+        let report = told.1.unwrap();
+        assert_eq!(
+            (told.0, report.verdict, report.system_identifier),
+            (None, Verdict::InUse, Some(identifier))
+        );
+        assert_eq!(
+            outcome(root.path(), &programs).await,
+            (None, Some(report)),
+            "the program says the same version"
+        );
 
         let query = "SELECT datname, pg_get_userbyid(datdba) AS owner, has_database_privilege('pg_monitor', \
                      datname, 'CONNECT') AS open FROM pg_database WHERE datallowconn\n";

@@ -3,7 +3,10 @@
 pub mod client;
 pub mod copy;
 pub mod database;
+mod database_directory;
+pub mod external_database;
 pub mod links;
+pub mod report;
 pub mod throwaway;
 pub mod wait;
 

@@ -1,15 +1,19 @@
-//! Whether PostgreSQL completes TLS and authentication, over a connection that we open ourselves.
+//! Whether PostgreSQL completes TLS and authentication, and which database it is, over a connection that we open
+//! ourselves.
 
 use std::error::Error as _;
+use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Config, Error};
+use tokio_postgres::{Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::database::{SystemIdentifier, expected_in_file};
 use crate::guard::fault::{Fault, Kind};
 use crate::guard::flags::HostPort;
 use crate::guard::names::Names;
@@ -30,6 +34,22 @@ pub enum Login {
         /// The file that holds it.
         file: PathBuf,
     },
+    /// The password that the transaction manager uses.
+    Configuration {
+        /// The manager's configuration, JSON.
+        file: PathBuf,
+        /// What was read of it: it is read once, as the manager reads it.
+        read: Arc<OnceLock<Password>>,
+    },
+}
+
+/// A password that is shown to nobody.
+pub struct Password(String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(withheld)")
+    }
 }
 
 /// One database to log in to.
@@ -45,12 +65,39 @@ pub struct Database {
     pub ca: PathBuf,
     /// How to log in.
     pub login: Login,
+    /// Holds the system identifier that it must have.
+    pub expected: Option<PathBuf>,
 }
 
 impl Database {
-    /// Logs in and out. The caller bounds the time.
+    /// Logs in and out, and looks which database it is where one is expected. The caller bounds the time.
     pub async fn check(&self, names: &Names) -> Result<(), Fault> {
-        let files = |error: anyhow::Error| Fault::new(Kind::Files, format!("{error:#}"));
+        let Some(expected) = self.expected()? else { return self.visit(names, None).await.map(drop) };
+        let found = self.identifier(names).await?;
+        if found == expected {
+            return Ok(());
+        }
+        let detail = format!("its system identifier is {found}, and {expected} is expected");
+        Err(Fault::new(Kind::Replaced, detail))
+    }
+
+    /// The identifier that it is expected to have, if one is.
+    pub fn expected(&self) -> Result<Option<SystemIdentifier>, Fault> {
+        let Some(file) = &self.expected else { return Ok(None) };
+        expected_in_file(&text(file)?).map_err(|why| unusable(file, why))
+    }
+
+    /// Asks which database it is. PostgreSQL tells every role unless that was revoked.
+    pub async fn identifier(&self, names: &Names) -> Result<SystemIdentifier, Fault> {
+        let answer = self.visit(names, Some("SELECT system_identifier FROM pg_control_system()")).await?;
+        // a number without sign that PostgreSQL shows as one with a sign
+        let number = answer.as_deref().and_then(|text| text.parse::<i64>().ok());
+        let number = number.ok_or_else(|| Fault::new(Kind::Closed, "it tells no system identifier"))?;
+        Ok(SystemIdentifier(number.cast_unsigned()))
+    }
+
+    /// Logs in, asks a question, and logs out: the first value of the answer.
+    async fn visit(&self, names: &Names, question: Option<&str>) -> Result<Option<String>, Fault> {
         let mut config = Config::new();
         // `Require` only means that plain text is refused; what verifies is the TLS configuration.
         config
@@ -61,23 +108,59 @@ impl Database {
         let client = match &self.login {
             Login::Certificate { cert, key } => tls::client(&self.ca, Some((cert, key))),
             Login::Password { file } => {
-                let password = fs::read(file)
-                    .map_err(|error| Fault::new(Kind::Files, format!("{}: {error}", file.display())))?;
+                let password = fs::read(file).map_err(|error| unusable(file, error))?;
                 config.password(without_line_end(&password));
                 tls::client(&self.ca, None)
             }
+            Login::Configuration { file, read } => {
+                let password = match read.get() {
+                    Some(password) => password,
+                    None => {
+                        let password = configured(file)?;
+                        read.get_or_init(|| password)
+                    }
+                };
+                config.password(&password.0);
+                tls::client(&self.ca, None)
+            }
         };
-        let mut tls = MakeRustlsConnect::new(client.map_err(files)?);
+        let client = client.map_err(|error| Fault::new(Kind::Files, format!("{error:#}")))?;
+        let mut tls = MakeRustlsConnect::new(client);
         let connect = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(&mut tls, &self.at.host)
             .map_err(|error| Fault::new(Kind::Tls, error))?;
         let stream = names.dial(&self.at).await?;
         let (client, connection) =
             config.connect_raw(stream, connect).await.map_err(|error| fault(&error))?;
-        // The connection says goodbye once nobody can ask it anything more.
-        drop(client);
-        let _ = connection.await;
-        Ok(())
+        let ask = async move {
+            let Some(question) = question else { return Ok(None) };
+            let rows = client.simple_query(question).await?;
+            let row = rows.iter().find_map(|row| match row {
+                SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
+                _ => None,
+            });
+            Ok(row.map(str::to_owned))
+            // the connection says goodbye once nobody can ask it anything more
+        };
+        let (answer, _) = tokio::join!(ask, connection);
+        answer.map_err(|error: Error| fault(&error))
     }
+}
+
+fn unusable(file: &Path, why: impl fmt::Display) -> Fault {
+    Fault::new(Kind::Files, format!("{}: {why}", file.display()))
+}
+
+fn text(file: &Path) -> Result<String, Fault> {
+    fs::read_to_string(file).map_err(|error| unusable(file, error))
+}
+
+/// The password in the transaction manager's configuration. What a reader of JSON says is not repeated, as it could
+/// quote the file.
+fn configured(file: &Path) -> Result<Password, Fault> {
+    let configuration: Option<serde_json::Value> = serde_json::from_str(&text(file)?).ok();
+    let password = configuration.as_ref().and_then(|all| all["jdbc"]["password"].as_str());
+    let password = password.ok_or_else(|| unusable(file, "it is no configuration with jdbc.password"))?;
+    Ok(Password(password.to_owned()))
 }
 
 fn without_line_end(password: &[u8]) -> &[u8] {

@@ -1,6 +1,7 @@
 //! `quorum-guard probe`: answers the kubelet for a transaction manager that speaks only mutual TLS.
 
 pub mod database;
+pub mod flags;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use self::database::{Database, Login};
+use self::database::Database;
+use self::flags::Flags;
 use crate::guard::fault::{Fault, Kind};
 use crate::guard::flags::{HostPort, HttpsUrl, listen};
 use crate::guard::health::{self, EVERY, FRESH};
@@ -24,7 +26,7 @@ use crate::guard::server::{Limits, Port, serve};
 use crate::guard::{https, stop};
 
 /// Answers /livez and /readyz for the transaction manager beside it: ready when /upcheck answers 200 over mutual
-/// TLS and, if named, the database lets its user in. All files are read again at each check.
+/// TLS and, if named, the database lets its user in. All files but --database-config are read again at each check.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
@@ -51,50 +53,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
 
-    /// The transaction manager's PostgreSQL
-    #[arg(long, value_name = "HOST:PORT", requires_all = ["database_name", "database_user", "database_ca", "login"])]
-    pub database: Option<HostPort>,
-
-    /// The database in it
-    #[arg(long, value_name = "NAME", requires = "database")]
-    pub database_name: Option<String>,
-
-    /// Who logs in
-    #[arg(long, value_name = "NAME", requires = "database")]
-    pub database_user: Option<String>,
-
-    /// Authorities of PostgreSQL's certificate, PEM; name and chain are verified in full
-    #[arg(long, value_name = "FILE", requires = "database")]
-    pub database_ca: Option<PathBuf>,
-
-    /// The user's certificate, PEM
-    #[arg(long, value_name = "FILE", group = "login", requires_all = ["database", "database_key"])]
-    pub database_cert: Option<PathBuf>,
-
-    /// Its private key, PEM
-    #[arg(long, value_name = "FILE", requires = "database_cert", conflicts_with = "database_password_file")]
-    pub database_key: Option<PathBuf>,
-
-    /// Holds the user's password; one line end at its end is not part of it
-    #[arg(long, value_name = "FILE", group = "login", requires = "database")]
-    pub database_password_file: Option<PathBuf>,
-}
-
-impl Args {
-    fn database(&self) -> Option<Database> {
-        let login = match (&self.database_cert, &self.database_key, &self.database_password_file) {
-            (Some(cert), Some(key), _) => Login::Certificate { cert: cert.clone(), key: key.clone() },
-            (_, _, Some(file)) => Login::Password { file: file.clone() },
-            _ => return None,
-        };
-        Some(Database {
-            at: self.database.clone()?,
-            name: self.database_name.clone()?,
-            user: self.database_user.clone()?,
-            ca: self.database_ca.clone()?,
-            login,
-        })
-    }
+    /// The database, if one is looked at
+    #[command(flatten)]
+    pub database: Flags,
 }
 
 /// Serves until it is asked to end.
@@ -104,7 +65,7 @@ pub async fn run(args: Args) -> Result<()> {
     let listener = TcpListener::bind(at)
         .await
         .with_context(|| format!("--health {at}: choose an address that is free"))?;
-    let database = args.database();
+    let database = args.database.database();
     let probe = Probe {
         names: Names::default(),
         connect: args.upcheck_connect.unwrap_or_else(|| args.upcheck.at.clone()),

@@ -1,10 +1,10 @@
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 
+use super::database::Login;
 use super::*;
-use crate::guard::testing::postgres::Postgres;
+use crate::guard::testing::postgres::{Postgres, Server};
 use crate::guard::testing::{Authority, Manager, plain_get, until};
 
 /// A running probe; ends with the test.
@@ -97,82 +97,6 @@ fn old_news_and_no_news_are_not_ready() {
     assert_eq!(verdict(well, Some(unwell), 1), Err("database: authentication refused".into()));
 }
 
-/// A server of the real thing, with TLS, that asks for a certificate or a password.
-struct Server {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Server {
-    fn start(postgres: &Postgres, authority: &Authority) -> Server {
-        let dir = postgres.dir();
-        let data = dir.path().join("data");
-        let made = postgres
-            .command("initdb")
-            .args(["-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
-            .arg(&data)
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        postgres.single(
-            &data,
-            "CREATE ROLE \"alice_tm\" LOGIN\nCREATE ROLE \"bob_tm\" LOGIN PASSWORD 'pa ss'\n\
-             CREATE ROLE \"carol_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
-             CREATE ROLE \"dave_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
-             CREATE DATABASE \"alice_data\" OWNER \"alice_tm\"\n",
-        );
-        authority.server("db.ledger.svc").write(dir.path());
-        fs::write(dir.path().join("ca.crt"), &authority.cert).unwrap();
-        fs::write(
-            dir.path().join("hba"),
-            "hostssl all alice_tm all cert\nhostssl all bob_tm,carol_tm all scram-sha-256\n\
-             hostssl all dave_tm all password\n",
-        )
-        .unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(dir.path().join("tls.key"), fs::Permissions::from_mode(0o600)).unwrap();
-        postgres.own(dir.path());
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let place = |name: &str| dir.path().join(name).display().to_string();
-        let mut command = postgres.command("postgres");
-        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-        for setting in [
-            "listen_addresses=127.0.0.1".to_owned(),
-            "unix_socket_directories=".to_owned(),
-            "fsync=off".to_owned(),
-            "ssl=on".to_owned(),
-            format!("ssl_cert_file={}", place("tls.crt")),
-            format!("ssl_key_file={}", place("tls.key")),
-            format!("ssl_ca_file={}", place("ca.crt")),
-            format!("hba_file={}", place("hba")),
-        ] {
-            command.arg("-c").arg(setting);
-        }
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Server { child, port, _dir: dir }
-    }
-
-    fn database(&self, ca: PathBuf, login: Login) -> Database {
-        Database {
-            at: HostPort { host: "127.0.0.1".into(), port: self.port },
-            name: "alice_data".into(),
-            user: "alice_tm".into(),
-            ca,
-            login,
-        }
-    }
-}
-
 #[tokio::test]
 async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     let (postgres, authority) = (Postgres::find(), Authority::new("acme"));
@@ -225,6 +149,48 @@ async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     running.until_it_says("ok").await;
     drop(server);
     running.until_it_says("database: connection refused").await;
+}
+
+/// The probe uses the password that the manager uses, and notices another database in place of the expected one.
+#[tokio::test]
+async fn real_postgres_is_reached_as_the_manager_reaches_it_and_known_by_its_identifier() {
+    let (postgres, authority) = (Postgres::find(), Authority::new("acme"));
+    let server = Server::start(&postgres, &authority);
+    let names = Names::default();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(files.path().join(name), text).unwrap();
+        files.path().join(name)
+    };
+    let ca = file("ca.crt", &authority.cert);
+    let configured = |password: &str| {
+        let text = serde_json::json!({"jdbc": {"username": "bob_tm", "password": password}}).to_string();
+        let login = Login::Configuration { file: file("config.json", &text), read: Default::default() };
+        Database { user: "bob_tm".into(), ..server.database(ca.clone(), login) }
+    };
+    let bob = configured("pa ss");
+    until(|| bob.check(&names), Result::is_ok).await.unwrap();
+    let rotated = configured("5ecre7");
+    assert_eq!(rotated.check(&names).await.unwrap_err().kind, Kind::Authentication);
+    bob.check(&names).await.expect("the manager has not read its configuration again either");
+    assert!(!format!("{bob:?} {rotated:?}").contains("5ecre7"));
+    file("config.json", "{\"jdbc\": {\"password\": 5ecre7}}");
+    let broken = Login::Configuration { file: files.path().join("config.json"), read: Default::default() };
+    let fault = Database { login: broken, ..bob.clone() }.check(&names).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Files);
+    assert!(fault.detail.contains("jdbc.password") && !fault.detail.contains("5ecre7"), "{fault}");
+
+    let found = bob.identifier(&names).await.unwrap();
+    assert_eq!(found, server.identifier(&postgres), "as a role without rights");
+    let expected = file("system-identifier", "");
+    let pinned = Database { expected: Some(expected.clone()), ..bob };
+    pinned.check(&names).await.expect("any will do");
+    file("system-identifier", &found.to_string());
+    pinned.check(&names).await.expect("it is this one");
+    file("system-identifier", "77");
+    let fault = pinned.check(&names).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Replaced);
+    assert!(fault.detail.contains("77 is expected"), "{fault}");
 }
 
 const RIGHT: &str = "canary/right+password=5e3c9f";

@@ -4,7 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use super::Authority;
+use crate::database::SystemIdentifier;
+use crate::guard::flags::HostPort;
+use crate::guard::probe::database::{Database, Login};
 
 /// Where the programs are, and how to run them.
 pub(crate) struct Postgres {
@@ -77,5 +82,91 @@ impl Postgres {
             .unwrap();
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+}
+
+/// A server of the real thing, with TLS, that asks for a certificate or a password.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    pub(crate) fn start(postgres: &Postgres, authority: &Authority) -> Server {
+        let dir = postgres.dir();
+        let data = dir.path().join("data");
+        let made = postgres
+            .command("initdb")
+            .args(["-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync", "-D"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        postgres.single(
+            &data,
+            "CREATE ROLE \"alice_tm\" LOGIN\nCREATE ROLE \"bob_tm\" LOGIN PASSWORD 'pa ss'\n\
+             CREATE ROLE \"carol_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
+             CREATE ROLE \"dave_tm\" LOGIN PASSWORD 'canary/right+password=5e3c9f'\n\
+             CREATE DATABASE \"alice_data\" OWNER \"alice_tm\"\n",
+        );
+        authority.server("db.ledger.svc").write(dir.path());
+        fs::write(dir.path().join("ca.crt"), &authority.cert).unwrap();
+        fs::write(
+            dir.path().join("hba"),
+            "hostssl all alice_tm all cert\nhostssl all bob_tm,carol_tm all scram-sha-256\n\
+             hostssl all dave_tm all password\n",
+        )
+        .unwrap();
+        fs::set_permissions(dir.path().join("tls.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        postgres.own(dir.path());
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let place = |name: &str| dir.path().join(name).display().to_string();
+        let mut command = postgres.command("postgres");
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        for setting in [
+            "listen_addresses=127.0.0.1".to_owned(),
+            "unix_socket_directories=".to_owned(),
+            "fsync=off".to_owned(),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", place("tls.crt")),
+            format!("ssl_key_file={}", place("tls.key")),
+            format!("ssl_ca_file={}", place("ca.crt")),
+            format!("hba_file={}", place("hba")),
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Server { child, port, dir }
+    }
+
+    /// As PostgreSQL's own program reads it.
+    pub(crate) fn identifier(&self, postgres: &Postgres) -> SystemIdentifier {
+        let data = self.dir.path().join("data");
+        let output = postgres.command("pg_controldata").arg("-D").arg(data).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("Database system identifier:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    /// `alice_data`, for `alice_tm`.
+    pub(crate) fn database(&self, ca: PathBuf, login: Login) -> Database {
+        Database {
+            at: HostPort { host: "127.0.0.1".into(), port: self.port },
+            name: "alice_data".into(),
+            user: "alice_tm".into(),
+            ca,
+            login,
+            expected: None,
+        }
     }
 }

@@ -9,9 +9,12 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use super::{Issued, Live, Sealed, admitted::Admitted, database, tessera};
-use crate::node::{
-    names::{self, Component},
-    validate::{Database, Validated},
+use crate::{
+    database::FILE,
+    node::{
+        names::{self, Component},
+        validate::{Database, Validated},
+    },
 };
 
 /// Annotation: resource version of the Secret a sealed configuration took its password from.
@@ -68,11 +71,17 @@ pub(super) fn manager(node: &Validated) -> (Option<ConfigMap>, Option<Sealed>) {
     }
 }
 
-/// The managed database's configuration.
+/// The managed database's configuration; of an external one, which it must be.
 pub(super) fn database(node: &Validated) -> Option<ConfigMap> {
     let manager = node.manager.as_ref()?;
-    let Database::Managed(_) = manager.database else { return None };
-    Some(config_map(node, node.names.database_config(), Component::Database, database::files()))
+    let (component, files) = match manager.database {
+        Database::Managed(_) => (Component::Database, database::files(manager.expected)),
+        Database::External(..) => {
+            let expected = manager.expected.map(|identifier| identifier.to_string()).unwrap_or_default();
+            (Component::TransactionManager, BTreeMap::from([(FILE.into(), expected)]))
+        }
+    };
+    Some(config_map(node, node.names.database_config(), component, files))
 }
 
 fn config_map(

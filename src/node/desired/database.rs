@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::pods;
 use crate::{
     api::transaction_manager::ManagedDatabase,
+    database::{SystemIdentifier, comment},
     node::{
+        database::INITIALISE,
         names::{self, Component, DATABASE, Purpose},
         validate::{Database, Validated},
     },
@@ -42,7 +44,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
 }
 
 /// PostgreSQL's own files, and the account it runs under.
-pub(super) fn files() -> BTreeMap<String, String> {
+pub(super) fn files(expected: Option<SystemIdentifier>) -> BTreeMap<String, String> {
     let settings = format!(
         "listen_addresses = '*'\n\
          port = {port}\n\
@@ -66,9 +68,13 @@ pub(super) fn files() -> BTreeMap<String, String> {
          hostssl {DATABASE} {DATABASE} 0.0.0.0/0 cert\n\
          hostssl {DATABASE} {DATABASE} ::/0 cert\n",
     );
-    // initdb insists on a name for its user
-    let account =
-        format!("root:x:0:0::/:/bin/false\npostgres:x:{user}:{user}::/data:/bin/false\n", user = pods::USER);
+    // initdb insists on a name for its user. The comment names the one database that may start: of this ConfigMap
+    // `initialise` sees no other file, and a further mount would replace the pod of every node
+    let account = format!(
+        "root:x:0:0::/:/bin/false\npostgres:x:{user}:{user}:{comment}:/data:/bin/false\n",
+        user = pods::USER,
+        comment = comment(expected),
+    );
     BTreeMap::from([
         ("postgresql.conf".into(), settings),
         ("pg_hba.conf".into(), admitted),
@@ -76,8 +82,9 @@ pub(super) fn files() -> BTreeMap<String, String> {
     ])
 }
 
+/// Without the expected database, which is read before PostgreSQL starts and concerns no pod that runs.
 fn config_digest() -> String {
-    let digest = Sha256::digest(serde_json::to_vec(&files()).unwrap_or_default());
+    let digest = Sha256::digest(serde_json::to_vec(&files(None)).unwrap_or_default());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -103,7 +110,7 @@ fn initialise(database: &ManagedDatabase) -> Container {
         ]),
         resources: pods::resources(&database.resources),
         ..pods::container(
-            "initialise",
+            INITIALISE,
             &database.image,
             &["/tools/quorum-guard"],
             args.map(str::to_owned).to_vec(),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Container, ContainerPort, EnvVar, Volume},
+    core::v1::{Container, ContainerPort, EnvVar, Volume, VolumeMount},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -13,7 +13,9 @@ use super::{
     tessera::{self, path},
 };
 use crate::{
+    database::FILE,
     node::{
+        database::EXTERNAL_DATABASE,
         names::{self, Component, DATABASE, Purpose},
         validate::{Database, Manager, Validated},
     },
@@ -21,6 +23,8 @@ use crate::{
 };
 
 const PROBE_TLS: &str = "/tls/probe";
+/// Holds which external database it must be.
+const EXPECTED: &str = "/expected";
 
 pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
     let manager = node.manager.as_ref()?;
@@ -30,7 +34,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::TransactionManager,
             version: manager.spec.version.clone(),
             config_digest: config_digest(node, manager),
-            init: vec![],
+            init: external_database(node, manager, surroundings).into_iter().collect(),
             containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
             volumes: volumes(node, manager),
             claim: None,
@@ -39,9 +43,14 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
     ))
 }
 
-/// Tessera reads its configuration once.
+/// Tessera reads its configuration once, and most of what that refers to. Without references it is as it ever was,
+/// so that such a pod is not replaced.
 fn config_digest(node: &Validated, manager: &Manager) -> String {
-    let digest = Sha256::digest(tessera::configuration(node, manager).to_string());
+    let mut read = tessera::configuration(node, manager).to_string();
+    for (field, version) in &manager.references {
+        read.push_str(&format!("\n{field}={version}"));
+    }
+    let digest = Sha256::digest(read);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -105,6 +114,34 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
         format!("--cert={PROBE_TLS}/tls.crt"),
         format!("--key={PROBE_TLS}/tls.key"),
     ];
+    let (flags, login) = login(node, manager);
+    args.extend(flags);
+    let mut mounts = vec![pods::mount("tls-probe", PROBE_TLS)];
+    mounts.extend(login);
+    Container {
+        volume_mounts: Some(mounts),
+        resources: pods::small(),
+        startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
+        liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
+        readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
+        ..pods::container("probe", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
+}
+
+/// Waits for a database that exists, and ends where it is another one than before: the manager would write into it.
+fn external_database(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Option<Container> {
+    let Database::External(..) = &manager.database else { return None };
+    let (flags, mounts) = login(node, manager);
+    let args = ["init", "external-database"].map(str::to_owned).into_iter().chain(flags).collect();
+    Some(Container {
+        volume_mounts: Some(mounts),
+        resources: pods::small(),
+        ..pods::container(EXTERNAL_DATABASE, &surroundings.guard_image, &["/quorum-guard"], args)
+    })
+}
+
+/// How a quorum-guard logs in to the manager's database, as the manager does: flags, and what they name.
+fn login(node: &Validated, manager: &Manager) -> (Vec<String>, Vec<VolumeMount>) {
     let (address, database, user) = match &manager.database {
         Database::Managed(_) => {
             let service = node.names.dns(&node.names.workload(Component::Database));
@@ -116,29 +153,26 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
             external.username.as_str(),
         ),
     };
-    args.extend([
+    let mut flags = vec![
         format!("--database={address}"),
         format!("--database-name={database}"),
         format!("--database-user={user}"),
         format!("--database-ca={}/ca.crt", path::DATABASE_CA),
-    ]);
-    let mut mounts = vec![pods::mount("tls-probe", PROBE_TLS), pods::mount("db-ca", path::DATABASE_CA)];
+    ];
+    let mut mounts = vec![pods::mount("db-ca", path::DATABASE_CA)];
     if has_certificate(manager) {
-        args.push(format!("--database-cert={}/tls.crt", path::DATABASE_TLS));
-        args.push(format!("--database-key={}/tls.key", path::DATABASE_TLS));
+        flags.push(format!("--database-cert={}/tls.crt", path::DATABASE_TLS));
+        flags.push(format!("--database-key={}/tls.key", path::DATABASE_TLS));
         mounts.push(pods::mount("tls-db", path::DATABASE_TLS));
     } else {
-        args.push("--database-password-file=/db-password/password".into());
-        mounts.push(pods::mount("db-password", "/db-password"));
+        flags.push(format!("--database-config={}/{}", path::CONFIG, tessera::FILE));
+        mounts.push(pods::mount("config", path::CONFIG));
     }
-    Container {
-        volume_mounts: Some(mounts),
-        resources: pods::small(),
-        startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
-        liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
-        readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
-        ..pods::container("probe", &surroundings.guard_image, &["/quorum-guard"], args)
+    if let Database::External(..) = &manager.database {
+        flags.push(format!("--database-expected={EXPECTED}/{FILE}"));
+        mounts.push(pods::mount("expected", EXPECTED));
     }
+    (flags, mounts)
 }
 
 /// Whether the manager shows a certificate to its database, rather than a password.
@@ -175,18 +209,18 @@ fn volumes(node: &Validated, manager: &Manager) -> Vec<Volume> {
             pods::secret("tls-db", &names.certificate(Purpose::DatabaseClient), &with_der),
         ]),
         Database::External(external, _) => {
+            volumes.push(pods::config("expected", &names.database_config(), &[(FILE, FILE)]));
             volumes.push(pods::config("db-ca", &external.ca_ref.name, &[(&external.ca_ref.key, "ca.crt")]));
             if let Some(certificate) = &external.client_certificate_ref {
                 volumes.push(pods::config("config", &names.manager_config(), &[]));
                 volumes.push(pods::secret("tls-db", &certificate.name, &with_der));
             }
-            if let Some(password) = &external.password_ref {
+            if external.password_ref.is_some() {
                 volumes.push(pods::secret(
                     "config",
                     &names.manager_config(),
                     &[(tessera::FILE, tessera::FILE)],
                 ));
-                volumes.push(pods::secret("db-password", &password.name, &[(&password.key, "password")]));
             }
         }
     }

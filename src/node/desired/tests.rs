@@ -3,6 +3,8 @@
 mod additions;
 mod arguments;
 mod certificates;
+#[cfg(feature = "guard")]
+mod guard;
 mod names;
 mod ownership;
 mod placement;

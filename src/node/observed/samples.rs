@@ -143,7 +143,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
                 database_password: external
                     .and_then(|external| external.password_ref.as_ref())
                     .map(|_| Found::Is("4711".into())),
-                database_certificate: certificate.map(|_| Found::Is(())),
+                database_certificate: certificate.map(|_| Found::Is("4712".into())),
             }
         }),
         bundles: BTreeMap::new(),

@@ -3,7 +3,10 @@
 mod fields;
 mod key;
 mod provided;
+mod references;
 mod rpc;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
@@ -12,6 +15,7 @@ pub use fields::enode_endpoint;
 pub use rpc::Callers;
 
 use super::{
+    database,
     fault::{Fault, Reason},
     genesis::{self, GenesisFacts},
     identity::{self, Standing},
@@ -19,10 +23,13 @@ use super::{
     observed::{Found, Observed, ObservedManager},
     secrets::keys::NodeIdentity,
 };
-use crate::api::{
-    QuorumNode, QuorumNodeSpec,
-    node::{Engine, Role},
-    transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
+use crate::{
+    api::{
+        QuorumNode, QuorumNodeSpec,
+        node::{Engine, Role},
+        transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
+    },
+    database::SystemIdentifier,
 };
 
 /// A node whose spec and references hold. After this no one parses or trims again.
@@ -75,6 +82,10 @@ pub struct Manager {
     pub public_key: String,
     /// Its database.
     pub database: Database,
+    /// The only database that may be used; none where any will do.
+    pub expected: Option<SystemIdentifier>,
+    /// Digests or versions of what else is read at start, by the field that names it.
+    pub references: BTreeMap<String, String>,
     /// URLs of the managers it talks to, the network's own included.
     pub peers: Vec<String>,
 }
@@ -113,6 +124,10 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         .as_ref()
         .zip(observed.manager.as_ref())
         .and_then(|(spec, seen)| manager(spec, seen, observed, &mut faults));
+    if let Some(fault) = database::major_change(observed) {
+        faults.push(fault);
+        faults.extend(database::pin(observed).faults);
+    }
     let callers = rpc::check(observed, &mut faults);
     for (field, bundle) in &observed.bundles {
         reference(bundle, field, &mut faults);
@@ -319,6 +334,8 @@ fn manager(
     Some(Manager {
         public_key: keys.public_key.clone(),
         database,
+        expected: database::pin(observed).expected,
+        references: references::read_once(seen, observed),
         peers: manager_peers(spec, observed),
         spec: spec.clone(),
     })

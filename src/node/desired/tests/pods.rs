@@ -151,14 +151,12 @@ fn the_throw_away_key_is_kept_in_memory_alone() {
 fn the_managers_own_keys_and_passwords_are_seen_by_the_manager() {
     assert_eq!(who_sees("alice-pair", "locked"), set(["alice-tm/tm"]));
     assert_eq!(who_sees("alice-unlock", "word"), set(["alice-tm/tm"]));
-    assert_eq!(
-        who_sees("bank-login", "pw"),
-        set(["bob-tm/probe"]),
-        "the manager has it in its configuration"
-    );
-    assert_eq!(who_sees("qn-bob-tm-config", "config.json"), set(["bob-tm/tm"]));
-    assert_eq!(who_sees("bank-client", "tls.key"), set(["erin-tm/probe", "erin-tm/tm"]));
-    assert_eq!(who_sees("bank-client", "tls.pk8"), set(["erin-tm/probe", "erin-tm/tm"]));
+    assert_eq!(who_sees("bank-login", "pw"), set([]), "it is in the manager's configuration");
+    let bob = set(["bob-tm/external-database", "bob-tm/probe", "bob-tm/tm"]);
+    let erin = set(["erin-tm/external-database", "erin-tm/probe", "erin-tm/tm"]);
+    assert_eq!(who_sees("qn-bob-tm-config", "config.json"), bob);
+    assert_eq!(who_sees("bank-client", "tls.key"), erin);
+    assert_eq!(who_sees("bank-client", "tls.pk8"), erin);
 }
 
 #[test]

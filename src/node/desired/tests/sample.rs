@@ -216,7 +216,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
                 .map(|_| Found::Is("4711".into())),
             database_certificate: external
                 .and_then(|external| external.client_certificate_ref.as_ref())
-                .map(|_| Found::Is(())),
+                .map(|_| Found::Is("4712".into())),
         }
     });
     let name = node.metadata.name.clone().unwrap_or_default();

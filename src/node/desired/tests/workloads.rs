@@ -1,13 +1,17 @@
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     reach,
     sample::{self, alone, client_alone, external_with_password, managed, with},
 };
-use crate::node::{
-    desired::{Desired, Live, desired},
-    names::{self, Component},
-    validate::Validated,
+use crate::{
+    database::SystemIdentifier,
+    node::{
+        desired::{Desired, Live, desired, tessera},
+        names::{self, Component},
+        validate::Validated,
+    },
 };
 
 fn names(desired: &Desired) -> Vec<String> {
@@ -187,4 +191,66 @@ fn the_role_is_on_the_pod_and_not_on_what_cannot_change() {
     assert_eq!(labels[names::ROLE], "Validator");
     let selector = &workload.spec.as_ref().expect("a spec").selector;
     assert_eq!(selector.match_labels.as_ref().map(|labels| labels.contains_key(names::ROLE)), Some(false));
+}
+
+/// What a node that trusts nobody else and has its database here was given before there were other references.
+#[test]
+fn a_manager_without_references_keeps_the_digest_that_it_had() {
+    let node = alone(&managed());
+    assert!(node.manager.as_ref().is_some_and(|manager| manager.references.is_empty()));
+    let text = tessera::configuration(&node, node.manager.as_ref().expect("a manager")).to_string();
+    let digest: String = Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(config_digest(&node, Component::TransactionManager), digest);
+}
+
+#[test]
+fn what_a_manager_reads_once_replaces_its_pod_and_no_other() {
+    let before = alone(&external_with_password());
+    let field = "spec.transactionManager.database.external.passwordRef";
+    let references = |node: &Validated| node.manager.as_ref().expect("a manager").references.clone();
+    assert_eq!(references(&before), [(field.to_owned(), "4711".to_owned())].into());
+    for (field, version) in [
+        (field, "4713"),
+        ("spec.transactionManager.database.external.caRef", "c1"),
+        ("spec.tls.trust[0].configMapRef", "c2"),
+    ] {
+        let mut after = before.clone();
+        let manager = after.manager.as_mut().expect("a manager");
+        manager.references.insert(field.into(), version.into());
+        assert!(template_differs(&before, &after, Component::TransactionManager), "{field}");
+        assert!(!template_differs(&before, &after, Component::Client), "{field}");
+    }
+}
+
+/// Or a database would be restarted for having been seen.
+#[test]
+fn an_expected_database_reaches_its_pod_and_does_not_replace_it() {
+    let expected = SystemIdentifier(7_713_822_710_339_601_900);
+    for (node, file, line) in [
+        (
+            managed(),
+            "passwd",
+            format!("postgres:x:65532:65532:system-identifier={expected}:/data:/bin/false\n"),
+        ),
+        (external_with_password(), "system-identifier", expected.to_string()),
+    ] {
+        let before = alone(&node);
+        let mut after = before.clone();
+        after.manager.as_mut().expect("a manager").expected = Some(expected);
+        for component in [Component::Client, Component::TransactionManager, Component::Database] {
+            assert!(!template_differs(&before, &after, component), "{component:?}");
+        }
+        let written = |node: &Validated| {
+            let name = Some(format!("qn-{}-tm-db", node.names.node));
+            let maps = sample::render(node).config_maps;
+            let map = maps.into_iter().find(|map| map.metadata.name == name).expect("the ConfigMap");
+            map.data.expect("data")[file].clone()
+        };
+        assert!(written(&after).ends_with(&line), "{}", written(&after));
+        assert!(!written(&before).contains(&expected.to_string()));
+    }
+    let container = sample::container(&alone(&managed()), Component::Database, "initialise");
+    let mounted =
+        container.volume_mounts.into_iter().flatten().find(|mount| mount.mount_path == "/etc/passwd");
+    assert_eq!(mounted.and_then(|mount| mount.sub_path).as_deref(), Some("passwd"), "it sees that file");
 }

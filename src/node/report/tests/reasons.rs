@@ -43,7 +43,7 @@ const CONDITIONS: [&str; 18] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 17] = [
+pub(super) const STALLING: [Reason; 19] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -59,6 +59,8 @@ pub(super) const STALLING: [Reason; 17] = [
     Reason::NameConflict,
     Reason::GrowthRefused,
     Reason::ShrinkRefused,
+    Reason::DatabaseReplaced,
+    Reason::DatabaseMajorChanged,
     Reason::NoHostLeft,
     Reason::SharedHost,
 ];

@@ -6,9 +6,11 @@ use super::{
 };
 use std::collections::BTreeMap;
 
+use crate::api::status::DatabaseStatus;
 use crate::api::tls::{CertManager, Issuer, IssuerRef};
 use crate::cluster::{contests::Contest, drift::Drift, write::Imposed};
 use crate::node::apply::{Left, Why};
+use crate::database::{Report, Verdict};
 use crate::node::identity::Claim;
 use crate::node::observed::{Pod, Request, Seen};
 use crate::node::{
@@ -239,6 +241,11 @@ pub(super) fn falls() -> Vec<Situation> {
             let volume = Volume { size: "20Gi".into(), ..Volume::default() };
             done.ungrown = vec![volumes::shrinks(CLIENT, &volume, "20Gi", "9Gi")];
         }, "ShrinkRefused", "keeps 20Gi, as a volume cannot be made smaller: set it to 20Gi or more"),
+        stalls(|seen, _| {
+            let system_identifier = "7713822710339601900".to_owned();
+            samples::status(seen).database = Some(DatabaseStatus { system_identifier, major_version: Some(15) });
+            samples::pod(seen, DATABASE).database = Some(Report::new(Verdict::Replaced, None));
+        }, "DatabaseReplaced", "spec.transactionManager.database (an empty volume): the node's private state is in"),
         stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
         stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()).into(),

@@ -1,6 +1,6 @@
 //! Certificates as they are found in Secrets. What is said of one is what its signature and its key prove.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _, RsaKeyPair,
@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::{ByteString, jiff::Timestamp};
 use rustls::{RootCertStore, pki_types::CertificateDer};
+use sha2::{Digest as _, Sha256};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -89,11 +90,12 @@ pub fn read_leaf(data: &Data) -> Result<LeafFacts, Unusable> {
     })
 }
 
-/// Reads certificates of authorities, as they are trusted.
+/// Reads certificates of authorities, as they are trusted: a digest of them, whatever order they are in and whatever
+/// else stands between them.
 ///
 /// # Errors
 /// Why they cannot be trusted.
-pub fn read_bundle(pem: &[u8]) -> Result<(), String> {
+pub fn read_bundle(pem: &[u8]) -> Result<String, String> {
     let blocks = blocks(pem).ok_or("it is broken PEM: put whole CERTIFICATE blocks there")?;
     if blocks.is_empty() {
         return Err("there is no certificate in it: put the authority's, as PEM, there".into());
@@ -111,7 +113,10 @@ pub fn read_bundle(pem: &[u8]) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    let digests: BTreeSet<_> =
+        blocks.iter().map(|block| Fingerprint::of(&block.contents).to_string()).collect();
+    let digests: Vec<_> = digests.into_iter().collect();
+    Ok(super::super::hex(&Sha256::digest(digests.join(","))))
 }
 
 /// The same certificates as text, and nothing else that stands between them.

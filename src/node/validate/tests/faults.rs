@@ -191,6 +191,10 @@ fn references_and_authorities() -> Vec<Case> {
         case(smallest, |seen| seen.network_authority = Found::Unusable("tls.key is missing".into()).into(),
             Reason::AuthorityUnusable, "metadata.namespace", "Secret qnet-acme-ca",
             "tls.key is missing; restore the Secret from a backup, or delete it to have a new authority made"),
+        case(member, |seen| status(seen).database = Some(crate::api::status::DatabaseStatus {
+                system_identifier: "7713822710339601900".into(), major_version: Some(14) }),
+            Reason::DatabaseMajorChanged, "spec.transactionManager.database.managed.version", "15",
+            "PostgreSQL 14 made the database, and PostgreSQL 15 cannot read it"),
         case(member, |seen| seen.node_authority = Found::Unusable("tls.key is missing".into()).into(),
             Reason::AuthorityUnusable, "metadata.namespace", "Secret qn-bob-ca",
             "restore the Secret from a backup, or delete it to have a new authority made"),
@@ -245,11 +249,13 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
         | Reason::NodeKeyChanged
         | Reason::ReferenceMissing
         | Reason::ReferenceUnusable
-        | Reason::AuthorityUnusable => true,
+        | Reason::AuthorityUnusable
+        | Reason::DatabaseMajorChanged => true,
         Reason::DuplicateIdentity
         | Reason::NameConflict
         | Reason::GrowthRefused
         | Reason::ShrinkRefused
+        | Reason::DatabaseReplaced
         | Reason::NoHostLeft
         | Reason::SharedHost => false,
     };
@@ -257,7 +263,7 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
     given.sort_unstable();
     given.dedup();
     assert!(given.iter().all(|reason| is_given(*reason)), "{given:?}");
-    assert_eq!(given.len(), 11, "{given:?}");
+    assert_eq!(given.len(), 12, "{given:?}");
 }
 
 #[test]

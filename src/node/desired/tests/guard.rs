@@ -1,0 +1,49 @@
+//! The guard understands every flag that the operator renders for it.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, Command};
+
+use super::sample;
+use crate::guard::{
+    init::{client, copy, database, external_database},
+    metrics, probe, rpc,
+};
+
+/// The words that name a command of the guard, and its flags.
+fn command(args: &[String]) -> (String, Command, &[String]) {
+    let words = if args[0] == "init" { 2 } else { 1 };
+    let name = args[..words].join(" ");
+    let empty = Command::new("quorum-guard").no_binary_name(true);
+    let command = match name.as_str() {
+        "init client" => client::Args::augment_args(empty),
+        "init copy" => copy::Args::augment_args(empty),
+        "init database" => database::Args::augment_args(empty),
+        "init external-database" => external_database::Args::augment_args(empty),
+        "metrics" => metrics::Args::augment_args(empty),
+        "probe" => probe::Args::augment_args(empty),
+        "rpc" => rpc::Args::augment_args(empty),
+        other => panic!("the guard has no command {other}"),
+    };
+    (name, command, &args[words..])
+}
+
+#[test]
+fn every_flag_that_is_rendered_is_one_that_the_guard_takes() {
+    let mut seen = BTreeSet::new();
+    for node in sample::network() {
+        for workload in sample::render(&node).workloads {
+            for container in sample::containers(sample::pod(&workload)) {
+                let runs = container.command.iter().flatten().any(|word| word.ends_with("/quorum-guard"));
+                let Some(args) = container.args.as_ref().filter(|_| runs) else { continue };
+                let (name, command, flags) = command(args);
+                command.clone().debug_assert();
+                if let Err(why) = command.try_get_matches_from(flags) {
+                    panic!("{}/{}: {why}", node.names.node, container.name);
+                }
+                seen.insert(name);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 7, "{seen:?}");
+}
