@@ -4,6 +4,7 @@ mod callers;
 mod certificates;
 mod contested;
 mod monitored;
+mod resized;
 mod served;
 mod synced;
 mod tolerance;
@@ -203,6 +204,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     }
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(monitored::monitored(observed));
+    findings.extend(resized::volumes_resized(observed, node));
     findings
 }
 

@@ -2,6 +2,7 @@ mod certificates;
 mod events;
 mod kstatus;
 mod reasons;
+mod resized;
 mod served;
 mod situations;
 mod synced;

@@ -16,12 +16,13 @@ const REPORT: &str = concat!(
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
     include_str!("../monitored.rs"),
+    include_str!("../resized.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 17] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -38,6 +39,7 @@ const CONDITIONS: [&str; 16] = [
     "Contested",
     "QuorumTolerant",
     "Monitored",
+    "VolumesResized",
 ];
 
 /// Reasons that only a person can mend.
@@ -126,7 +128,8 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let mut called = in_order(member());
     situations::called(&mut called);
     let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
-    for status in statuses.into_iter().chain(failed) {
+    let statuses = statuses.into_iter().chain(super::resized::all());
+    for status in statuses.chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
     let unseen: Vec<_> = words(REPORT, '"').into_iter().filter(|reason| !seen.contains(reason)).collect();

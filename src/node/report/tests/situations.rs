@@ -219,8 +219,8 @@ pub(super) fn falls() -> Vec<Situation> {
         }, "GrowthRefused", "keeps 20Gi, since the server says: no expansion. Set allowVolumeExpansion: true on StorageClass slow"),
         stalls(|_, done| {
             let volume = Volume { size: "20Gi".into(), ..Volume::default() };
-            done.ungrown = vec![volumes::shrinks(CLIENT, &volume, "20Gi", "9Gi")];
-        }, "ShrinkRefused", "keeps 20Gi, as a volume cannot be made smaller: set it to 20Gi or more"),
+            done.ungrown = vec![volumes::shrinks(CLIENT, &volume, ("20Gi", "9Gi"))];
+        }, "ShrinkRefused", "has 20Gi, and a volume cannot be made smaller: set it to 20Gi or more"),
         stalls(|seen, _| seen.genesis = Found::Missing, "GenesisMissing", "create it with the network's genesis.json"),
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
         stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()).into(),
