@@ -366,8 +366,8 @@ pub struct Genesis {
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub network_id: Option<i64>,
 
-    /// SHA-256 of the genesis' bytes, 64 lower-case hex characters. Default: that of the first genesis
-    /// seen, kept in status. A genesis with another hash stalls the node.
+    /// SHA-256 of the genesis' bytes, 64 lower-case hex characters: a genesis with another one stalls the node, at
+    /// any time. Default: once the client has taken a genesis, its `config` alone may change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,

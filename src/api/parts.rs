@@ -44,8 +44,8 @@ pub struct SecretName {
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// Size of the claim as a Kubernetes quantity, such as `20Gi`. It may grow: the claim asks for the new size at
-    /// once and no pod is restarted; the storage class must allow volume expansion. A size that was refused may be
-    /// taken back; a volume never shrinks, and a size below what its claim has stalls the node.
+    /// once and no pod is restarted; the storage class must allow volume expansion. What was refused, or what the
+    /// volume has not got, may be taken back; a volume never shrinks, and a size below what it has stalls the node.
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$"))]
     pub size: String,
     /// Storage class. Default: the cluster's default class. Immutable.

@@ -1,5 +1,7 @@
 //! What the operator reports back.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityStatus>,
 
-    /// The genesis that the node was made with.
+    /// The genesis that the node's client has taken: `geth init` has ended well with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genesis: Option<GenesisStatus>,
 
@@ -80,7 +82,7 @@ pub struct IdentityStatus {
     pub secret_name: String,
 }
 
-/// The genesis a node was made with.
+/// The genesis that a node's client has taken.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GenesisStatus {
@@ -88,6 +90,11 @@ pub struct GenesisStatus {
     pub sha256: String,
     /// Chain id.
     pub chain_id: i64,
+    /// What the hash of the genesis block is made from: the members of the genesis but `config`, by name, those left
+    /// out that are zero. What may be long is there as its SHA-256. A genesis that comes later may differ in
+    /// `config` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BTreeMap<String, String>>,
 }
 
 /// A PostgreSQL database server.

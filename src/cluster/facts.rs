@@ -183,7 +183,8 @@ fn of_secret(question: &Question, data: &Data) -> Fact {
 
 fn of_config_map(question: &Question, data: &BTreeMap<String, Vec<u8>>) -> Fact {
     let content = |key: &String| {
-        data.get(key).ok_or_else(|| format!("key {key} is not in the ConfigMap: it has {}", listed(data)))
+        data.get(key)
+            .ok_or_else(|| format!("key {key} is not in the ConfigMap, which has {}: add it", listed(data)))
     };
     match question {
         Question::Genesis(key) => Fact::Genesis(content(key).and_then(|bytes| genesis::read_genesis(bytes))),

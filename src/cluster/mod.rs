@@ -34,5 +34,5 @@ pub use optional::{Known, Optional};
 pub use pressure::Pressure;
 pub use served::Served;
 pub use unsaid::Unsaid;
-pub use volumes::Growth;
+pub use volumes::Resized;
 pub use write::Writer;

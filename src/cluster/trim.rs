@@ -77,10 +77,18 @@ pub(super) fn claim(claim: &mut PersistentVolumeClaim) {
     claim.metadata.managed_fields = None;
     claim.metadata.annotations = None;
     claim.spec = claim.spec.take().map(request);
-    claim.status = claim
-        .status
-        .take()
-        .map(|status| PersistentVolumeClaimStatus { phase: status.phase, ..Default::default() });
+    claim.status = claim.status.take().map(|mut status| {
+        for condition in status.conditions.iter_mut().flatten() {
+            (condition.last_probe_time, condition.last_transition_time) = (None, None);
+        }
+        PersistentVolumeClaimStatus {
+            phase: status.phase,
+            capacity: status.capacity,
+            conditions: status.conditions,
+            allocated_resource_statuses: status.allocated_resource_statuses,
+            ..Default::default()
+        }
+    });
 }
 
 /// What a claim asks for, of which class, and which volume it got.

@@ -1,4 +1,4 @@
-//! Writes that let a volume grow: its claim asks for more, and its workload is made anew around its pod.
+//! Writes that let a volume grow: its claim asks for another size, and its workload is made anew around its pod.
 
 use anyhow::Context as _;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
@@ -12,24 +12,24 @@ use serde_json::json;
 use super::Writer;
 use crate::node::names;
 
-/// What the server made of a claim that asks for more.
+/// What the server made of a claim that asks for another size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Growth {
+pub enum Resized {
     /// The claim asks for it.
     Taken,
     /// The claim is gone: its event brings the next pass.
     Gone,
-    /// It may not grow so, in the server's words.
+    /// It may not ask for that, in the server's words.
     Refused(String),
 }
 
 impl Writer {
-    /// Lets a claim ask for more, exactly as it was seen.
+    /// Lets a claim ask for another size, exactly as it was seen.
     ///
     /// # Errors
     /// Where the claim is not as it was seen, or the server refuses for another reason than the claim itself: we
     /// may not, or it is in trouble.
-    pub async fn grow(&self, seen: &ObjectMeta, size: &str) -> anyhow::Result<Growth> {
+    pub async fn resize(&self, seen: &ObjectMeta, size: &str) -> anyhow::Result<Resized> {
         let name = seen.name.clone().unwrap_or_default();
         let namespace = seen.namespace.as_deref().unwrap_or_default();
         let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
@@ -40,11 +40,11 @@ impl Writer {
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
             Ok(_) => {
-                tracing::info!(namespace, name, size, "volume claim asks for more");
-                Ok(Growth::Taken)
+                tracing::info!(namespace, name, size, "volume claim asks for another size");
+                Ok(Resized::Taken)
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Growth::Gone),
-            Err(kube::Error::Api(status)) if refuses(&status) => Ok(Growth::Refused(status.message)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Resized::Gone),
+            Err(kube::Error::Api(status)) if refuses(&status) => Ok(Resized::Refused(status.message)),
             Err(error) => Err(error).with_context(|| format!("PersistentVolumeClaim {name}")),
         }
     }

@@ -11,6 +11,7 @@ mod disruption;
 mod drift;
 mod fairness;
 mod faults;
+mod genesis;
 mod handshakes;
 mod identity;
 mod issuers;

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Reason {
     /// A field holds something that cannot be used.
     InvalidField,
-    /// The genesis ConfigMap, or its key, is not there.
+    /// The genesis ConfigMap is not there.
     GenesisMissing,
     /// The genesis cannot be used.
     GenesisInvalid,

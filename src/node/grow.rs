@@ -1,4 +1,4 @@
-//! Lets volumes grow: the claim first, then the workload, whose pod runs on meanwhile.
+//! Lets volumes grow, and takes back what they have not got: the claim first, then the workload, whose pod runs on meanwhile.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt as _;
@@ -11,7 +11,7 @@ use super::{
     validate::Validated,
     volumes::{self, Step},
 };
-use crate::cluster::{Growth, caches::find};
+use crate::cluster::{Resized, caches::find};
 
 impl Applier<'_> {
     /// The next step of each volume, and the end of pods whose workload was taken away and is no longer wanted.
@@ -43,11 +43,11 @@ impl Applier<'_> {
                 Step::Rest => {}
                 Step::Stuck(fault) => self.applied.ungrown.push(fault),
                 Step::Renew => self.renew(node, part, desired).await?,
-                Step::Grow(volume, size) => match self.writer.grow(&volume.claim, &size).await? {
+                Step::Resize(volume, size) => match self.writer.resize(&volume.claim, &size).await? {
                     // its event brings the next step
-                    Growth::Taken => self.applied.writes += 1,
-                    Growth::Gone => {}
-                    Growth::Refused(why) => {
+                    Resized::Taken => self.applied.writes += 1,
+                    Resized::Gone => {}
+                    Resized::Refused(why) => {
                         self.applied.ungrown.push(volumes::refused(part, &volume, &size, &why));
                     }
                 },

@@ -33,6 +33,8 @@ pub const CLEANUP: &str = "quorum.security/cleanup";
 pub const DIGEST: &str = "quorum.security/digest";
 /// Annotation of a client's workload: whom it has admitted since it started.
 pub const PERMITTED: &str = "quorum.security/permitted";
+/// Annotation of a client's workload: SHA-256 of the genesis that its pods begin with.
+pub const GENESIS: &str = "quorum.security/genesis";
 /// Annotation that people set on a node: with each new value its certificates are made anew.
 pub const RENEW: &str = "quorum.security/renew-certs-at";
 /// Annotation that people set on a node: the database with this system identifier is lost, and another one may take
@@ -49,6 +51,10 @@ pub const POLICY: &str = "quorum.security/policy";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 
+/// The container that runs `geth init`.
+pub const GENESIS_CONTAINER: &str = "genesis";
+/// The container that runs the client.
+pub const CLIENT_CONTAINER: &str = "client";
 /// The container beside a client through which it is called.
 pub const GUARD: &str = "guard";
 

@@ -273,7 +273,10 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let permitted = workload.annotations().get(names::PERMITTED).cloned();
     let templates = workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
     let size = templates.and_then(|templates| volumes::size(templates.first()?));
-    Some(Workload { update_revision, stopped, permitted, size })
+    let genesis = workload.annotations().get(names::GENESIS).cloned();
+    let seen = workload.status.as_ref().and_then(|status| status.observed_generation);
+    let settled = seen.is_some() && seen == workload.metadata.generation;
+    Some(Workload { update_revision, stopped, permitted, size, genesis, settled })
 }
 
 fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {
@@ -305,6 +308,7 @@ fn pod_facts(pod: &core::Pod) -> Pod {
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         certificates: pod.annotations().get(names::CERTIFICATES).cloned(),
+        initialised: status.is_some_and(is_initialised),
         guarded: status.is_some_and(is_guarded),
         policy: pod.annotations().get(names::POLICY).cloned(),
         unschedulable,
@@ -315,6 +319,20 @@ fn pod_facts(pod: &core::Pod) -> Pod {
 
 fn is_guarded(status: &core::PodStatus) -> bool {
     status.container_statuses.iter().flatten().any(|container| container.name == names::GUARD)
+}
+
+/// `geth init` has ended well, or what comes after it has begun.
+fn is_initialised(status: &core::PodStatus) -> bool {
+    let of = |containers: &Option<Vec<core::ContainerStatus>>, name: &str| {
+        containers.iter().flatten().find(|container| container.name == name).cloned()
+    };
+    let ended_well = of(&status.init_container_statuses, names::GENESIS_CONTAINER)
+        .and_then(|genesis| genesis.state?.terminated)
+        .is_some_and(|ended| ended.exit_code == 0);
+    let runs = of(&status.container_statuses, names::CLIENT_CONTAINER).is_some_and(|client| {
+        client.restart_count > 0 || client.state.is_some_and(|state| state.running.is_some())
+    });
+    ended_well || runs
 }
 
 /// The first container that waits for a reason, or ended badly; in the order in which they start.
@@ -352,6 +370,9 @@ fn exit_code(container: &str, code: i32) -> String {
     match (container, code) {
         ("client", 112) => "geth ended with 112: it lost its transaction manager".into(),
         ("client", 1) => "geth ended with 1: a fatal error of its configuration, see its log".into(),
+        ("genesis", code) => format!(
+            "geth init ended with {code}: it refuses the genesis, or a change of a block of its config that has passed, or the volume holds another chain; see the log of the container genesis, and put the genesis back as it was"
+        ),
         _ => format!("{container} ended with {code}, see its log"),
     }
 }

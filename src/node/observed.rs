@@ -213,6 +213,10 @@ pub struct Workload {
     pub permitted: Option<String>,
     /// Size that its claim template asks for.
     pub size: Option<String>,
+    /// SHA-256 of the genesis that its template is for, of a client.
+    pub genesis: Option<String>,
+    /// Whether its controller has seen it as it is, so that the revision is of this template.
+    pub settled: bool,
 }
 
 /// A pod.
@@ -234,6 +238,8 @@ pub struct Pod {
     pub terminating: bool,
     /// Which certificates it has read at start.
     pub certificates: Option<String>,
+    /// Whether `geth init` has ended well in it, of a client.
+    pub initialised: bool,
     /// Whether a guard runs in it, of a client.
     pub guarded: bool,
     /// The version of the callers' policy that its kubelet was told of.

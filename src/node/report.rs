@@ -3,7 +3,9 @@
 mod callers;
 mod certificates;
 mod contested;
+mod genesis;
 mod monitored;
+mod resized;
 mod served;
 mod synced;
 mod tolerance;
@@ -34,7 +36,7 @@ pub use words::are_words;
 
 use crate::api::{
     QuorumNode,
-    status::{GenesisStatus, Hosts, IdentityStatus, QuorumNodeStatus},
+    status::{Hosts, IdentityStatus, QuorumNodeStatus},
 };
 
 /// Reason of a part that has no host.
@@ -80,7 +82,7 @@ pub fn status(
         observed_generation: generation,
         conditions: findings.into_iter().map(|finding| dated(finding, &before, generation, now)).collect(),
         identity: before.identity.clone().or_else(|| identity(observed)),
-        genesis: before.genesis.clone().or_else(|| genesis(validated)),
+        genesis: genesis::pinned(observed, validated, &before),
         enode: enode(observed, &before),
         peer_address: observed.peer_address.clone().or(before.peer_address),
         transaction_manager_key: observed
@@ -211,6 +213,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(monitored::monitored(observed));
     findings.extend(contested::imposed(applied));
+    findings.extend(resized::volumes_resized(observed, node));
     findings
 }
 
@@ -324,12 +327,6 @@ fn identity(observed: &Observed) -> Option<IdentityStatus> {
         None => validate::names_of(observed).node_key(),
     };
     Some(IdentityStatus { public_key: key.public_key.clone(), address: key.address.clone(), secret_name })
-}
-
-fn genesis(validated: &Result<Validated, Vec<Fault>>) -> Option<GenesisStatus> {
-    let genesis = &validated.as_ref().ok()?.genesis;
-    let chain_id = i64::try_from(genesis.chain_id).ok()?;
-    Some(GenesisStatus { sha256: genesis.sha256.clone(), chain_id })
 }
 
 /// From the identity that was recorded first: another key in the Secret is a fault, not a new name.

@@ -1,4 +1,4 @@
-//! Volumes that grow. A claim is asked for more; a StatefulSet's claim template cannot change, so the set is
+//! Volumes that grow. A claim asks for more, or for less again of what it has not got; a StatefulSet's claim template cannot change, so the set is
 //! then made anew around its pod. The pod is not restarted: no revision has a claim template in it.
 
 use k8s_openapi::api::core::v1::NodeSelectorTerm;
@@ -19,6 +19,10 @@ pub struct Volume {
     pub claim: ObjectMeta,
     /// What it asks for.
     pub size: String,
+    /// What it has; `None` where it has no volume.
+    pub capacity: Option<String>,
+    /// What is said of a volume that has not what is asked for.
+    pub resizing: Resizing,
     /// Whether it has a volume: one without cannot be changed.
     pub bound: bool,
     /// Its storage class.
@@ -30,16 +34,28 @@ pub struct Volume {
     pub reach: Option<Vec<NodeSelectorTerm>>,
 }
 
+/// How far a volume is on its way to the size that its claim asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Resizing {
+    /// The storage driver is at it, or has not begun.
+    #[default]
+    Driver,
+    /// The driver is done; the file system grows when its pod starts, or is about to.
+    FileSystem,
+    /// It failed, in the driver's words.
+    Failed(String),
+}
+
 /// What comes next for a component's volume.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Nothing: it is as it should be, or something must happen first.
     Rest,
-    /// The claim is to ask for so much.
-    Grow(Box<Volume>, String),
-    /// The claim has it: the workload is to be made anew with a template that says so.
+    /// The claim is to ask for so much: for more, or for less than it asks for and has not got.
+    Resize(Box<Volume>, String),
+    /// The claim asks for what it should: the workload is to be made anew with a template that says so.
     Renew,
-    /// It cannot grow.
+    /// It cannot be so.
     Stuck(Fault),
 }
 
@@ -48,44 +64,77 @@ pub enum Step {
 pub fn next(observed: &Observed, node: &Validated, part: Component) -> Step {
     let Some(wanted) = wanted(node, part) else { return Step::Rest };
     let template = observed.workloads.get(&part).and_then(|workload| workload.size.as_deref());
-    let renews = template.is_some_and(|size| is_smaller(size, wanted));
-    match observed.volumes.get(&part) {
-        Some(volume) if is_smaller(&volume.size, wanted) => {
-            let may = volume.bound && volume.claim.deletion_timestamp.is_none();
-            if may { Step::Grow(Box::new(volume.clone()), wanted.to_owned()) } else { Step::Rest }
-        }
-        Some(_) if renews => Step::Renew,
-        // a claim may have more than was ever asked for here; only what was asked for before is taken back
-        Some(volume) if is_smaller(wanted, &volume.size) => {
-            let before = template.filter(|before| is_smaller(wanted, before));
-            before.map_or(Step::Rest, |before| Step::Stuck(shrinks(part, volume, before, wanted)))
-        }
+    let grows = template.is_some_and(|size| is_smaller(size, wanted));
+    let Some(volume) = observed.volumes.get(&part) else {
         // what runs has a claim: it is not one that we know as ours
-        None if renews
-            && observed.unseen.is_empty()
-            && observed.pods.get(&part).is_some_and(|pod| pod.ready) =>
-        {
-            let labels = node.names.pod_labels(part);
-            let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            Step::Stuck(Fault::new(
-                Reason::GrowthRefused,
-                field(part),
-                wanted,
-                format!(
-                    "PersistentVolumeClaim {} does not carry the labels {}: put them on it",
-                    node.names.claim(part),
-                    labels.join(" and ")
-                ),
-            ))
+        let runs = observed.pods.get(&part).is_some_and(|pod| pod.ready);
+        let unlabelled = grows && observed.unseen.is_empty() && runs;
+        return if unlabelled { Step::Stuck(is_not_labelled(node, part, wanted)) } else { Step::Rest };
+    };
+    if is_smaller(&volume.size, wanted) {
+        let may = volume.bound && volume.claim.deletion_timestamp.is_none();
+        return if may { Step::Resize(Box::new(volume.clone()), wanted.to_owned()) } else { Step::Rest };
+    }
+    let shrinks = template.is_some_and(|size| is_smaller(wanted, size));
+    if is_smaller(wanted, &volume.size) && !grows {
+        return larger(part, volume, Sizes { template: template.filter(|_| shrinks), wanted });
+    }
+    let same = thousandths(&volume.size) == thousandths(wanted);
+    if grows || shrinks && same { Step::Renew } else { Step::Rest }
+}
+
+/// Sizes of the spec.
+struct Sizes<'a> {
+    /// What was asked for before, where that is more.
+    template: Option<&'a str>,
+    wanted: &'a str,
+}
+
+/// What comes next where a claim asks for more than the spec. A size that was asked for here is taken back; one that
+/// somebody else wrote into the claim stays.
+fn larger(part: Component, volume: &Volume, sizes: Sizes<'_>) -> Step {
+    let Sizes { template, wanted } = sizes;
+    match (template, &volume.capacity) {
+        // what is made anew from the template is of the right size
+        (Some(_), _) if !volume.bound => Step::Renew,
+        (Some(before), _) if is_smaller(before, &volume.size) => Step::Renew,
+        (Some(_), Some(capacity)) if !is_smaller(capacity, wanted) => {
+            Step::Stuck(shrinks(part, volume, (capacity, wanted)))
         }
+        (Some(_), _) if volume.claim.deletion_timestamp.is_none() => {
+            Step::Resize(Box::new(volume.clone()), wanted.to_owned())
+        }
+        (None, _) if !volume.bound => Step::Stuck(has_no_volume(part, volume, wanted)),
         _ => Step::Rest,
     }
+}
+
+fn is_not_labelled(node: &Validated, part: Component, wanted: &str) -> Fault {
+    let labels = node.names.pod_labels(part);
+    let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Fault::new(
+        Reason::GrowthRefused,
+        field(part),
+        wanted,
+        format!(
+            "PersistentVolumeClaim {} does not carry the labels {}: put them on it",
+            node.names.claim(part),
+            labels.join(" and ")
+        ),
+    )
 }
 
 /// What is told where the server refuses.
 #[must_use]
 pub fn refused(part: Component, volume: &Volume, wanted: &str, why: &str) -> Fault {
     let name = volume.claim.name.as_deref().unwrap_or_default();
+    if is_smaller(wanted, &volume.size) {
+        let way_out = format!(
+            "PersistentVolumeClaim {name} goes on asking for {}, since the server says: {why}. Set it to {} or more; it is tried again each minute, and what runs goes on",
+            volume.size, volume.size
+        );
+        return Fault::new(Reason::ShrinkRefused, field(part), wanted, way_out);
+    }
     let class = volume
         .class
         .as_deref()
@@ -101,19 +150,33 @@ pub fn refused(part: Component, volume: &Volume, wanted: &str, why: &str) -> Fau
     )
 }
 
-/// What is told of a volume that is to be smaller than it is, and than was asked for before.
+/// What is told where less was asked for than the volume has, or as much while its claim asks for more: a claim may
+/// ask for less again, as long as that is more than it has.
 #[must_use]
-pub fn shrinks(part: Component, volume: &Volume, before: &str, wanted: &str) -> Fault {
+pub fn shrinks(part: Component, volume: &Volume, (capacity, wanted): (&str, &str)) -> Fault {
     let name = volume.claim.name.as_deref().unwrap_or_default();
-    Fault::new(
-        Reason::ShrinkRefused,
-        field(part),
-        wanted,
+    let way_out = if is_smaller(capacity, &volume.size) {
         format!(
-            "PersistentVolumeClaim {name} keeps {}, as a volume cannot be made smaller: set it to {before} or more; nothing else waits for it, and what runs goes on",
+            "PersistentVolumeClaim {name} asks for {} and has {capacity}, and the server lets it ask for less only as long as that is more than it has: set it to more than {capacity}",
             volume.size
-        ),
-    )
+        )
+    } else {
+        format!(
+            "PersistentVolumeClaim {name} has {capacity}, and a volume cannot be made smaller: set it to {} or more",
+            volume.size
+        )
+    };
+    let way_out = format!("{way_out}; nothing else waits for it, and what runs goes on");
+    Fault::new(Reason::ShrinkRefused, field(part), wanted, way_out)
+}
+
+fn has_no_volume(part: Component, volume: &Volume, wanted: &str) -> Fault {
+    let name = volume.claim.name.as_deref().unwrap_or_default();
+    let way_out = format!(
+        "PersistentVolumeClaim {name} asks for {} and has no volume yet, and a claim without one cannot be changed: delete it and its pod, which are made anew with {wanted}, or set it to {} or more",
+        volume.size, volume.size
+    );
+    Fault::new(Reason::ShrinkRefused, field(part), wanted, way_out)
 }
 
 /// Whether a client runs whose workload is gone: one that was taken away to be made anew.
@@ -144,7 +207,9 @@ fn wanted(node: &Validated, part: Component) -> Option<&str> {
     }
 }
 
-fn field(part: Component) -> &'static str {
+/// The field that says how large a component's volume is to be.
+#[must_use]
+pub fn field(part: Component) -> &'static str {
     match part {
         Component::Database => "spec.transactionManager.database.managed.storage.size",
         Component::Client | Component::TransactionManager => "spec.client.storage.size",
@@ -152,7 +217,8 @@ fn field(part: Component) -> &'static str {
 }
 
 /// Whether one size is less than another. One that cannot be read is less than none: it is left alone.
-fn is_smaller(size: &str, than: &str) -> bool {
+#[must_use]
+pub fn is_smaller(size: &str, than: &str) -> bool {
     matches!((thousandths(size), thousandths(than)), (Some(size), Some(than)) if size < than)
 }
 

@@ -152,9 +152,9 @@ async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "ShrinkRefused");
     for part in [
-        "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 keeps 20Gi",
+        "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 has 20Gi",
         "set it to 20Gi or more",
-        "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 keeps 10Gi",
+        "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 has 10Gi",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
@@ -168,6 +168,39 @@ async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_
     let after = ["client", "tm-db"].map(|part| (uid(&world, &workload(part)), uid(&world, &pod(part))));
     assert_eq!(after, before, "nothing was made anew");
     safety::assert_nothing_lost(&world.server);
+}
+
+/// The driver does not make it: what a volume has not got may be taken back, down to more than it has.
+#[tokio::test(start_paused = true)]
+async fn a_size_that_no_volume_has_got_is_told_and_taken_back() {
+    let mut world = ready().await;
+    let running = uid(&world, &pod("client"));
+    world.server.hold_volumes(true);
+    grow(&world, "2000Gi");
+    world.rest().await;
+    world.assert_ready("alice");
+    let (status, reason, message) = world.condition("alice", "VolumesResized").expect("told");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Resizing"));
+    assert!(message.contains("data-alice-client-0 asks for 2000Gi and has 20Gi"), "{message}");
+    grow(&world, "20Gi");
+    world.rest().await;
+    let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
+    assert_eq!(reason, "ShrinkRefused");
+    assert!(
+        message.contains("asks for 2000Gi and has 20Gi") && message.contains("more than 20Gi"),
+        "{message}"
+    );
+    assert_eq!(size(&world, "client"), "2000Gi");
+    grow(&world, "21Gi");
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_eq!((size(&world, "client"), template(&world, "client")), (json!("21Gi"), json!("21Gi")));
+    assert_eq!(world.condition("alice", "VolumesResized").expect("still").1, "Resizing");
+    world.server.hold_volumes(false);
+    world.rest().await;
+    assert_eq!(world.condition("alice", "VolumesResized"), None);
+    assert_eq!(uid(&world, &pod("client")), running, "nothing is restarted");
+    safety::assert_safe(&world.server);
 }
 
 #[tokio::test(start_paused = true)]

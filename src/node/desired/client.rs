@@ -56,6 +56,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
     }
     let annotations = workload.metadata.annotations.get_or_insert_default();
     annotations.insert(names::PERMITTED.into(), admitted.to_string());
+    annotations.insert(names::GENESIS.into(), node.genesis.sha256.clone());
     Some(workload)
 }
 
@@ -122,7 +123,7 @@ fn genesis(node: &Validated) -> Container {
             pods::mount("genesis", "/genesis"),
         ]),
         resources: pods::resources(&node.spec.client.resources),
-        ..pods::container("genesis", &node.spec.client.image, &["geth"], arguments::init())
+        ..pods::container(names::GENESIS_CONTAINER, &node.spec.client.image, &["geth"], arguments::init())
     }
 }
 
@@ -148,7 +149,7 @@ fn geth(node: &Validated) -> Container {
         // opening a large database takes its time: half an hour
         startup_probe: pods::accepts(names::P2P, 5, 360),
         liveness_probe: pods::accepts(names::P2P, 20, 6),
-        ..pods::container("client", &node.spec.client.image, &["geth"], arguments::run(node))
+        ..pods::container(names::CLIENT_CONTAINER, &node.spec.client.image, &["geth"], arguments::run(node))
     }
 }
 

@@ -1,67 +1,123 @@
-use serde_json::json;
+mod pinned;
+mod wrong;
+
+use serde_json::{Value, json};
 
 use super::*;
 
-/// QBFT with one validator, the layout that a client took.
+const VALIDATOR: &str = "7e5f4552091a69125d5dfcb7b8c2659029395bdf";
+
+fn extra_qbft() -> String {
+    format!("0xf83aa0{}d594{VALIDATOR}c080c0", "0".repeat(64))
+}
+
+fn extra_ibft() -> String {
+    format!("0x{}f85ad594{VALIDATOR}b841{}c0", "0".repeat(64), "0".repeat(130))
+}
+
+/// QBFT without validators of its own.
+fn extra_empty() -> String {
+    format!("0xe5a0{}c0c080c0", "0".repeat(64))
+}
+
+/// QBFT with one validator, as a client has taken it.
 fn qbft() -> Value {
-    let zeros = "0".repeat(64);
     json!({
         "config": {
-            "chainId": 41337, "homesteadBlock": 0, "berlinBlock": 0, "isQuorum": true, "txnSizeLimit": 64,
+            "chainId": 41337, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 0, "eip158Block": 0,
+            "byzantiumBlock": 0, "constantinopleBlock": 0, "petersburgBlock": 0, "istanbulBlock": 0,
+            "isQuorum": true, "txnSizeLimit": 64,
             "qbft": {"policy": 0, "epochlength": 30000, "blockperiodseconds": 2, "requesttimeoutseconds": 4}
         },
         "nonce": "0x0", "timestamp": "0x58ee40ba",
-        "extraData": format!("0xf83aa0{zeros}d5947e5f4552091a69125d5dfcb7b8c2659029395bdfc080c0"),
+        "extraData": extra_qbft(),
         "gasLimit": "0xe0000000", "difficulty": "0x1",
         "mixHash": "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365",
         "coinbase": "0x0000000000000000000000000000000000000000",
-        "alloc": {"7e5f4552091a69125d5dfcb7b8c2659029395bdf": {"balance": "1000"}},
+        "alloc": {VALIDATOR: {"balance": "1000"}},
         "number": "0x0", "gasUsed": "0x0"
     })
 }
 
+/// The same with IBFT.
+fn ibft() -> Value {
+    let mut genesis = qbft();
+    let config = genesis["config"].as_object_mut().expect("a map");
+    let section = config.remove("qbft").expect("a section");
+    config.insert("ibft".into(), section);
+    genesis["extraData"] = json!(extra_ibft());
+    genesis
+}
+
 fn read(genesis: &Value) -> Result<GenesisFacts, String> {
-    read_genesis(&serde_json::to_vec(genesis).unwrap())
+    read_genesis(&serde_json::to_vec(genesis).expect("JSON"))
+}
+
+/// Puts a value under a path, or takes it away.
+fn set(mut genesis: Value, path: &str, value: Option<Value>) -> Value {
+    let (parent, key) = path.rsplit_once('/').expect("a path");
+    let parent = genesis.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+    match value {
+        Some(value) => drop(parent.insert(key.into(), value)),
+        None => drop(parent.remove(key).expect("it is there")),
+    }
+    genesis
 }
 
 fn with(path: &str, value: Value) -> Value {
-    let mut genesis = qbft();
-    let (parent, key) = path.rsplit_once('/').unwrap();
-    genesis.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(key.into(), value);
-    genesis
+    set(qbft(), path, Some(value))
 }
 
 fn without(path: &str) -> Value {
-    let mut genesis = qbft();
-    let (parent, key) = path.rsplit_once('/').unwrap();
-    genesis.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
-    genesis
+    set(qbft(), path, None)
 }
 
 fn fault(genesis: &Value) -> String {
-    read(genesis).unwrap_err()
+    read(genesis).expect_err(&genesis.to_string())
 }
 
-/// The engine of a genesis with this `config`, the chain id aside.
-fn engine_of(mut config: Value) -> Engine {
+/// The engine of a genesis with this `config`, the chain id aside. Sections get what geth must find in them.
+fn engine_of(mut config: Value, extra_data: String) -> Engine {
     config["chainId"] = json!(7);
-    read(&with("/config", config)).unwrap().engine
+    for name in ["ibft", "qbft"] {
+        if config[name].is_object() {
+            config[name]["policy"] = json!(0);
+        }
+    }
+    config.as_object_mut().expect("a map").retain(|_, value| !value.is_null());
+    let genesis = set(with("/config", config), "/extraData", Some(json!(extra_data)));
+    read(&genesis).expect("no fault").engine
 }
 
 #[test]
-fn a_qbft_genesis_with_one_validator_is_read() {
-    let facts = read(&qbft()).unwrap();
+fn a_genesis_with_one_validator_is_read() {
+    let facts = read(&qbft()).expect("no fault");
     assert_eq!((facts.chain_id, facts.engine), (41337, Engine::Qbft));
+    assert_eq!(read(&ibft()).expect("no fault").engine, Engine::Ibft);
 }
 
 #[test]
-fn the_digest_is_of_the_bytes_so_that_white_space_counts() {
-    let plain = read_genesis(&serde_json::to_vec(&qbft()).unwrap()).unwrap();
-    let spaced = read_genesis(&serde_json::to_vec_pretty(&qbft()).unwrap()).unwrap();
+fn what_the_demo_and_the_tests_on_a_cluster_use_is_read() {
+    let demo = include_str!("../../../config/demo/network.yaml");
+    let maps = demo.split("\n---\n").filter_map(|part| {
+        let map: Value = serde_saphyr::from_str(part).ok()?;
+        Some(map["data"]["genesis.json"].as_str()?.to_owned())
+    });
+    let all: Vec<String> = maps.chain([include_str!("../../../e2e/genesis.json").to_owned()]).collect();
+    assert_eq!(all.len(), 2);
+    for genesis in all {
+        assert_eq!(read_genesis(genesis.as_bytes()).map(|facts| facts.engine), Ok(Engine::Qbft));
+    }
+}
+
+#[test]
+fn the_digest_is_of_the_bytes_and_the_block_is_of_what_they_mean() {
+    let bytes = serde_json::to_vec(&qbft()).expect("JSON");
+    let plain = read_genesis(&bytes).expect("no fault");
+    let spaced = read_genesis(&serde_json::to_vec_pretty(&qbft()).expect("JSON")).expect("no fault");
     assert_ne!(plain.sha256, spaced.sha256);
-    assert_eq!((plain.chain_id, plain.engine), (spaced.chain_id, spaced.engine));
-    assert_eq!(plain.sha256, hex(&Sha256::digest(serde_json::to_vec(&qbft()).unwrap())));
-    assert_eq!(plain.sha256.len(), 64);
+    assert_eq!((plain.chain_id, plain.engine, &plain.block), (spaced.chain_id, spaced.engine, &spaced.block));
+    assert_eq!(plain.sha256, hex(&Sha256::digest(&bytes)));
 }
 
 #[test]
@@ -75,109 +131,91 @@ fn the_engine_is_the_one_geth_chooses() {
         (json!({"istanbul": {}, "qbft": {}}), Engine::Ibft),
         (json!({"clique": {}, "qbft": {}}), Engine::Unspecified),
         (json!({"istanbul": {"testQBFTBlock": 0}, "ibft": {}}), Engine::Qbft),
-        (json!({"istanbul": null, "qbft": {}}), Engine::Qbft),
-        (json!({"ibft": {}, "qbft": null}), Engine::Ibft),
+        (json!({"qbft": {}}), Engine::Qbft),
         (json!({"clique": {"period": 5}}), Engine::Unspecified),
         (json!({}), Engine::Unspecified),
+        (json!({"ibft": {}, "transitions": [{"block": 0, "algorithm": "QBFT"}]}), Engine::Qbft),
+        (json!({"ibft": {}, "transitions": [{"block": 120, "algorithm": "qbft"}]}), Engine::Ibft),
+        (json!({"transitions": [{"block": 0, "algorithm": "ibft"}]}), Engine::Ibft),
+        (
+            json!({"transitions": [{"block": 0, "algorithm": "ibft"}, {"block": 5, "algorithm": "qbft"}]}),
+            Engine::Ibft,
+        ),
+        (json!({"qbft": {}, "transitions": [{"block": 0, "blockperiodseconds": 3}]}), Engine::Qbft),
     ] {
-        assert_eq!(engine_of(config.clone()), engine, "{config}");
+        let extra = if engine == Engine::Ibft { extra_ibft() } else { extra_qbft() };
+        assert_eq!(engine_of(config.clone(), extra), engine, "{config}");
     }
 }
 
 #[test]
-fn a_transition_counts_at_block_0_alone() {
-    let transition = |block: u64, algorithm: &str| json!([{"block": block, "algorithm": algorithm}]);
-    assert_eq!(engine_of(json!({"ibft": {}, "transitions": transition(0, "qbft")})), Engine::Qbft);
-    assert_eq!(engine_of(json!({"ibft": {}, "transitions": transition(120, "qbft")})), Engine::Ibft);
-    assert_eq!(engine_of(json!({"transitions": transition(0, "ibft")})), Engine::Ibft);
-    assert_eq!(
-        engine_of(json!({"qbft": {}, "transitions": [{"block": 0, "blockperiodseconds": 3}]})),
-        Engine::Qbft
-    );
-    assert_eq!(engine_of(json!({"ibft": {}, "transitions": transition(0, "QBFT")})), Engine::Qbft);
-}
-
-#[test]
-fn a_transition_that_the_client_refuses_is_refused() {
-    for block in [0, 120] {
-        let back = with("/config/transitions", json!([{"block": block, "algorithm": "ibft"}]));
-        assert!(fault(&back).contains("back from qbft to ibft"), "{}", fault(&back));
-    }
-    let steps = json!([{"block": 0, "algorithm": "ibft"}, {"block": 5, "algorithm": "qbft"}]);
-    assert_eq!(engine_of(json!({"transitions": steps})), Engine::Ibft);
-    for block in [json!(null), json!("0"), json!(-1)] {
-        let nowhere = with("/config/transitions", json!([{"block": block, "blockperiodseconds": 3}]));
-        assert!(fault(&nowhere).contains("has no block number"), "{}", fault(&nowhere));
-    }
-}
-
-#[test]
-fn what_is_no_json_object_is_refused() {
-    assert!(read_genesis(b"{\"config\":").unwrap_err().contains("not JSON"));
-    assert!(read_genesis(b"").unwrap_err().contains("not JSON"));
-    assert!(read_genesis(b"[]").unwrap_err().contains("not a JSON object"));
-}
-
-#[test]
-fn a_genesis_without_config_is_refused_since_it_crashes_the_client() {
-    assert!(fault(&without("/config")).contains("no `config` object"));
-    assert!(fault(&with("/config", json!(null))).contains("no `config` object"));
-    assert!(fault(&with("/config", json!("qbft"))).contains("`config` is not a JSON object"));
-}
-
-#[test]
-fn a_chain_id_is_a_whole_number_above_zero() {
-    assert!(fault(&without("/config/chainId")).contains("`config.chainId` is missing"));
-    for wrong in [json!(0), json!(-5), json!("41337"), json!("0xa1"), json!(1.5), json!(null), json!(1e30)] {
-        let fault = fault(&with("/config/chainId", wrong.clone()));
-        assert!(fault.contains("whole decimal number"), "{wrong}: {fault}");
-    }
-    assert_eq!(read(&with("/config/chainId", json!(u64::MAX))).unwrap().chain_id, u64::MAX);
-}
-
-#[test]
-fn a_section_of_the_wrong_type_is_refused() {
-    assert!(fault(&with("/config/qbft", json!(true))).contains("`qbft` is not a JSON object"));
-    assert!(
-        fault(&with("/config/transitions", json!({}))).contains("`config.transitions` is not a JSON array")
-    );
-}
-
-#[test]
-fn fields_that_the_client_requires_must_be_there() {
-    for key in ["alloc", "difficulty", "gasLimit"] {
-        assert!(fault(&without(&format!("/{key}"))).contains(&format!("`{key}` is missing")), "{key}");
-    }
-    assert!(fault(&with("/alloc", json!([]))).contains("`alloc` is not a JSON object"));
-    assert!(read(&with("/alloc", json!({}))).is_ok());
-}
-
-#[test]
-fn difficulty_and_gas_limit_are_numbers_in_hex_or_decimal() {
-    for right in [json!("0x2"), json!("17"), json!(17)] {
-        assert!(read(&with("/difficulty", right.clone())).is_ok(), "{right}");
-        assert!(read(&with("/gasLimit", right)).is_ok());
-    }
-    for wrong in [json!("0x"), json!("0xzz"), json!("1g"), json!(""), json!(-1), json!(1.5), json!({})] {
-        assert!(
-            fault(&with("/difficulty", wrong.clone())).contains("`difficulty` must be a number"),
-            "{wrong}"
-        );
-        assert!(fault(&with("/gasLimit", wrong)).contains("`gasLimit` must be a number"));
+fn what_the_client_takes_is_taken() {
+    for (path, value) in [
+        ("/gasLimit", json!("")),
+        ("/gasLimit", json!("4712388")),
+        ("/difficulty", json!("0X01")),
+        ("/nonce", json!(null)),
+        ("/timestamp", json!("18446744073709551615")),
+        ("/config/chainId", json!(u64::MAX)),
+        ("/config/txnSizeLimit", json!(0)),
+        ("/config/txnSizeLimit", json!(128)),
+        ("/config/maxCodeSize", json!(0)),
+        ("/config/maxCodeSizeConfig", json!([{"block": 0, "size": 24}, {"block": 0, "size": 128}])),
+        ("/config/transitions", json!([{"block": 5, "transactionSizeLimit": 32, "contractsizelimit": 128}])),
+        ("/config/isQuorum", json!(null)),
+        ("/config/berlinBlock", json!(7)),
+        ("/config/daoForkBlock", json!(0)),
+        ("/config/qbft/blockReward", json!("0x5")),
+        ("/config/qbft/validatorcontractaddress", json!(format!("0x{}", "0".repeat(40)))),
+        ("/alloc", json!({})),
+        (
+            "/alloc",
+            json!({format!("0X{VALIDATOR}"): {"balance": "", "nonce": "1", "code": "0x60", "storage": {"01": "0x02", "0x": null}}}),
+        ),
+        ("/parentHash", json!(format!("0x{}", "ab".repeat(32)))),
+        ("/comment", json!({"by": "us"})),
+    ] {
+        assert_eq!(read(&with(path, value.clone())).err(), None, "{path} {value}");
     }
 }
 
 #[test]
-fn extra_data_is_whole_bytes_in_hex() {
-    for wrong in [json!("f83a"), json!("0xf83"), json!("0xf83g"), json!(7)] {
-        assert!(fault(&with("/extraData", wrong.clone())).contains("`extraData` must be"), "{wrong}");
-    }
+fn names_count_in_any_case_as_they_do_to_the_client() {
+    let lower = set(without("/mixHash"), "/MIXHASH", Some(qbft()["mixHash"].clone()));
+    assert_eq!(read(&lower).map(|facts| facts.block), read(&qbft()).map(|facts| facts.block));
+    let twice = serde_json::to_string(&qbft()).expect("JSON").replacen('{', r#"{"GasLimit":"0x1","#, 1);
+    let told = read_genesis(twice.as_bytes()).expect_err("two of them");
+    assert!(told.starts_with("`gasLimit` is given 2 times"), "{told}");
 }
 
 #[test]
-fn extra_data_may_be_absent_only_where_it_names_no_validators() {
-    assert!(fault(&without("/extraData")).contains("`extraData` is missing"));
-    let mut other = without("/extraData");
-    other["config"] = json!({"chainId": 7});
-    assert_eq!(read(&other).unwrap().engine, Engine::Unspecified);
+fn validators_may_come_from_a_contract_or_from_config_instead() {
+    let address = format!("0x{}", "c0".repeat(20));
+    let contract = json!({"balance": "0", "code": "0x6001"});
+    let empty = || with("/extraData", json!(extra_empty()));
+    assert!(fault(&empty()).contains("`extraData` names no validator"));
+    let listed = set(empty(), "/config/qbft/validators", Some(json!([address])));
+    assert_eq!(read(&listed).err(), None);
+    let at_first = json!([{"block": 0, "validators": [address]}]);
+    assert_eq!(read(&set(empty(), "/config/transitions", Some(at_first))).err(), None);
+    let later = json!([{"block": 9, "validators": [address]}]);
+    assert!(fault(&set(empty(), "/config/transitions", Some(later))).contains("names no validator"));
+
+    let by_contract = set(empty(), "/config/qbft/validatorcontractaddress", Some(json!(address)));
+    assert!(fault(&by_contract).contains("with `validatorselectionmode` contract"));
+    let by_contract = set(by_contract, "/config/qbft/validatorselectionmode", Some(json!("contract")));
+    assert!(fault(&by_contract).contains(&format!("`alloc` has no account with `code` at {address}")));
+    let by_contract = set(by_contract, &format!("/alloc/{address}"), Some(contract.clone()));
+    assert_eq!(read(&by_contract).err(), None);
+    let both = set(by_contract, "/extraData", Some(json!(extra_qbft())));
+    assert!(fault(&both).contains("which geth init refuses together"));
+
+    // IBFT names one by a transition
+    let entry =
+        json!([{"block": 0, "validatorcontractaddress": address, "validatorselectionmode": "contract"}]);
+    let moved = set(ibft(), "/config/transitions", Some(entry));
+    let moved = set(moved, &format!("/alloc/{address}"), Some(contract));
+    assert_eq!(read(&moved).err(), None);
+    let section = set(ibft(), "/config/ibft/validatorcontractaddress", Some(json!(address)));
+    assert!(fault(&section).contains("`config.ibft.validatorcontractaddress` is given"));
 }

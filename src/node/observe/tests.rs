@@ -60,3 +60,17 @@ fn a_host_that_says_nothing_is_not_schedulable() {
     assert_eq!(host, Host::default());
     assert!(!host.schedulable);
 }
+
+#[test]
+fn a_client_has_its_chain_when_init_has_ended_well_or_what_follows_runs() {
+    let is = |status: Value| is_initialised(&serde_json::from_value(status).expect("a status"));
+    let init = |state: Value| json!({"initContainerStatuses": [{"name": "prepare", "state": {"terminated": {"exitCode": 0}}}, {"name": "genesis", "state": state}]});
+    assert!(is(init(json!({"terminated": {"exitCode": 0}}))));
+    assert!(!is(init(json!({"terminated": {"exitCode": 1}}))));
+    assert!(!is(init(json!({"running": {}}))) && !is(init(json!({"waiting": {}}))) && !is(json!({})));
+    let client =
+        |status: Value| json!({"containerStatuses": [{"name": "metrics", "state": {"running": {}}}, status]});
+    assert!(is(client(json!({"name": "client", "state": {"running": {}}}))));
+    assert!(is(client(json!({"name": "client", "restartCount": 1, "state": {"waiting": {}}}))));
+    assert!(!is(client(json!({"name": "client", "state": {"waiting": {"reason": "PodInitializing"}}}))));
+}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
+};
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::Sources;
@@ -12,7 +14,7 @@ use crate::{
     node::{
         names::{Component, Names},
         observed::Pod,
-        volumes::Volume,
+        volumes::{Resizing, Volume},
     },
 };
 
@@ -53,10 +55,13 @@ fn claimed(caches: &Caches, names: &Names) -> BTreeMap<Component, Volume> {
 
 fn volume(claim: &PersistentVolumeClaim) -> Option<Volume> {
     let spec = claim.spec.as_ref()?;
-    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    let status = claim.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
     Some(Volume {
         claim: claim.metadata.clone(),
         size: size(claim)?,
+        capacity: status.and_then(|status| Some(status.capacity.as_ref()?.get("storage")?.0.clone())),
+        resizing: status.map(resizing).unwrap_or_default(),
         bound: phase == Some("Bound"),
         class: spec.storage_class_name.clone(),
         volume: spec.volume_name.clone(),
@@ -64,8 +69,63 @@ fn volume(claim: &PersistentVolumeClaim) -> Option<Volume> {
     })
 }
 
+/// How far a volume is, by the conditions of its claim, and by its state where the server keeps one.
+fn resizing(status: &PersistentVolumeClaimStatus) -> Resizing {
+    let said = |kind: &str| {
+        let conditions = status.conditions.iter().flatten();
+        let mut found = conditions.filter(|found| found.type_ == kind && found.status == "True");
+        found.next().map(|found| found.message.clone().unwrap_or_default())
+    };
+    let state = status.allocated_resource_statuses.as_ref().and_then(|states| states.get("storage"));
+    let state = state.map(String::as_str).unwrap_or_default();
+    let failed = ["ControllerResizeError", "NodeResizeError"].into_iter().find_map(said);
+    match (failed, state) {
+        (Some(why), _) => Resizing::Failed(why),
+        (None, "ControllerResizeInfeasible" | "NodeResizeInfeasible") => Resizing::Failed(String::new()),
+        (None, "NodeResizePending" | "NodeResizeInProgress") => Resizing::FileSystem,
+        _ if said("FileSystemResizePending").is_some() => Resizing::FileSystem,
+        _ => Resizing::Driver,
+    }
+}
+
 /// What a claim, or a template of one, asks for.
 pub(super) fn size(claim: &PersistentVolumeClaim) -> Option<String> {
     let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
     Some(requests.get("storage")?.0.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A claim with this status, as the pass sees it.
+    fn seen(status: Value) -> Volume {
+        let claim = json!({"metadata": {"name": "c"}, "status": status,
+            "spec": {"resources": {"requests": {"storage": "30Gi"}}}});
+        volume(&serde_json::from_value(claim).expect("a claim")).expect("it asks for something")
+    }
+
+    #[test]
+    fn a_claim_tells_what_it_has_and_how_far_the_rest_is() {
+        let condition = |kind: &str| json!([{"type": kind, "status": "True", "message": "words"}]);
+        let state = |state: &str| json!({"allocatedResourceStatuses": {"storage": state}});
+        for (status, resizing) in [
+            (json!({}), Resizing::Driver),
+            (json!({"conditions": condition("Resizing")}), Resizing::Driver),
+            (state("ControllerResizeInProgress"), Resizing::Driver),
+            (json!({"conditions": condition("FileSystemResizePending")}), Resizing::FileSystem),
+            (state("NodeResizePending"), Resizing::FileSystem),
+            (state("NodeResizeInProgress"), Resizing::FileSystem),
+            (json!({"conditions": condition("ControllerResizeError")}), Resizing::Failed("words".into())),
+            (json!({"conditions": condition("NodeResizeError")}), Resizing::Failed("words".into())),
+            (state("ControllerResizeInfeasible"), Resizing::Failed(String::new())),
+        ] {
+            assert_eq!(seen(status.clone()).resizing, resizing, "{status}");
+        }
+        let bound = seen(json!({"phase": "Bound", "capacity": {"storage": "20Gi"}}));
+        assert_eq!((bound.bound, bound.capacity.as_deref()), (true, Some("20Gi")));
+        assert_eq!((seen(json!({})).bound, seen(json!({})).capacity), (false, None));
+    }
 }

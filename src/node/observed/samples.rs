@@ -128,6 +128,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
                 Engine::Qbft => genesis::Engine::Qbft,
                 Engine::Ibft => genesis::Engine::Ibft,
             },
+            block: block(),
         }),
         node_key: Found::Is(identity('b')),
         chain_data_exists: None,
@@ -198,12 +199,29 @@ pub(in crate::node) fn host_of(component: Component) -> &'static str {
     }
 }
 
+/// The genesis block of [`in_order`].
+pub(in crate::node) fn block() -> BTreeMap<String, String> {
+    [("gasLimit", "0xe0000000"), ("alloc", "sha256:a1")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into()
+}
+
+/// What [`in_order`] pins.
+pub(in crate::node) fn pinned() -> crate::api::status::GenesisStatus {
+    crate::api::status::GenesisStatus { sha256: "5e".repeat(32), chain_id: 41337, block: Some(block()) }
+}
+
 /// A component that serves on a host, which is a machine of its own.
 pub(in crate::node) fn run(observed: &mut Observed, component: Component, host: &str) {
-    observed
-        .workloads
-        .insert(component, Workload { update_revision: Some("r7".into()), ..Workload::default() });
-    let pod = Pod { host: Some(host.into()), revision: Some("r7".into()), ready: true, ..Pod::default() };
+    let workload = Workload {
+        update_revision: Some("r7".into()),
+        genesis: Some("5e".repeat(32)),
+        settled: true,
+        ..Workload::default()
+    };
+    observed.workloads.insert(component, workload);
+    let revision = Some("r7".into());
+    let pod = Pod { host: Some(host.into()), revision, ready: true, initialised: true, ..Pod::default() };
     observed.pods.insert(component, pod);
     observed.hosts.insert(host.into(), machine(host));
 }

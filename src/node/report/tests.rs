@@ -1,13 +1,16 @@
 mod certificates;
 mod events;
+mod genesis;
 mod kstatus;
 mod reasons;
+mod resized;
 mod served;
 mod situations;
 mod synced;
 mod tolerance;
 
 use super::*;
+use crate::api::status::GenesisStatus;
 use crate::node::observed::{
     Found,
     samples::{self, GENERATION, identity, in_order, member, now, recorded, smallest, spec},
@@ -174,7 +177,7 @@ fn what_was_recorded_first_stands() {
     let mut observed = in_order(smallest());
     *samples::status(&mut observed) = QuorumNodeStatus {
         identity: Some(recorded('b')),
-        genesis: Some(GenesisStatus { sha256: "6f".repeat(32), chain_id: 1 }),
+        genesis: Some(GenesisStatus { sha256: "6f".repeat(32), chain_id: 1, block: None }),
         peer_address: Some("10.96.7.7".into()),
         ..QuorumNodeStatus::default()
     };
@@ -192,7 +195,7 @@ fn what_was_recorded_first_stands() {
 fn a_first_look_records_who_and_where_the_node_is() {
     let status = report(&in_order(member()));
     assert_eq!(status.identity, Some(recorded('b')));
-    assert_eq!(status.genesis, Some(GenesisStatus { sha256: "5e".repeat(32), chain_id: 41337 }));
+    assert_eq!(status.genesis, Some(samples::pinned()));
     assert_eq!(status.transaction_manager_key.as_deref(), Some(samples::MANAGER_KEY));
     let hosts = status.hosts.expect("hosts");
     let hosts = [hosts.client, hosts.transaction_manager, hosts.database].map(Option::unwrap_or_default);

@@ -1,6 +1,7 @@
 //! Spec and cluster, checked against each other: every fault at once, or what the rest builds on.
 
 mod fields;
+mod genesis;
 mod key;
 mod provided;
 mod references;
@@ -17,7 +18,7 @@ pub use rpc::Callers;
 use super::{
     database,
     fault::{Fault, Reason},
-    genesis::{self, GenesisFacts},
+    genesis::GenesisFacts,
     identity::{self, Standing},
     names::{self, Names},
     observed::{Found, Observed, ObservedManager},
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     api::{
         QuorumNode, QuorumNodeSpec,
-        node::{Engine, Role},
+        node::Role,
         transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
     },
     database::SystemIdentifier,
@@ -117,7 +118,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let mut faults = Vec::new();
 
     fields::check(spec, &mut faults);
-    let genesis = genesis_facts(observed, &mut faults);
+    let genesis = genesis::check(observed, &mut faults);
     let identity = key::identity(observed, &mut faults);
     let manager = spec
         .transaction_manager
@@ -212,69 +213,6 @@ fn network_owners(observed: &Observed) -> Vec<OwnerReference> {
     let mut owners: Vec<_> = others.chain(observed.node.owner_ref(&())).collect();
     owners.sort_by(|a, b| a.name.cmp(&b.name));
     owners
-}
-
-fn genesis_facts(observed: &Observed, faults: &mut Vec<Fault>) -> Option<GenesisFacts> {
-    let spec = &observed.node.spec;
-    let reference = &spec.genesis.config_map_ref;
-    let place = format!("ConfigMap {}, key {}", reference.name, reference.key);
-    let field = "spec.genesis.configMapRef";
-    let facts = match &observed.genesis {
-        Found::Missing => {
-            faults.push(Fault::new(
-                Reason::GenesisMissing,
-                field,
-                place,
-                "there is no such ConfigMap: create it with the network's genesis.json",
-            ));
-            return None;
-        }
-        Found::Unusable(why) => {
-            faults.push(Fault::new(Reason::GenesisInvalid, field, place, why));
-            return None;
-        }
-        Found::Is(facts) => facts,
-    };
-    let recorded = observed.node.status.as_ref().and_then(|status| status.genesis.as_ref());
-    let pinned = spec.genesis.sha256.as_deref().or(recorded.map(|genesis| genesis.sha256.as_str()));
-    if let Some(pinned) = pinned.filter(|pinned| *pinned != facts.sha256) {
-        faults.push(Fault::new(
-            Reason::GenesisChanged,
-            field,
-            format!("sha256 {}", facts.sha256),
-            format!("{pinned} is pinned: put the original genesis back, or make a new QuorumNode for another chain"),
-        ));
-    }
-    let wanted = match spec.consensus.engine {
-        Engine::Qbft => genesis::Engine::Qbft,
-        Engine::Ibft => genesis::Engine::Ibft,
-    };
-    if facts.engine != wanted {
-        faults.push(Fault::new(
-            Reason::ConsensusMismatch,
-            "spec.consensus.type",
-            spoken(wanted),
-            format!("the genesis in {place} names {}: name the same consensus in both", spoken(facts.engine)),
-        ));
-    }
-    if i64::try_from(facts.chain_id).is_err() {
-        faults.push(Fault::new(
-            Reason::GenesisInvalid,
-            field,
-            place,
-            "chainId is larger than 9223372036854775807",
-        ));
-    }
-    Some(facts.clone())
-}
-
-/// As the spec spells it.
-fn spoken(engine: genesis::Engine) -> &'static str {
-    match engine {
-        genesis::Engine::Qbft => "QBFT",
-        genesis::Engine::Ibft => "IBFT",
-        genesis::Engine::Unspecified => "neither QBFT nor IBFT",
-    }
 }
 
 /// A fault where a reference leads to nothing usable.

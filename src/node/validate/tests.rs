@@ -4,8 +4,8 @@ mod peers;
 
 use super::*;
 use crate::node::observed::samples::{
-    identity, in_order, manager as references, member, member_of_external_database, recorded, smallest, spec,
-    status,
+    identity, in_order, manager as references, member, member_of_external_database, pinned, recorded,
+    smallest, spec, status,
 };
 use serde_json::json;
 
@@ -62,9 +62,18 @@ fn an_external_database_comes_with_the_version_of_its_password() {
 fn a_genesis_that_is_pinned_and_the_same_is_taken() {
     let mut observed = in_order(smallest());
     spec(&mut observed).genesis.sha256 = Some("5e".repeat(32));
-    status(&mut observed).genesis =
-        Some(crate::api::status::GenesisStatus { sha256: "5e".repeat(32), chain_id: 41337 });
+    status(&mut observed).genesis = Some(pinned());
     assert_eq!(valid(&observed).genesis.sha256, "5e".repeat(32));
+}
+
+#[test]
+fn a_genesis_with_another_config_is_taken_unless_its_bytes_are_pinned() {
+    let mut observed = in_order(smallest());
+    let before = crate::api::status::GenesisStatus { sha256: "6f".repeat(32), ..pinned() };
+    status(&mut observed).genesis = Some(before.clone());
+    assert_eq!(valid(&observed).genesis.sha256, "5e".repeat(32));
+    spec(&mut observed).genesis.sha256 = Some(before.sha256);
+    assert_eq!(faults(&observed)[0].reason, Reason::GenesisChanged);
 }
 
 #[test]

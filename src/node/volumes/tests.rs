@@ -11,7 +11,8 @@ fn settled() -> Observed {
     let mut observed = in_order(member());
     for (part, size) in [(Component::Client, "20Gi"), (Component::Database, "10Gi")] {
         observed.workloads.get_mut(&part).expect("it has one").size = Some(size.into());
-        let volume = Volume { size: size.into(), bound: true, ..Volume::default() };
+        let capacity = Some(size.to_owned());
+        let volume = Volume { size: size.into(), capacity, bound: true, ..Volume::default() };
         observed.volumes.insert(part, volume);
     }
     observed
@@ -41,7 +42,7 @@ fn what_is_as_it_should_be_rests() {
 #[test]
 fn the_claim_goes_before_the_workload_and_each_part_for_itself() {
     let mut observed = grown();
-    let Step::Grow(_, size) = step(&observed, Component::Client) else { panic!("the claim first") };
+    let Step::Resize(_, size) = step(&observed, Component::Client) else { panic!("the claim first") };
     assert_eq!(size, "30Gi");
     assert_eq!(step(&observed, Component::Database), Step::Rest);
     volume(&mut observed).size = "30Gi".into();
@@ -76,16 +77,74 @@ fn a_size_that_cannot_be_read_is_left_alone() {
     assert_eq!(step(&observed, Component::Client), Step::Rest);
 }
 
-#[test]
-fn a_claim_that_has_more_than_was_ever_asked_for_is_no_fault_of_the_spec() {
+/// Template, claim and capacity of the client, and what the spec asks for.
+fn sizes(template: &str, claim: &str, capacity: Option<&str>, wanted: &str) -> Observed {
     let mut observed = settled();
-    volume(&mut observed).size = "40Gi".into();
-    assert_eq!(step(&observed, Component::Client), Step::Rest, "one from before, or grown by hand");
-    spec(&mut observed).client.storage.size = "9Gi".into();
-    let Step::Stuck(fault) = step(&observed, Component::Client) else { panic!("20Gi were asked for") };
+    observed.workloads.get_mut(&Component::Client).expect("it has one").size = Some(template.into());
+    let volume = volume(&mut observed);
+    (volume.size, volume.capacity) = (claim.into(), capacity.map(Into::into));
+    volume.bound = capacity.is_some();
+    spec(&mut observed).client.storage.size = wanted.into();
+    observed
+}
+
+fn stuck(observed: &Observed) -> String {
+    let Step::Stuck(fault) = step(observed, Component::Client) else { panic!("{observed:?}") };
     assert_eq!(fault.reason, Reason::ShrinkRefused);
+    fault.way_out
+}
+
+#[test]
+fn a_claim_that_somebody_made_larger_is_no_fault_of_the_spec() {
+    for (template, wanted, step_) in [
+        ("20Gi", "20Gi", Step::Rest),
+        // the template follows the spec, and the claim is left alone
+        ("20Gi", "30Gi", Step::Renew),
+        ("20Gi", "9Gi", Step::Renew),
+    ] {
+        let observed = sizes(template, "40Gi", Some("40Gi"), wanted);
+        assert_eq!(step(&observed, Component::Client), step_, "{wanted}");
+    }
+    let mut observed = sizes("20Gi", "40Gi", Some("40Gi"), "9Gi");
     observed.workloads.clear();
     assert_eq!(step(&observed, Component::Client), Step::Rest, "nothing is known to have been asked for");
+}
+
+#[test]
+fn what_a_volume_has_not_got_is_taken_back_and_what_it_has_is_not() {
+    let taken_back = sizes("2000Gi", "2000Gi", Some("20Gi"), "21Gi");
+    let Step::Resize(_, size) = step(&taken_back, Component::Client) else { panic!("it may be taken back") };
+    assert_eq!(size, "21Gi");
+    let done = sizes("2000Gi", "21Gi", Some("20Gi"), "21Gi");
+    assert_eq!(step(&done, Component::Client), Step::Renew, "the template follows");
+    for wanted in ["20Gi", "9Gi"] {
+        let told = stuck(&sizes("2000Gi", "2000Gi", Some("20Gi"), wanted));
+        assert!(told.contains("asks for 2000Gi and has 20Gi"), "{told}");
+        assert!(told.contains("set it to more than 20Gi;"), "{told}");
+    }
+    let told = stuck(&sizes("20Gi", "20Gi", Some("20Gi"), "9Gi"));
+    assert!(told.contains("has 20Gi, and a volume cannot be made smaller: set it to 20Gi or more"), "{told}");
+    // a volume may have more than its claim ever asked for
+    let told = stuck(&sizes("12Gi", "12Gi", Some("16Gi"), "9Gi"));
+    assert!(told.contains("has 16Gi, and a volume cannot be made smaller: set it to 12Gi or more"), "{told}");
+}
+
+#[test]
+fn a_claim_without_a_volume_is_made_anew_by_whoever_deletes_it() {
+    let never = sizes("2000Gi", "2000Gi", None, "20Gi");
+    assert_eq!(step(&never, Component::Client), Step::Renew, "what is made anew is of the right size");
+    let told = stuck(&sizes("20Gi", "2000Gi", None, "20Gi"));
+    assert!(told.contains("asks for 2000Gi and has no volume yet"), "{told}");
+    assert!(told.contains("delete it and its pod, which are made anew with 20Gi"), "{told}");
+}
+
+#[test]
+fn what_the_server_says_is_told_with_what_was_asked() {
+    let volume = Volume { size: "30Gi".into(), ..Volume::default() };
+    let back = refused(Component::Client, &volume, "25Gi", "field can not be less than status.capacity");
+    assert_eq!(back.reason, Reason::ShrinkRefused);
+    assert!(back.way_out.contains("goes on asking for 30Gi, since the server says: field"), "{back}");
+    assert_eq!(refused(Component::Client, &volume, "35Gi", "no").reason, Reason::GrowthRefused);
 }
 
 #[test]
@@ -106,21 +165,24 @@ fn quantities_are_read_as_the_server_writes_them() {
 }
 
 proptest! {
-    /// Whatever is there, nothing is made smaller, and no workload is taken away before its claim has the size.
+    /// Whatever is there, nothing that a volume has is taken away, and no workload goes before its claim is settled.
     #[test]
-    fn nothing_shrinks_and_the_claim_goes_first(claim in 1u32..50, template in 1u32..50, wanted in 1u32..50) {
-        let mut observed = grown();
+    fn nothing_shrinks_and_the_claim_goes_first(
+        claim in 1u32..50, template in 1u32..50, wanted in 1u32..50, capacity in proptest::option::of(1u32..50),
+    ) {
         let size = |gi: u32| format!("{gi}Gi");
-        volume(&mut observed).size = size(claim);
-        observed.workloads.get_mut(&Component::Client).expect("it has one").size = Some(size(template));
-        spec(&mut observed).client.storage.size = size(wanted);
+        let observed = sizes(&size(template), &size(claim), capacity.map(size).as_deref(), &size(wanted));
+        let has = capacity.unwrap_or_default();
         match step(&observed, Component::Client) {
-            Step::Grow(_, to) => prop_assert!(claim < wanted && to == size(wanted)),
-            Step::Renew => prop_assert!(claim >= wanted && template < wanted),
-            Step::Rest => prop_assert!(claim.min(template) == wanted),
+            Step::Resize(_, to) => {
+                prop_assert_eq!(to, size(wanted));
+                prop_assert!(capacity.is_some() && (claim < wanted || wanted > has && claim <= template));
+            }
+            Step::Renew => prop_assert!(claim >= wanted && template != wanted),
+            Step::Rest => prop_assert!(claim.min(template) == wanted || capacity.is_none() && claim < wanted),
             Step::Stuck(fault) => {
                 prop_assert_eq!(fault.reason, Reason::ShrinkRefused);
-                prop_assert!(claim > wanted && template > wanted, "{}", fault);
+                prop_assert!(claim > wanted && (wanted <= has || capacity.is_none()), "{}", fault);
             }
         }
     }

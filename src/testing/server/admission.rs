@@ -29,26 +29,34 @@ pub(super) fn admit(
     }
 }
 
+/// What a claim asks for may become more, where its class allows that, and less again of what it has not got.
 fn claim(live: &Value, object: &Value, no_growth: Option<&str>) -> Result<(), Refusal> {
     let size = |claim: &Value| mebibytes(&claim["spec"]["resources"]["requests"]["storage"]);
-    let forbidden = |why: &str| {
-        let name = live["metadata"]["name"].as_str().unwrap_or_default();
-        Refusal::new(403, "Forbidden", format!("persistentvolumeclaims \"{name}\" is forbidden: {why}"))
-    };
-    if size(object) < size(live) {
-        return Err(Refusal::new(422, "Invalid", "field can not be less than status.capacity"));
-    }
-    if size(object) == size(live) {
+    let (before, after) = (size(live), size(object));
+    if after == before {
         return Ok(());
     }
     if live["status"]["phase"] != "Bound" {
-        return Err(forbidden("Only bound persistent volume claims can be expanded"));
+        let message = "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        return Err(Refusal::new(422, "Invalid", message));
     }
-    no_growth.map_or(Ok(()), |why| Err(forbidden(why)))
+    if after < before && after <= mebibytes(&live["status"]["capacity"]["storage"]) {
+        let message =
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity";
+        return Err(Refusal::new(422, "Invalid", message));
+    }
+    match no_growth.filter(|_| after > before) {
+        Some(why) => {
+            let name = live["metadata"]["name"].as_str().unwrap_or_default();
+            let message = format!("persistentvolumeclaims \"{name}\" is forbidden: {why}");
+            Err(Refusal::new(403, "Forbidden", message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Of a size as our definition admits them.
-fn mebibytes(size: &Value) -> u64 {
+pub(super) fn mebibytes(size: &Value) -> u64 {
     let size = size.as_str().unwrap_or_default();
     let (number, unit) = size.split_at(size.len().saturating_sub(2));
     let scale = match unit {
@@ -57,4 +65,38 @@ fn mebibytes(size: &Value) -> u64 {
         _ => 1,
     };
     number.parse::<u64>().unwrap_or_default() * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sized(phase: &str, size: &str) -> Value {
+        json!({"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": size}}},
+            "status": {"phase": phase, "capacity": {"storage": "20Gi"}}})
+    }
+
+    #[test]
+    fn a_claim_may_ask_for_less_as_long_as_that_is_more_than_it_has() {
+        let ask = |from: &str, to: &str| {
+            admit("persistentvolumeclaims", &sized("Bound", from), &sized("Bound", to), None)
+        };
+        assert!(ask("30Gi", "21Gi").is_ok() && ask("30Gi", "40Gi").is_ok() && ask("30Gi", "30Gi").is_ok());
+        for less in ["20Gi", "19Gi"] {
+            let refusal = ask("30Gi", less).expect_err("it has that");
+            assert_eq!(refusal.code, 422, "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn growth_may_be_refused_and_a_claim_without_a_volume_does_not_change() {
+        let ask = |phase: &str, to: &str| {
+            admit("persistentvolumeclaims", &sized(phase, "30Gi"), &sized(phase, to), Some("no"))
+                .map_err(|no| no.code)
+        };
+        assert_eq!((ask("Bound", "40Gi"), ask("Bound", "25Gi")), (Err(403), Ok(())));
+        assert_eq!((ask("Pending", "40Gi"), ask("Pending", "25Gi")), (Err(422), Err(422)));
+    }
 }

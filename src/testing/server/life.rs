@@ -4,13 +4,23 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{request::Target, state::State};
+use super::{Server, admission::mebibytes, lock, request::Target, state::State};
+
+impl Server {
+    /// Whether volumes stay as large as they are, as where their driver cannot make them larger.
+    pub fn hold_volumes(&self, hold: bool) {
+        let mut state = lock(&self.state);
+        state.held_volumes = hold;
+        live(&mut state);
+    }
+}
 
 /// One round over everything.
 pub(super) fn live(state: &mut State) {
     // each round may make work for the next
     for _ in 0..4 {
         workloads(state);
+        volumes(state);
         finish_deletions(state);
         collect_garbage(state);
     }
@@ -82,8 +92,27 @@ fn claims(state: &mut State, target: &Target, workload: &Value) {
                 &claim,
                 json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
                 "metadata": {"labels": template["metadata"]["labels"]}, "spec": template["spec"],
-                "status": {"phase": "Bound"}}),
+                "status": {"phase": "Bound", "capacity": template["spec"]["resources"]["requests"]}}),
             );
+        }
+    }
+}
+
+/// What storage drivers do of what claims ask for.
+fn volumes(state: &mut State) {
+    if state.held_volumes {
+        return;
+    }
+    let claims: Vec<_> = state
+        .of_kind("persistentvolumeclaims")
+        .map(|(target, claim)| (target.clone(), claim.clone()))
+        .filter(|(_, claim)| claim["status"]["phase"] == "Bound")
+        .collect();
+    for (target, mut claim) in claims {
+        let asked = claim["spec"]["resources"]["requests"].clone();
+        if mebibytes(&claim["status"]["capacity"]["storage"]) < mebibytes(&asked["storage"]) {
+            claim["status"]["capacity"] = asked;
+            state.store(&target, claim);
         }
     }
 }
@@ -93,6 +122,7 @@ pub(super) fn all_started(state: &mut State) {
     let pods: Vec<_> = state.of_kind("pods").map(|(target, pod)| (target.clone(), pod.clone())).collect();
     for (target, mut pod) in pods {
         pod["status"]["conditions"][1]["status"] = json!("True");
+        pod["status"]["initContainerStatuses"] = initialised(&pod["spec"], true);
         state.store(&target, pod);
     }
 }
@@ -117,12 +147,24 @@ fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool)
             "ready": started})
         })
         .collect();
+    let init = initialised(&spec, started);
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"labels": labels, "annotations": workload["spec"]["template"]["metadata"]["annotations"],
             "ownerReferences": [owner((target, workload))]},
         "spec": spec,
         "status": {"conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": if started { "True" } else { "False" }}],
-            "containerStatuses": containers, "podIP": "10.0.0.1"}})
+            "initContainerStatuses": init, "containerStatuses": containers, "podIP": "10.0.0.1"}})
+}
+
+/// What init containers have come to.
+fn initialised(spec: &Value, done: bool) -> Value {
+    let state = if done { json!({"terminated": {"exitCode": 0}}) } else { json!({"running": {}}) };
+    let containers = spec["initContainers"].as_array().into_iter().flatten();
+    let status = |container: &Value| {
+        json!({"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0,
+            "ready": done, "state": state})
+    };
+    containers.map(status).collect()
 }
 
 fn owners(object: &Value) -> impl Iterator<Item = &Value> {

@@ -73,6 +73,8 @@ pub struct State {
     pub(super) slow: bool,
     /// No claim may grow, for this reason.
     pub(super) no_growth: Option<&'static str>,
+    /// Volumes stay as large as they are.
+    pub(super) held_volumes: bool,
     /// Changes up to this version can no longer be watched from.
     pub(super) compacted: u64,
     /// What an admission webhook makes of every write of an object.

@@ -227,7 +227,12 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         siblings: siblings.iter().map(|sibling| Sibling::from(&Guard(Ok(parse(sibling))))).collect(),
         neighbours: Vec::new(),
         claims: Vec::new(),
-        genesis: Found::Is(GenesisFacts { sha256: "c0".repeat(32), chain_id: 1981, engine: Engine::Qbft }),
+        genesis: Found::Is(GenesisFacts {
+            sha256: "c0".repeat(32),
+            chain_id: 1981,
+            engine: Engine::Qbft,
+            block: BTreeMap::new(),
+        }),
         node_key: Found::Is(identity(&name)),
         chain_data_exists: None,
         manager,

@@ -16,12 +16,13 @@ const REPORT: &str = concat!(
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
     include_str!("../monitored.rs"),
+    include_str!("../resized.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 18] = [
+const CONDITIONS: [&str; 19] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -40,6 +41,7 @@ const CONDITIONS: [&str; 18] = [
     "Monitored",
     "ObjectsApplied",
     "ChangedByAdmission",
+    "VolumesResized",
 ];
 
 /// Reasons that only a person can mend.
@@ -131,7 +133,8 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     situations::called(&mut called);
     let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
     seen.extend(situations::rewritten().status().conditions.into_iter().map(|condition| condition.reason));
-    for status in statuses.into_iter().chain(failed) {
+    let statuses = statuses.into_iter().chain(super::resized::all());
+    for status in statuses.chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
     let unseen: Vec<_> = words(REPORT, '"').into_iter().filter(|reason| !seen.contains(reason)).collect();

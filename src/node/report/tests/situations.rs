@@ -239,8 +239,8 @@ pub(super) fn falls() -> Vec<Situation> {
         }, "GrowthRefused", "keeps 20Gi, since the server says: no expansion. Set allowVolumeExpansion: true on StorageClass slow"),
         stalls(|_, done| {
             let volume = Volume { size: "20Gi".into(), ..Volume::default() };
-            done.ungrown = vec![volumes::shrinks(CLIENT, &volume, "20Gi", "9Gi")];
-        }, "ShrinkRefused", "keeps 20Gi, as a volume cannot be made smaller: set it to 20Gi or more"),
+            done.ungrown = vec![volumes::shrinks(CLIENT, &volume, ("20Gi", "9Gi"))];
+        }, "ShrinkRefused", "has 20Gi, and a volume cannot be made smaller: set it to 20Gi or more"),
         stalls(|seen, _| {
             let system_identifier = "7713822710339601900".to_owned();
             samples::status(seen).database = Some(DatabaseStatus { system_identifier, major_version: Some(15) });

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::node::fault;
+use crate::{
+    api::{node::Engine, status::GenesisStatus},
+    node::{fault, genesis::Engine as EngineOf},
+};
 
 /// What is wrong with a node that is in order otherwise, and how that is told.
 pub(super) struct Case {
@@ -129,21 +132,28 @@ fn genesis_and_key() -> Vec<Case> {
         case(smallest, |seen| seen.genesis = Found::Unusable("`alloc` is missing: add it".into()),
             Reason::GenesisInvalid, at, genesis, "`alloc` is missing: add it"),
         case(smallest, |seen| chain(seen).chain_id = 1 << 63,
-            Reason::GenesisInvalid, at, genesis, "larger than 9223372036854775807"),
+            Reason::GenesisInvalid, at, genesis, "`config.chainId` is 9223372036854775808: write 9223372036854775807 or less"),
         case(smallest, |seen| spec(seen).genesis.sha256 = Some("6f".repeat(32)),
             Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
-            "6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f is pinned: put the original genesis back"),
+            "6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f is pinned by spec.genesis.sha256: put the original genesis back, byte for byte"),
         case(smallest, |seen| {
-            status(seen).genesis = Some(crate::api::status::GenesisStatus { sha256: "6f".repeat(32), chain_id: 41337 });
+            let block = None;
+            status(seen).genesis = Some(GenesisStatus { sha256: "6f".repeat(32), block, ..pinned() });
         }, Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
-            "is pinned: put the original genesis back"),
-        case(smallest, |seen| chain(seen).engine = genesis::Engine::Ibft,
+            "is pinned by status.genesis.sha256: put the original genesis back, byte for byte"),
+        case(smallest, |seen| {
+            let (sha256, chain_id) = ("6f".repeat(32), 7);
+            let block = [("gasLimit".to_owned(), "0x1".to_owned())].into();
+            status(seen).genesis = Some(GenesisStatus { sha256, chain_id, block: Some(block) });
+        }, Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
+            "has taken, since config.chainId was 7 and is 41337, alloc differs, gasLimit was 0x1 and is 0xe0000000: put the original genesis back, of which `config` alone may be changed"),
+        case(smallest, |seen| chain(seen).engine = EngineOf::Ibft,
             Reason::ConsensusMismatch, "spec.consensus.type", "QBFT",
-            "the genesis in ConfigMap acme-genesis, key genesis.json names IBFT: name the same consensus in both"),
-        case(smallest, |seen| chain(seen).engine = genesis::Engine::Unspecified,
-            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT", "names neither QBFT nor IBFT: name the same"),
+            "the genesis in ConfigMap acme-genesis, key genesis.json names IBFT: put a genesis there that names QBFT, or make the QuorumNode anew with spec.consensus.type IBFT"),
+        case(smallest, |seen| chain(seen).engine = EngineOf::Unspecified,
+            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT", "names neither QBFT nor IBFT: put a genesis there that names QBFT"),
         case(smallest, |seen| spec(seen).consensus.engine = Engine::Ibft,
-            Reason::ConsensusMismatch, "spec.consensus.type", "IBFT", "names QBFT: name the same"),
+            Reason::ConsensusMismatch, "spec.consensus.type", "IBFT", "names QBFT: put a genesis there that names IBFT"),
         case(smallest, |seen| {
             seen.node_key = Found::Missing;
             status(seen).identity = Some(recorded('b'));
