@@ -9,6 +9,7 @@
 //! | [`node`] | the pass over one node, a file per stage; `observe`, `issue` and `apply` are i/o, the rest is pure |
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
+//! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
 //! | [`resolve`] | names to addresses; i/o |
 //! | [`serve`] | the operator's probes and metrics; i/o |
@@ -32,6 +33,8 @@ mod house;
 pub mod logs;
 #[cfg(feature = "operator")]
 pub mod node;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod nodekey;
 pub mod policy;
 #[cfg(any(feature = "operator", feature = "guard"))]
 pub mod resolve;

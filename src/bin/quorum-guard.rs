@@ -36,6 +36,7 @@ enum Init {
     Client(Box<init::client::Args>),
     Copy(init::copy::Args),
     Database(init::database::Args),
+    Pod(init::only::Args),
 }
 
 #[tokio::main]
@@ -75,6 +76,7 @@ async fn prepare(command: Init) -> anyhow::Result<()> {
     match command {
         Init::Client(args) => init::client::run(*args).await,
         Init::Copy(args) => init::copy::run(&args),
+        Init::Pod(args) => init::only::run(&args),
         Init::Database(args) => init::database::run(&args, &init::database::Programs::default()).await,
     }
 }

@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tracing::info;
 
+use super::only::Only;
+
 /// Makes PostgreSQL's data directory inside its own image, with one role that may log in and one database that
 /// it owns. What is there already is left as it is; a crash leaves either nothing or all of it.
 #[derive(clap::Args, Debug)]
@@ -26,6 +28,10 @@ pub struct Args {
     /// The database to create, owned by the role: a-z, 0-9 and '_', at most 63 characters
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub database: String,
+
+    /// The one pod that may start
+    #[command(flatten)]
+    pub only: Only,
 }
 
 /// A name that needs no quoting, and that PostgreSQL does not keep for itself.
@@ -57,6 +63,7 @@ impl Default for Programs {
 
 /// Does what is missing.
 pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
+    args.only.check()?;
     let pgdata = args.pgdata.as_path();
     if made(pgdata)? {
         return Ok(());

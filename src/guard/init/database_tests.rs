@@ -19,7 +19,12 @@ const INITDB: &str = "mkdir \"$2\" && echo 15 > \"$2/PG_VERSION\"";
 const POSTGRES: &str = "cat > \"$3/fed\"; echo ' 1: owner = \"alice_tm\" (typeid = 19)'";
 
 fn args(root: &Path) -> Args {
-    Args { pgdata: root.join("pgdata"), role: "alice_tm".into(), database: "alice_data".into() }
+    Args {
+        pgdata: root.join("pgdata"),
+        role: "alice_tm".into(),
+        database: "alice_data".into(),
+        only: Only::default(),
+    }
 }
 
 async fn told(root: &Path, initdb: &str, postgres: &str) -> String {

@@ -4,6 +4,8 @@ pub mod client;
 pub mod copy;
 pub mod database;
 pub mod links;
+pub mod nodekey;
+pub mod only;
 pub mod throwaway;
 pub mod wait;
 

@@ -30,7 +30,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::TransactionManager,
             version: manager.spec.version.clone(),
             config_digest: config_digest(node, manager),
-            init: vec![],
+            init: vec![prepare(node, surroundings)],
             containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
             volumes: volumes(node, manager),
             claim: None,
@@ -43,6 +43,16 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
 fn config_digest(node: &Validated, manager: &Manager) -> String {
     let digest = Sha256::digest(tessera::configuration(node, manager).to_string());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Starts in the one pod alone: two managers with one key would each have half of what is sent to it.
+fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
+    let args = vec!["init".into(), "pod".into(), pods::only_pod(node, Component::TransactionManager)];
+    Container {
+        env: pods::own_name(),
+        resources: pods::small(),
+        ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
 }
 
 fn tessera(manager: &Manager, node: &Validated) -> Container {
