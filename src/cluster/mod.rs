@@ -12,6 +12,7 @@ pub mod guard;
 pub mod heard;
 pub mod keys;
 mod listed;
+mod metadata;
 pub mod optional;
 pub mod pressure;
 pub mod served;

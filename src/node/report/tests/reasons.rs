@@ -15,13 +15,14 @@ const REPORT: &str = concat!(
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
+    include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 16] = [
+const CONDITIONS: [&str; 18] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -38,6 +39,8 @@ const CONDITIONS: [&str; 16] = [
     "Contested",
     "QuorumTolerant",
     "Monitored",
+    "SecretTerminating",
+    "SurplusFound",
 ];
 
 /// Reasons that only a person can mend.
@@ -125,7 +128,12 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     std::sync::Arc::make_mut(&mut alone.node).spec.role = Role::Validator;
     let mut called = in_order(member());
     situations::called(&mut called);
-    let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
+    let (mut deleted, mut scaled) = (in_order(member()), in_order(member()));
+    deleted.lasting = vec![situations::deleted("qn-bob-nodekey")];
+    deleted.surplus.claims = vec!["data-bob-client-1".into()];
+    scaled.surplus.pods = vec!["bob-client-1".into()];
+    let statuses =
+        [outdated, paused, blind, alone, called, deleted, scaled].map(|observed| report(&observed));
     for status in statuses.into_iter().chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }

@@ -94,6 +94,16 @@ pub(super) fn called(seen: &mut Observed) {
     seen.certificates.insert(Purpose::Rpc, certificate);
 }
 
+/// A Secret that somebody has deleted, and that is held.
+pub(super) fn deleted(name: &str) -> kube::api::ObjectMeta {
+    kube::api::ObjectMeta {
+        name: Some(name.into()),
+        deletion_timestamp: Some(Time(now())),
+        finalizers: Some(vec![names::CLEANUP.into()]),
+        ..Default::default()
+    }
+}
+
 /// Of the issuer of `explorer` this is known.
 fn issuer_is(seen: &mut Observed, found: Found<crate::policy::Issuer>) {
     called(seen);
