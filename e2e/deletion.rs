@@ -91,7 +91,7 @@ fn bed_without_an_operator_one_line_lets_a_node_go() {
     delete(&["-n", namespace, "quorumnode", "stuck"]);
     let line = include_str!("../docs/deletion.md")
         .lines()
-        .find(|line| line.starts_with("kubectl") && line.contains("finalizers"))
+        .find(|line| line.starts_with("kubectl") && line.contains("quorumnodes,networkpolicies"))
         .expect("deletion.md has the line")
         .replace("NAMESPACE", namespace);
     let output = Command::new("bash").args(["-ec", &line]).output().expect("bash");

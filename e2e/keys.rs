@@ -25,7 +25,7 @@ fn node_key() -> String {
 }
 
 #[test]
-fn the_node_key_is_mounted_into_one_container_only() {
+fn the_secret_of_the_node_key_is_mounted_into_one_container_only() {
     network::ready();
     let pods = kubectl::get(&["-n", NAMESPACE, "pods", "-l", "quorum.security/node=alice"]);
     let mut holders = Vec::new();
@@ -46,7 +46,7 @@ fn the_node_key_is_mounted_into_one_container_only() {
             }
         }
     }
-    assert_eq!(holders, ["\"alice-client-0\"/\"client\""]);
+    assert_eq!(holders, ["\"alice-client-0\"/\"prepare\""]);
 }
 
 #[test]

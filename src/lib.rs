@@ -10,6 +10,7 @@
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
 //! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
+//! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
 //! | [`resolve`] | names to addresses; i/o |
 //! | [`serve`] | the operator's probes and metrics; i/o |
@@ -34,6 +35,8 @@ mod house;
 pub mod logs;
 #[cfg(feature = "operator")]
 pub mod node;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod nodekey;
 pub mod policy;
 #[cfg(any(feature = "operator", feature = "guard"))]
 pub mod resolve;

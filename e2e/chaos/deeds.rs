@@ -202,6 +202,8 @@ pub(crate) async fn do_it(plane: &Plane, namespace: &str, deed: Deed) -> anyhow:
             let key = object("secrets", format!("qn-{node}-nodekey"));
             let Some(mut found) = find(key.clone()).await? else { return Ok(()) };
             remove(key.clone()).await?;
+            // what keeps its content is taken off, too
+            change(key.clone(), json!({"metadata": {"finalizers": null}})).await?;
             tokio::time::sleep(Duration::from_secs(4)).await;
             for of_the_server in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
                 found["metadata"][of_the_server] = Value::Null;

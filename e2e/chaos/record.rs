@@ -146,7 +146,11 @@ impl Record {
         match (resource, method) {
             ("secrets", "PUT" | "PATCH" | "POST" | "DELETE") => {
                 let key = name.ends_with("-nodekey") || name.ends_with("-ca");
-                self.rule(KEY, asked, Some(!(key && ["PUT", "PATCH"].contains(&method))));
+                // its metadata may change: what holds it, and how it is labelled
+                let content =
+                    ["data", "stringData", "immutable"].iter().any(|part| !asked.body[*part].is_null());
+                let rewrites = method == "PUT" || method == "PATCH" && content;
+                self.rule(KEY, asked, Some(!(key && rewrites)));
                 self.rule(LOSS, asked, Some(method != "DELETE"));
             }
             ("persistentvolumeclaims", "DELETE" | "PUT" | "PATCH") => self.rule(LOSS, asked, Some(false)),

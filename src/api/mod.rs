@@ -1,6 +1,7 @@
 //! What users write and what they read back: the kinds of `quorum.security/v1alpha1`.
 
 pub mod node;
+pub mod node_key;
 pub mod parts;
 pub mod rpc;
 pub mod status;

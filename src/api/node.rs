@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretKey, Storage},
+    node_key::NodeKey,
+    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, Storage},
     rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
@@ -65,8 +66,8 @@ use super::{
     validation = Rule::new("self.consensus.type == oldSelf.consensus.type")
         .message("consensus.type is fixed for a node's life; a chain moves from IBFT to QBFT by a transition in its genesis")
         .field_path(".consensus"),
-    validation = Rule::new("has(self.nodeKey) == has(oldSelf.nodeKey) && (!has(self.nodeKey) || self.nodeKey == oldSelf.nodeKey)")
-        .message("nodeKey is the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
+    validation = Rule::new("(has(self.nodeKey) && has(self.nodeKey.secretRef)) == (has(oldSelf.nodeKey) && has(oldSelf.nodeKey.secretRef)) && (!has(self.nodeKey) || !has(self.nodeKey.secretRef) || self.nodeKey.secretRef == oldSelf.nodeKey.secretRef)")
+        .message("nodeKey.secretRef holds the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
     validation = Rule::new("has(self.client.storage.className) == has(oldSelf.client.storage.className) && (!has(self.client.storage.className) || self.client.storage.className == oldSelf.client.storage.className)")
         .message("client.storage.className cannot be changed: a volume claim keeps the class it was made with"),
     validation = Rule::new("!(oldSelf.profile == 'Production' && self.profile == 'Development')")
@@ -114,8 +115,8 @@ pub struct QuorumNodeSpec {
     /// The chain's genesis block. Immutable.
     pub genesis: Genesis,
 
-    /// An existing node key to adopt. Left out, a key is made once, kept in the Secret `qn-NAME-nodekey`
-    /// and never written again. Immutable.
+    /// An existing node key to adopt, or an identity to expect. Default: a key is made once, kept in the
+    /// Secret `qn-NAME-nodekey` and never written again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_key: Option<NodeKey>,
 
@@ -371,13 +372,4 @@ pub struct Genesis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: Option<String>,
-}
-
-/// An existing node key.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeKey {
-    /// Secret of this namespace whose key holds the secp256k1 private key as 64 hex characters. It is
-    /// mounted and never written.
-    pub secret_ref: SecretKey,
 }

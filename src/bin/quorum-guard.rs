@@ -37,6 +37,7 @@ enum Init {
     Copy(init::copy::Args),
     Database(init::database::Args),
     ExternalDatabase(Box<init::external_database::Args>),
+    Pod(init::only::Args),
 }
 
 #[tokio::main]
@@ -76,6 +77,7 @@ async fn prepare(command: Init) -> anyhow::Result<()> {
     match command {
         Init::Client(args) => init::client::run(*args).await,
         Init::Copy(args) => init::copy::run(&args),
+        Init::Pod(args) => init::only::run(&args),
         Init::Database(args) => init::database::run(&args, &init::database::Programs::default()).await,
         Init::ExternalDatabase(args) => init::external_database::run(&args).await,
     }

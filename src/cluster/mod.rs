@@ -14,6 +14,7 @@ pub mod heard;
 pub mod judged;
 pub mod keys;
 mod listed;
+mod metadata;
 pub mod optional;
 pub mod pressure;
 pub mod served;

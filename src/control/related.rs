@@ -9,7 +9,7 @@ use crate::{
     api::QuorumNode,
     cluster::caches::{Guarded, Woken},
     node::{
-        identity,
+        identity, lasting,
         names::{Names, Purpose},
         optional,
     },
@@ -62,7 +62,7 @@ fn lives_in(node: &QuorumNode, namespace: &str) -> bool {
 fn refers_to(node: &QuorumNode, name: &str) -> bool {
     let spec = &node.spec;
     let mut named = vec![&spec.genesis.config_map_ref.name];
-    named.extend(spec.node_key.iter().map(|key| &key.secret_ref.name));
+    named.extend(spec.adopted_key().map(|key| &key.name));
     if let Some(provided) = &spec.tls.provided {
         named.push(&provided.metrics.name);
         named.extend(provided.tm_peers.iter().chain(&provided.rpc).map(|secret| &secret.name));
@@ -83,13 +83,14 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
             named.extend(external.client_certificate_ref.iter().map(|certificate| &certificate.name));
         }
     }
-    named.iter().any(|reference| *reference == name) || may_be_restored(node).iter().any(|made| made == name)
+    named.iter().any(|reference| *reference == name) || is_lasting(node, name)
 }
 
-/// What is made once and outlives the node. Restored from a backup, it may come without our labels.
-fn may_be_restored(node: &QuorumNode) -> [String; 3] {
+/// What is made once and outlives the node is known by its name: restored from a backup, it may come without labels.
+fn is_lasting(node: &QuorumNode, name: &str) -> bool {
     let names = names(node);
-    [names.node_key(), names.node_authority(), names.network_authority()]
+    let authorities = [names.node_authority(), names.network_authority()];
+    name == names.node_key() || authorities.iter().any(|authority| lasting::is_generation(authority, name))
 }
 
 fn names(node: &QuorumNode) -> Names {

@@ -6,7 +6,7 @@
 //! | `flags` | pure | values of flags, parsed once |
 //! | `health` | i/o | `/livez` and `/readyz` for the kubelet |
 //! | `https` | i/o | one GET over mutual TLS |
-//! | `init` | i/o | `quorum-guard init`: client, copy, database, external-database |
+//! | `init` | i/o | `quorum-guard init`: client, copy, database, external-database, pod |
 //! | `logs` | i/o | JSON lines on stderr |
 //! | `metrics` | i/o | `quorum-guard metrics`; pure: `sanitize`, `series`, `ready` |
 //! | `names` | i/o | names to addresses without the C library, and dialling |

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 53] = [
+const PURE: [&str; 55] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -21,6 +21,7 @@ const PURE: [&str; 53] = [
     "node/genesis.rs",
     "node/identity.rs",
     "node/kept.rs",
+    "node/lasting.rs",
     "node/names.rs",
     "node/observed.rs",
     "node/optional.rs",
@@ -50,6 +51,7 @@ const PURE: [&str; 53] = [
     "guard/rpc/refusal.rs",
     "guard/rpc/rules.rs",
     "guard/rpc/ws/reply.rs",
+    "nodekey.rs",
     "policy",
     "testing/bounds.rs",
     "testing/refusals.rs",

@@ -86,7 +86,7 @@ fn not_retained(node: &QuorumNode, names: &Names) -> Kept {
     let mut kept = Kept::default();
     if policy.keys == Fate::Delete {
         kept.secrets.push(names.node_authority());
-        if node.spec.node_key.is_none() {
+        if node.spec.adopted_key().is_none() {
             kept.secrets.push(names.node_key());
         }
     }

@@ -93,7 +93,7 @@ pub fn standing(observed: &Observed) -> Standing {
 
 fn duplicate(observed: &Observed, first: &Claim) -> Fault {
     let field =
-        if observed.node.spec.node_key.is_some() { "spec.nodeKey.secretRef" } else { "metadata.name" };
+        if observed.node.spec.adopted_key().is_some() { "spec.nodeKey.secretRef" } else { "metadata.name" };
     let holder = format!("{}/{}", first.namespace, first.name);
     let address = observed.node_key.usable().map_or("unknown", |key| key.address.as_str());
     let way_out = match first.since {

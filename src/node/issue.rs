@@ -55,7 +55,7 @@ pub async fn create(
         created = if known && created != Created::Theirs { Created::Known } else { Created::Theirs };
     };
     if node.identity.is_none() {
-        let meta = names.unowned(names.node_key(), names.component_labels(names::Component::Client));
+        let meta = lasting(names, names.node_key(), names.lasting_labels());
         let key = secret(meta, mint::node_key()?, true);
         let fact = applier.create_once(&key, Question::NodeKey(mint::NODE_KEY.into())).await?;
         note(fact.is_some());
@@ -64,16 +64,20 @@ pub async fn create(
             observed.chain_data_exists = None;
         }
     }
-    let mut authorities =
-        vec![(names.network_authority(), &mut observed.network_authority, names.network_labels())];
+    let network = BTreeMap::from([(names::NETWORK.to_owned(), names.network.clone())]);
+    let mut authorities = vec![(names.network_authority(), &mut observed.network_authority, network)];
     if node.manager.is_some() {
-        authorities.push((names.node_authority(), &mut observed.node_authority, names.labels()));
+        authorities.push((names.node_authority(), &mut observed.node_authority, names.lasting_labels()));
+    }
+    // one that was deleted can be put back meanwhile
+    if applier.frozen && applier.established {
+        authorities.clear();
     }
     for (name, lineage, labels) in authorities {
         if let Some(number) = rotation::due(lineage, now) {
             let common_name = format!("{} {name}", names.namespace);
             let data = mint::authority(&common_name, now)?;
-            let meta = names.unowned(Names::generation(&name, number), labels);
+            let meta = lasting(names, Names::generation(&name, number), labels);
             let fact = applier.create_once(&secret(meta, data, true), Question::Authority).await?;
             note(fact.is_some());
             if fact.is_some() {
@@ -233,6 +237,11 @@ async fn made(authority: Arc<Data>, request: LeafRequest, now: Timestamp) -> any
             tokio::task::spawn_blocking(move || mint::leaf(&authority, &request, now)).await?
         }
     }
+}
+
+/// Metadata of what cannot be made again: without an owner, and held, so that its content outlives a deletion.
+fn lasting(names: &Names, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta { finalizers: Some(vec![names::CLEANUP.into()]), ..names.unowned(name, labels) }
 }
 
 fn secret(metadata: ObjectMeta, data: Data, immutable: bool) -> Secret {

@@ -10,9 +10,11 @@ pub mod fault;
 pub mod foreign;
 pub mod genesis;
 mod grow;
+mod hold;
 pub mod identity;
 pub mod issue;
 mod kept;
+pub mod lasting;
 pub mod names;
 pub mod observe;
 pub mod observed;
@@ -141,6 +143,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     if created == Created::Known {
         validated = validate::validate(&observed);
     }
+    let may_hold = validated.is_ok() && !applier.frozen;
+    hold::hold(tools, &mut applier, &observed, may_hold).await.context(Stage::Issue)?;
     match &validated {
         Ok(_) if created == Created::Theirs => {}
         Ok(node) => {
@@ -247,6 +251,9 @@ async fn converge(
     let issued = issue::issue(applier, node, observed, now).await.context(Stage::Issue)?;
     let Some(issued) = issued else { return Ok(()) };
     applier.strip(node, &issued).await.context(Stage::Apply)?;
+    if !applier.frozen {
+        hold::own(tools, applier, node).await.context(Stage::Issue)?;
+    }
     let client = observed.workloads.get(&names::Component::Client);
     let live = desired::Live {
         client_exists: client.is_some() || volumes::client_runs_alone(observed),

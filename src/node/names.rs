@@ -21,12 +21,12 @@ pub const NETWORK: &str = "quorum.security/network";
 pub const ROLE: &str = "quorum.security/role";
 /// Label of the client's workload and pods: the address that follows from the key they run with.
 pub const IDENTITY: &str = "quorum.security/identity";
-/// Label on everything the operator writes.
+/// Label on everything the operator writes but what cannot be made again.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Label of a pod: which revision of its workload it was made from.
 pub const REVISION: &str = "controller-revision-hash";
 
-/// Finalizer of a node and of its policies, so that nothing runs unprotected while it is deleted.
+/// Finalizer of a node, of its policies, so that nothing runs unprotected, and of what cannot be made again.
 pub const CLEANUP: &str = "quorum.security/cleanup";
 
 /// Annotation: digest of the object as the operator rendered it.
@@ -368,6 +368,13 @@ impl Names {
         labels.insert("app.kubernetes.io/component".into(), component.as_str().into());
         labels.insert("app.kubernetes.io/name".into(), component.software().into());
         labels
+    }
+
+    /// Labels of a Secret that cannot be made again: ours alone. By the common ones other tools track, and delete, what
+    /// they no longer render.
+    #[must_use]
+    pub fn lasting_labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(NODE.into(), self.node.clone()), (NETWORK.into(), self.network.clone())])
     }
 
     /// Labels of an object that all nodes of the network share.

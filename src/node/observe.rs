@@ -4,8 +4,12 @@ pub(super) mod callers;
 mod certificates;
 mod claims;
 mod database;
+mod lasting;
 mod requests;
+mod surplus;
 mod volumes;
+
+pub(super) use lasting::generations;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,6 +26,7 @@ use super::{
         Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Pod, Taint, Workload,
     },
     sibling::{self, Sibling},
+    validate,
 };
 use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
@@ -93,10 +98,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
     };
     let namespace = names.namespace.clone();
     let genesis = &node.spec.genesis.config_map_ref;
-    let (key_secret, key) = match &node.spec.node_key {
-        Some(adopted) => (adopted.secret_ref.name.clone(), adopted.secret_ref.key.clone()),
-        None => (names.node_key(), "nodekey".into()),
-    };
+    let (key_secret, key) = validate::node_key_at(&names, &node.spec);
     let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
     let siblings = siblings(sources.caches, &names);
     let pods = pods(sources.caches, &names);
@@ -133,6 +135,8 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
         pods,
         hosts: hosts(sources.caches),
+        lasting: lasting::lasting(sources.caches, &names, &node),
+        surplus: surplus::surplus(sources.caches, &names),
         unseen: sources.caches.forbidden.now(),
         node,
     })
@@ -220,7 +224,7 @@ async fn bundles(
     Ok(bundles)
 }
 
-fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
+pub(super) fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
     let is_sibling = |other: &Guarded| {
         let meta = other.meta();
         meta.namespace.as_ref() == Some(&own.namespace)

@@ -6,6 +6,7 @@ pub(super) mod samples;
 use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ObjectMeta;
 
 use super::{
     genesis::GenesisFacts,
@@ -162,6 +163,19 @@ pub struct Observed {
     pub unseen: Vec<String>,
     /// Hosts of the cluster.
     pub hosts: BTreeMap<String, Host>,
+    /// Secrets that cannot be made again and are the operator's to keep.
+    pub lasting: Vec<ObjectMeta>,
+    /// Pods beyond the one that a part has, and what they have left.
+    pub surplus: Surplus,
+}
+
+/// What a workload that somebody scales up makes beyond its one pod; names alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surplus {
+    /// Pods.
+    pub pods: Vec<String>,
+    /// Volume claims of such pods, that are there or were.
+    pub claims: Vec<String>,
 }
 
 /// What a transaction manager refers to.

@@ -4,6 +4,7 @@ mod callers;
 mod certificates;
 mod contested;
 mod genesis;
+mod lasting;
 mod monitored;
 mod resized;
 mod served;
@@ -70,10 +71,11 @@ pub fn status(
 ) -> QuorumNodeStatus {
     let before = observed.node.status.clone().unwrap_or_default();
     let generation = observed.node.metadata.generation.unwrap_or_default();
-    let findings = match validated {
+    let mut findings = match validated {
         Ok(node) => findings(observed, node, applied, now),
         Err(faults) => stalled(faults),
     };
+    findings.extend(lasting::deleted(observed).into_iter().chain(lasting::surplus(observed)));
     let certificates = match validated {
         Ok(node) => certificates::certificate_ends(observed, node),
         Err(_) => certificates::kept(observed, &before),
@@ -322,17 +324,16 @@ fn available(observed: &Observed, kind: &'static str, component: Component) -> F
 
 fn identity(observed: &Observed) -> Option<IdentityStatus> {
     let key = observed.node_key.usable()?;
-    let secret_name = match &observed.node.spec.node_key {
-        Some(adopted) => adopted.secret_ref.name.clone(),
-        None => validate::names_of(observed).node_key(),
-    };
+    // another key than the one that is expected is a fault, not a name
+    validate::is_expected(&observed.node.spec, key).then_some(())?;
+    let (secret_name, _) = validate::node_key_at(&validate::names_of(observed), &observed.node.spec);
     Some(IdentityStatus { public_key: key.public_key.clone(), address: key.address.clone(), secret_name })
 }
 
 /// From the identity that was recorded first: another key in the Secret is a fault, not a new name.
 fn enode(observed: &Observed, before: &QuorumNodeStatus) -> Option<String> {
     let recorded = before.identity.as_ref().map(|identity| identity.public_key.clone());
-    let key = recorded.or_else(|| Some(observed.node_key.usable()?.public_key.clone()))?;
+    let key = recorded.or_else(|| Some(identity(observed)?.public_key))?;
     match &observed.node.spec.peering.advertise {
         Some(advertise) => Some(validate::enode(&key, &advertise.address, advertise.port)),
         None => {
@@ -355,7 +356,7 @@ fn hosts(observed: &Observed) -> Option<Hosts> {
 /// What changed for a person: conditions that an Event tells of.
 #[must_use]
 pub fn milestones(before: Option<&QuorumNodeStatus>, after: &QuorumNodeStatus) -> Vec<Condition> {
-    let told = ["Ready", "Stalled"];
+    let told = ["Ready", "Stalled", "SecretTerminating"];
     after
         .conditions
         .iter()

@@ -14,15 +14,13 @@ use kube::{Api, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector:
 use super::{
     Tools,
     ending::{self, Kept, Remains, Step},
+    hold,
     names::{self, Names},
-    report,
+    observe, report,
 };
 use crate::{
     api::QuorumNode,
-    cluster::{
-        caches::find,
-        write::{Kind, timely},
-    },
+    cluster::write::{Kind, timely},
 };
 
 /// When to look again, should no event tell that something has ended.
@@ -71,6 +69,7 @@ pub async fn step(
             if !delete_kept(tools, &names, &kept).await? {
                 return Ok(Some(super::LOOK_AGAIN));
             }
+            hold::let_go(tools, node, &names, namespace_ends).await?;
             for policy in policies {
                 tools.writer.release::<NetworkPolicy>(&policy).await?;
             }
@@ -116,7 +115,7 @@ async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
 }
 
 /// Read live: namespaces are not watched.
-async fn namespace_ends(tools: Tools<'_>, name: &str) -> anyhow::Result<bool> {
+pub(super) async fn namespace_ends(tools: Tools<'_>, name: &str) -> anyhow::Result<bool> {
     let api = Api::<Namespace>::all(tools.client.clone());
     let found = timely(api.get_metadata_opt(name)).await?.with_context(|| format!("Namespace {name}"))?;
     Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
@@ -143,11 +142,8 @@ async fn delete_kept(tools: Tools<'_>, names: &Names, kept: &Kept) -> anyhow::Re
         end &= delete::<Secret>(tools, names, name).await?;
     }
     if kept.secrets.contains(&names.node_authority()) {
-        let generation = |number| Names::generation(&names.node_authority(), number);
-        let is_there =
-            |number: &u32| find(&tools.caches.secrets, &names.namespace, &generation(*number)).is_some();
-        for number in (2..).take_while(is_there) {
-            end &= delete::<Secret>(tools, names, &generation(number)).await?;
+        for name in observe::generations(tools.caches, names, &names.node_authority()).into_iter().skip(1) {
+            end &= delete::<Secret>(tools, names, &name).await?;
         }
     }
     Ok(end)

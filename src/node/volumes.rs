@@ -7,7 +7,7 @@ use kube::api::ObjectMeta;
 use super::{
     desired::components,
     fault::{Fault, Reason},
-    names::Component,
+    names::{Component, Names},
     observed::{Observed, Pod, Workload},
     validate::{Database, Validated},
 };
@@ -243,6 +243,15 @@ fn thousandths(quantity: &str) -> Option<u128> {
     let digits: u128 = [whole, part].concat().parse().ok()?;
     let scale = 10_u128.checked_pow(u32::try_from(part.len()).ok()?)?;
     Some(digits.checked_mul(unit)? / scale)
+}
+
+/// Whether a pod of this name would be one beyond the first of a part of the node.
+#[must_use]
+pub fn is_beyond(names: &Names, pod: &str) -> bool {
+    Component::ALL.iter().any(|part| {
+        let ordinal = pod.strip_prefix(&names.workload(*part)).and_then(|rest| rest.strip_prefix('-'));
+        ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok_and(|ordinal| ordinal > 0))
+    })
 }
 
 /// Parts that the node no longer has, whose pods nothing manages any more: their workload was taken away to

@@ -55,6 +55,9 @@ pub fn creations() -> Vec<Creation> {
         ("name too long", base(), "metadata.name must begin", |node| {
             node["metadata"]["name"] = json!("a".repeat(41));
         }),
+        ("neither a key nor whose it is", base(), "nodeKey names a secretRef", |node| {
+            node["spec"]["nodeKey"] = json!({});
+        }),
         ("client by tag", base(), "client.image must be pinned", |node| {
             node["spec"]["client"]["image"] = json!("registry.example/goquorum:24.4.1");
         }),
@@ -173,10 +176,12 @@ pub fn changes() -> Vec<Change> {
         ("network", "network is fixed", |node| node["spec"]["network"] = json!("other")),
         ("genesis", "genesis is fixed", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
         ("consensus", "consensus.type is fixed", |node| node["spec"]["consensus"]["type"] = json!("IBFT")),
-        ("another node key", "nodeKey is the node's identity", |node| {
+        ("another node key", "nodeKey.secretRef holds the node's identity", |node| {
             node["spec"]["nodeKey"]["secretRef"]["name"] = json!("another");
         }),
-        ("no node key", "nodeKey is the node's identity", |node| remove(node, "/spec", "nodeKey")),
+        ("no node key", "nodeKey.secretRef holds the node's identity", |node| {
+            remove(node, "/spec", "nodeKey")
+        }),
         ("client's volume of another class", "client.storage.className cannot be changed", |node| {
             node["spec"]["client"]["storage"]["className"] = json!("slow");
         }),
@@ -211,7 +216,7 @@ pub fn changes() -> Vec<Change> {
             node["spec"]["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}});
         }),
         before: production,
-        says: "nodeKey is the node's identity",
+        says: "nodeKey.secretRef holds the node's identity",
     });
     changes
 }

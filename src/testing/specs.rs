@@ -85,7 +85,7 @@ fn full() -> Value {
     spec["consensus"]["validators"] = json!(4);
     spec["genesis"]["networkId"] = json!(1337);
     spec["genesis"]["sha256"] = json!("0f".repeat(32));
-    spec["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}});
+    spec["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}, "expect": KEY});
     spec["peering"] = json!({
         "static": [enode("192.0.2.1")],
         "permissioned": [enode("[2001:db8::1]")],

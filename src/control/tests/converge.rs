@@ -228,6 +228,7 @@ async fn a_key_is_made_once_and_never_again() {
     world.rest().await;
     assert_eq!(world.server.get(&key), Some(before));
     world.server.delete(&key, &json!({}));
+    world.server.edit(&key, "kubectl-edit", |key| key["metadata"]["finalizers"] = json!([]));
     world.rest().await;
     assert_eq!(world.server.get(&key), None, "a lost key is not replaced");
     let (_, reason, _) = world.condition("alice", "Stalled").expect("it is stalled");

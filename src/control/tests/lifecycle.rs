@@ -174,7 +174,10 @@ async fn keys_and_data_outlive_a_node_and_are_taken_up_again() {
         world.server.put(&member("alice"));
         world.rest().await;
         world.assert_ready("alice");
-        assert_eq!(world.server.get(&secret("qn-alice-nodekey")), Some(key));
+        let again = world.server.get(&secret("qn-alice-nodekey")).expect("a key");
+        for same in ["/data", "/metadata/uid", "/metadata/finalizers"] {
+            assert_eq!(again.pointer(same), key.pointer(same), "{same}");
+        }
     }
 }
 
@@ -303,8 +306,6 @@ async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_p
     alice["spec"]["deletionPolicy"] = json!({"keys": "Delete", "data": "Delete"});
     world.server.put(&alice);
     world.rest().await;
-    world.server.allow_only(Some(permissions::allowed(permissions::CLUSTER)));
-    world.server.end_watches(false);
     let in_it = |target: &Target| target.namespace == NAMESPACE;
     let inside: Vec<_> = world.server.objects().into_iter().map(|(target, _)| target).filter(in_it).collect();
     let pods: Vec<_> = inside.iter().filter(|target| target.resource == "pods").collect();
@@ -317,6 +318,13 @@ async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_p
     };
     hold(json!(["test/running"]));
     world.server.delete(&place(&namespace), &json!({}));
+    // first the pods, and while one is there nothing else
+    for pod in &pods {
+        delete(&world, pod, "Background");
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.server.allow_only(Some(permissions::allowed(permissions::CLUSTER)));
+    world.server.end_watches(false);
     for target in &inside {
         delete(&world, target, "Background");
     }

@@ -8,14 +8,19 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tracing::info;
 
-use super::{links, throwaway, wait};
+use super::{links, nodekey, only::Only, throwaway, wait};
 use crate::guard::flags::HttpsUrl;
 use crate::guard::names::Names;
+use crate::nodekey::Expected;
 
-/// Prepares the client's data directory: links to the lists of peers, a node key to throw away, and, with a
-/// transaction manager, the wait until that answers.
+/// Prepares the client's data directory: links to the lists of peers, a node key to throw away, the node key that is
+/// expected, in memory, and, with a transaction manager, the wait until that answers.
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// The one pod that may start
+    #[command(flatten)]
+    pub only: Only,
+
     /// The client's data directory; made with mode 0750 if it is not there
     #[arg(long, value_name = "DIR")]
     pub datadir: PathBuf,
@@ -29,6 +34,20 @@ pub struct Args {
     /// none. The node's identity is never this key. Put it in memory, not on the claim
     #[arg(long, value_name = "FILE")]
     pub throwaway_key: PathBuf,
+
+    /// The node key, as its Secret holds it
+    #[arg(long, value_name = "FILE", requires_all = ["expect_key", "node_key_to"])]
+    pub node_key: Option<PathBuf>,
+
+    /// Whose key it must be: a public key of 128 hexadecimal digits, or an address. With another key this command
+    /// fails, and the client does not start
+    #[arg(long, value_name = "IDENTITY", requires = "node_key")]
+    pub expect_key: Option<Expected>,
+
+    /// Where to write the node key once it has been checked, mode 0400. Put it in memory: it lives as long as the pod,
+    /// whatever becomes of the Secret
+    #[arg(long, value_name = "FILE", requires = "node_key")]
+    pub node_key_to: Option<PathBuf>,
 
     /// Wait until a GET of this https address is answered with 200. geth ends at its start if its transaction
     /// manager does not answer
@@ -54,6 +73,12 @@ pub struct Args {
 
 /// Does all of it; may be repeated.
 pub async fn run(args: Args) -> Result<()> {
+    // first of all: a pod, or a key, that must not run leaves nothing behind
+    args.only.check()?;
+    let key = match (&args.node_key, &args.expect_key) {
+        (Some(file), Some(expected)) => Some(nodekey::check(file, expected)?),
+        _ => None,
+    };
     refuse_identities(&args.datadir)?;
     make(&args.datadir)?;
     for name in ["static-nodes.json", "permissioned-nodes.json"] {
@@ -61,6 +86,10 @@ pub async fn run(args: Args) -> Result<()> {
     }
     throwaway::write(&args.throwaway_key)?;
     info!(file = %args.throwaway_key.display(), "wrote a node key for geth init alone");
+    if let (Some(key), Some(to)) = (&key, &args.node_key_to) {
+        nodekey::write(key, to)?;
+        info!(file = %to.display(), address = key.address, "the node key is the one that is expected");
+    }
 
     if let (Some(url), Some(ca), Some(cert), Some(key)) =
         (args.wait_url, args.wait_ca, args.wait_cert, args.wait_key)
@@ -102,7 +131,61 @@ fn make(datadir: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::only;
     use super::*;
+
+    const KEY: &str = "b0057716d5917badaf911b193b12b910811c1497b5bada8d7711f758981c3773";
+    const OTHER: &str = "0x2222222222222222222222222222222222222222";
+
+    fn address() -> Expected {
+        crate::nodekey::read(KEY.as_bytes()).unwrap().address.parse().unwrap()
+    }
+
+    /// With a manager that never answers, and the key in a Secret.
+    fn with_key(root: &Path, expected: Expected) -> Args {
+        fs::write(root.join("secret"), format!("{KEY}\n")).unwrap();
+        Args {
+            node_key: Some(root.join("secret")),
+            expect_key: Some(expected),
+            node_key_to: Some(root.join("checked")),
+            wait_url: Some("https://127.0.0.1:1/upcheck".parse().unwrap()),
+            wait_ca: Some(root.join("ca")),
+            wait_cert: Some(root.join("cert")),
+            wait_key: Some(root.join("key")),
+            ..args(root)
+        }
+    }
+
+    #[tokio::test]
+    async fn another_pod_and_another_key_are_refused_before_anything_is_done_or_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let other_pod =
+            Args { only: only::tests::told("alice-client-1"), ..with_key(root.path(), address()) };
+        let other_key = with_key(root.path(), OTHER.parse().unwrap());
+        for (args, says) in [(other_pod, "it does not start"), (other_key, OTHER)] {
+            let error = format!("{:#}", run(args).await.unwrap_err());
+            assert!(error.contains(says) && !error.contains("127.0.0.1") && !error.contains(KEY), "{error}");
+            for left in ["claim", "nodekey", "checked"] {
+                assert!(!root.path().join(left).exists(), "{left}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_expected_key_is_handed_on_and_a_change_of_the_secret_does_not_reach_it() {
+        let root = tempfile::tempdir().unwrap();
+        run(Args { wait_url: None, ..with_key(root.path(), address()) }).await.unwrap();
+        let again = with_key(root.path(), address());
+        fs::write(root.path().join("secret"), "1".repeat(64)).unwrap();
+        assert_eq!(fs::read_to_string(root.path().join("checked")).unwrap(), KEY);
+        let error = format!("{:#}", run(again).await.unwrap_err());
+        assert!(error.contains(&address().to_string()), "{error}");
+        assert_eq!(
+            fs::read_to_string(root.path().join("checked")).unwrap(),
+            KEY,
+            "the next start is refused"
+        );
+    }
 
     fn args(root: &Path) -> Args {
         let peers = root.join("peers");
@@ -111,6 +194,10 @@ mod tests {
             fs::write(peers.join(name), format!("[\"{name}\"]")).unwrap();
         }
         Args {
+            only: only::tests::told("alice-client-0"),
+            node_key: None,
+            expect_key: None,
+            node_key_to: None,
             datadir: root.join("claim/data"),
             peers,
             throwaway_key: root.join("nodekey"),

@@ -8,16 +8,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tracing::info;
 
+use super::only::Only;
+
 /// Copies this executable, so that a container of another image can run it from a shared volume.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file to make, mode 0555; its directory must be there
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
+
+    /// The one pod that may start
+    #[command(flatten)]
+    pub only: Only,
 }
 
 /// Copies what runs.
 pub fn run(args: &Args) -> Result<()> {
+    args.only.check()?;
     copy(Path::new("/proc/self/exe"), &args.to)
 }
 
@@ -55,7 +62,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("quorum-guard");
         for _ in 0..2 {
-            run(&Args { to: to.clone() }).unwrap();
+            run(&Args { to: to.clone(), only: Only::default() }).unwrap();
             assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, 0o555);
             assert!(fs::read(&to).unwrap() == fs::read("/proc/self/exe").unwrap(), "the bytes differ");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -65,9 +72,10 @@ mod tests {
     #[test]
     fn a_directory_is_refused_with_the_way_out() {
         let dir = tempfile::tempdir().unwrap();
-        let error = run(&Args { to: dir.path().to_owned() }).unwrap_err().to_string();
+        let error = run(&Args { to: dir.path().to_owned(), only: Only::default() }).unwrap_err().to_string();
         assert!(error.contains("--to") && error.contains("name the file"), "{error}");
-        let error = run(&Args { to: "/nowhere/quorum-guard".into() }).unwrap_err().to_string();
+        let error =
+            run(&Args { to: "/nowhere/quorum-guard".into(), only: Only::default() }).unwrap_err().to_string();
         assert!(error.contains("mount a volume"), "{error}");
     }
 }

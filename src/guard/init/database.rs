@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tracing::info;
 
-use super::{database_directory as directory, report};
+use super::{database_directory as directory, only::Only, report};
 use crate::database::{Report, SystemIdentifier, Verdict, expected_in_accounts};
 
 /// Makes PostgreSQL's data directory inside its own image, with one role that may log in and one database that
@@ -37,6 +37,10 @@ pub struct Args {
     /// Where it tells what it found
     #[command(flatten)]
     pub report: report::To,
+
+    /// The one pod that may start
+    #[command(flatten)]
+    pub only: Only,
 }
 
 /// A name that needs no quoting, and that PostgreSQL does not keep for itself.
@@ -69,6 +73,7 @@ impl Default for Programs {
 /// Does what is missing, and tells the operator which database is there then. Where another one is expected, or
 /// the image cannot read it, what was found is left as it is.
 pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
+    args.only.check()?;
     let pgdata = args.pgdata.as_path();
     let expected = expected(&args.accounts)?;
     let (report, judged) = match (directory::major(pgdata)?, expected) {

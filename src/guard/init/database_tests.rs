@@ -29,6 +29,7 @@ fn args(root: &Path) -> Args {
         database: "alice_data".into(),
         accounts: root.join("passwd"),
         report: report::To { termination_log: root.join("termination-log") },
+        only: Only::default(),
     }
 }
 

@@ -6,6 +6,8 @@ pub mod database;
 mod database_directory;
 pub mod external_database;
 pub mod links;
+pub mod nodekey;
+pub mod only;
 pub mod report;
 pub mod throwaway;
 pub mod wait;

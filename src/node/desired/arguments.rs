@@ -12,6 +12,10 @@ use crate::{
 /// Where things are inside the client's containers.
 pub(super) mod path {
     pub(crate) const DATA: &str = "/data";
+    /// The key as its Secret holds it, for `prepare` alone.
+    pub(crate) const SECRET_KEY: &str = "/secret/nodekey";
+    /// The key once it has been checked, in memory.
+    pub(crate) const KEYS: &str = "/keys";
     pub(crate) const NODE_KEY: &str = "/keys/nodekey";
     pub(crate) const GENESIS: &str = "/genesis/genesis.json";
     pub(crate) const PEERS: &str = "/etc/quorum/peers";

@@ -82,7 +82,8 @@ fn config_digest(node: &Validated, admitted: &Admitted) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Lays out the data directory, and waits for the transaction manager, without which geth ends at once.
+/// Starts in the one pod alone; lays out the data directory; checks the node key, which it alone sees in its Secret, and
+/// hands it on in memory, where it stays what it is however the Secret changes; and waits for the transaction manager, without which geth ends at once.
 fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
     let mut args = vec![
         "init".into(),
@@ -90,10 +91,15 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
         format!("--datadir={}", path::DATA),
         format!("--peers={}", path::PEERS),
         format!("--throwaway-key={}", path::THROWAWAY_KEY),
+        pods::only_pod(node, Component::Client),
     ];
+    args.extend(node.identity.iter().map(|identity| format!("--expect-key={}", identity.address)));
+    args.extend([format!("--node-key={}", path::SECRET_KEY), format!("--node-key-to={}", path::NODE_KEY)]);
     let mut mounts = vec![
         pods::writable("data", path::DATA),
         pods::writable("run", "/run/quorum"),
+        pods::mount("nodekey", "/secret"),
+        pods::writable("key", path::KEYS),
         pods::mount("peers", path::PEERS),
     ];
     if node.manager.is_some() {
@@ -107,6 +113,7 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
         mounts.push(pods::mount("tls-tm", path::MANAGER_TLS));
     }
     Container {
+        env: pods::own_name(),
         volume_mounts: Some(mounts),
         resources: pods::small(),
         ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
@@ -127,11 +134,11 @@ fn genesis(node: &Validated) -> Container {
     }
 }
 
-/// The only container that sees the node key.
+/// The only container that keeps the node key: the one that was checked, never the Secret.
 fn geth(node: &Validated) -> Container {
     let mut mounts = vec![
         pods::writable("data", path::DATA),
-        pods::mount("nodekey", "/keys"),
+        pods::mount("key", path::KEYS),
         pods::mount("peers", path::PEERS),
     ];
     if node.manager.is_some() {
@@ -206,6 +213,8 @@ fn volumes(node: &Validated) -> Vec<Volume> {
         pods::config("genesis", &genesis.name, &[(&genesis.key, "genesis.json")]),
         pods::config("peers", &node.names.peers(), &[]),
         pods::scratch("run", "1Mi", true),
+        // not `run`: geth init has no business with it
+        pods::scratch("key", "1Mi", true),
         pods::secret(
             "tls-metrics",
             &certificates::secret_name(&node.names, &node.spec.tls, Purpose::Metrics),

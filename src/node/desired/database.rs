@@ -34,7 +34,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::Database,
             version: database.version.clone(),
             config_digest: config_digest(),
-            init: vec![tools(surroundings), initialise(database)],
+            init: vec![tools(node, surroundings), initialise(node, database)],
             containers: vec![postgres(node, database)],
             volumes: volumes(node),
             claim: Some(database.storage.clone()),
@@ -88,10 +88,13 @@ fn config_digest() -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Brings a program that can set the database up, since the image may have no shell.
-fn tools(surroundings: &Surroundings) -> Container {
-    let args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard")];
+/// Brings a program that can set the database up, since the image may have no shell; in the one pod alone, since a
+/// second one would be an empty database behind the same Service.
+fn tools(node: &Validated, surroundings: &Surroundings) -> Container {
+    let only = pods::only_pod(node, Component::Database);
+    let args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard"), only];
     Container {
+        env: pods::own_name(),
         volume_mounts: Some(vec![pods::writable("tools", TOOLS)]),
         resources: pods::small(),
         ..pods::container("tools", &surroundings.guard_image, &["/quorum-guard"], args)
@@ -99,9 +102,12 @@ fn tools(surroundings: &Surroundings) -> Container {
 }
 
 /// Makes the cluster, the role and the database, all or nothing; the manager makes its tables.
-fn initialise(database: &ManagedDatabase) -> Container {
+fn initialise(node: &Validated, database: &ManagedDatabase) -> Container {
     let args = ["init", "database", "--pgdata", DATA, "--role", DATABASE, "--database", DATABASE];
+    let only = pods::only_pod(node, Component::Database);
+    let args = args.map(str::to_owned).into_iter().chain([only]).collect();
     Container {
+        env: pods::own_name(),
         volume_mounts: Some(vec![
             pods::writable("data", "/data"),
             pods::mount("tools", TOOLS),
@@ -109,12 +115,7 @@ fn initialise(database: &ManagedDatabase) -> Container {
             pods::writable("tmp", "/tmp"),
         ]),
         resources: pods::resources(&database.resources),
-        ..pods::container(
-            INITIALISE,
-            &database.image,
-            &["/tools/quorum-guard"],
-            args.map(str::to_owned).to_vec(),
-        )
+        ..pods::container(INITIALISE, &database.image, &["/tools/quorum-guard"], args)
     }
 }
 

@@ -34,7 +34,10 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::TransactionManager,
             version: manager.spec.version.clone(),
             config_digest: config_digest(node, manager),
-            init: external_database(node, manager, surroundings).into_iter().collect(),
+            init: [prepare(node, surroundings)]
+                .into_iter()
+                .chain(external_database(node, manager, surroundings))
+                .collect(),
             containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
             volumes: volumes(node, manager),
             claim: None,
@@ -52,6 +55,16 @@ fn config_digest(node: &Validated, manager: &Manager) -> String {
     }
     let digest = Sha256::digest(read);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Starts in the one pod alone: two managers with one key would each have half of what is sent to it.
+fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
+    let args = vec!["init".into(), "pod".into(), pods::only_pod(node, Component::TransactionManager)];
+    Container {
+        env: pods::own_name(),
+        resources: pods::small(),
+        ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
+    }
 }
 
 fn tessera(manager: &Manager, node: &Validated) -> Container {

@@ -9,11 +9,12 @@ use k8s_openapi::{
             StatefulSetUpdateStrategy,
         },
         core::v1::{
-            Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, HTTPGetAction,
-            KeyToPath, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-            SecretVolumeSource, SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume,
-            VolumeMount, VolumeResourceRequirements,
+            Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
+            EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+            SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume, VolumeMount,
+            VolumeResourceRequirements,
         },
     },
     apimachinery::pkg::{
@@ -215,6 +216,18 @@ pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<Str
         }),
         ..Container::default()
     }
+}
+
+/// The flag by which a quorum-guard starts in the one pod of a component alone.
+pub(super) fn only_pod(node: &Validated, component: Component) -> String {
+    format!("--only-pod={}", node.names.pod(component))
+}
+
+/// The pod's own name, by which an init container knows whether it is the one that may start.
+pub(super) fn own_name() -> Option<Vec<EnvVar>> {
+    let field = ObjectFieldSelector { api_version: Some("v1".into()), field_path: "metadata.name".into() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    Some(vec![EnvVar { name: "POD_NAME".into(), value: None, value_from: Some(source) }])
 }
 
 /// Memory is requested and limited alike; CPU is requested.

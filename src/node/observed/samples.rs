@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Found, Host, Observed, ObservedCallers, ObservedManager, Pod, Workload};
+use super::{Found, Host, Observed, ObservedCallers, ObservedManager, Pod, Surplus, Workload};
 use crate::{
     api::{QuorumNode, QuorumNodeSpec, QuorumNodeStatus, node::Engine},
     node::{
@@ -118,6 +118,8 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
     let node = self::node(node);
     let spec = &node.spec;
     let mut observed = Observed {
+        lasting: vec![],
+        surplus: Surplus::default(),
         siblings: Vec::new(),
         neighbours: Vec::new(),
         claims: Vec::new(),

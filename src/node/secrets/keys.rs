@@ -2,66 +2,18 @@
 
 use aws_lc_rs::agreement::{PrivateKey, X25519};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use k256::{SecretKey, elliptic_curve::sec1::ToEncodedPoint as _};
 use serde_json::Value;
-use sha3::{Digest as _, Keccak256};
 
-use super::{Data, Unusable, content, hex, tls};
-
-/// Who a node is to its peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeIdentity {
-    /// The public key as enode URLs have it: 128 lower-case hexadecimal digits, uncompressed, without `04`.
-    pub public_key: String,
-    /// The address as validator lists have it: 0x and 40 lower-case hexadecimal digits.
-    pub address: String,
-}
+use super::{Data, Unusable, content, tls};
+use crate::nodekey;
+pub use crate::nodekey::NodeIdentity;
 
 /// Reads a node key as geth does.
 ///
 /// # Errors
 /// Why it cannot be used.
 pub fn read_node_key(data: &Data, key: &str) -> Result<NodeIdentity, Unusable> {
-    let scalar = scalar(content(data, key)?).ok_or_else(|| {
-        Unusable::new(
-            key,
-            "must be exactly 64 hexadecimal digits without 0x, then at most two newline characters: geth takes \
-             nothing else, put the key there in this form",
-        )
-    })?;
-    let secret = SecretKey::from_slice(&scalar).map_err(|_| {
-        Unusable::new(key, "is not a private key on secp256k1 (zero, or too large): put the node's key there")
-    })?;
-    Ok(identity(&secret))
-}
-
-fn identity(secret: &SecretKey) -> NodeIdentity {
-    let point = secret.public_key().to_encoded_point(false);
-    let public_key = &point.as_bytes()[1..];
-    let digest = Keccak256::digest(public_key);
-    NodeIdentity { public_key: hex(public_key), address: format!("0x{}", hex(&digest[12..])) }
-}
-
-/// What `crypto.LoadECDSA` of geth reads: 64 digits, then nothing but two newline characters at most.
-fn scalar(text: &[u8]) -> Option<[u8; 32]> {
-    let (digits, rest) = text.split_at_checked(64)?;
-    if rest.len() > 2 || rest.iter().any(|byte| !matches!(byte, b'\n' | b'\r')) {
-        return None;
-    }
-    let mut scalar = [0; 32];
-    for (byte, pair) in scalar.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(scalar)
-}
-
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        b'A'..=b'F' => Some(character - b'A' + 10),
-        _ => None,
-    }
+    nodekey::read(content(data, key)?).map_err(|why| Unusable::new(key, &why.to_string()))
 }
 
 /// A transaction manager's key pair.

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
 pub use fields::enode_endpoint;
+pub use key::{is_expected, node_key_at};
 pub use rpc::Callers;
 
 use super::{
@@ -155,10 +156,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let names = names_of(observed);
     let validated = Validated {
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
-        node_key: match &spec.node_key {
-            Some(adopted) => (adopted.secret_ref.name.clone(), adopted.secret_ref.key.clone()),
-            None => (names.node_key(), "nodekey".into()),
-        },
+        node_key: node_key_at(&names, spec),
         owner: owner(node),
         spec: spec.clone(),
         genesis,

@@ -130,10 +130,53 @@ fn no_container_mounts_two_things_at_one_place() {
 }
 
 #[test]
-fn only_the_container_client_sees_the_node_key() {
-    assert_eq!(who_sees("qn-carol-nodekey", "nodekey"), set(["carol-client/client"]));
-    assert_eq!(who_sees("hsm-dave", "k1"), set(["dave-client/client"]), "an adopted one");
+fn only_what_checks_the_node_key_sees_its_secret() {
+    assert_eq!(who_sees("qn-carol-nodekey", "nodekey"), set(["carol-client/prepare"]));
+    assert_eq!(who_sees("hsm-dave", "k1"), set(["dave-client/prepare"]), "an adopted one");
     assert_eq!(who_sees("qn-dave-nodekey", "nodekey"), set([]), "nothing was minted for it");
+}
+
+/// A Secret that is overwritten is brought into a running pod; what the client starts again with is not.
+#[test]
+fn the_checked_key_is_kept_in_memory_and_is_the_clients_to_read_alone() {
+    let node = alone(&client_alone());
+    let desired = sample::render(&node);
+    let pod = sample::pod(&desired.workloads[0]).clone();
+    let key = pod.volumes.iter().flatten().find(|volume| volume.name == "key").expect("the volume");
+    assert_eq!(key.empty_dir.as_ref().and_then(|directory| directory.medium.as_deref()), Some("Memory"));
+    let users = sample::containers(&pod).flat_map(|one| {
+        let mounts = one.volume_mounts.iter().flatten().filter(|mount| mount.name == "key");
+        mounts.map(|mount| (one.name.as_str(), mount.mount_path.as_str(), mount.read_only == Some(true)))
+    });
+    assert_eq!(users.collect::<Vec<_>>(), [("prepare", "/keys", false), ("client", "/keys", true)]);
+    let prepare = sample::container(&node, Component::Client, "prepare").args.expect("arguments");
+    let identity = node.identity.clone().expect("an identity").address;
+    for argument in
+        [&format!("--expect-key={identity}"), "--node-key=/secret/nodekey", "--node-key-to=/keys/nodekey"]
+    {
+        assert!(prepare.iter().any(|one| one == argument), "{argument}: {prepare:?}");
+    }
+    let client = sample::container(&node, Component::Client, "client").args.expect("arguments");
+    assert!(client.contains(&"--nodekey=/keys/nodekey".to_owned()));
+}
+
+/// Scaled up, a workload has pods that are told so by their name before anything else of them starts.
+#[test]
+fn the_first_container_of_every_pod_starts_in_the_one_pod_alone() {
+    for (name, pod) in pods() {
+        let mut guards = 0;
+        let init = pod.init_containers.expect("init containers");
+        for (at, container) in init.iter().enumerate() {
+            let only = format!("--only-pod={name}-0");
+            let told = container.args.iter().flatten().any(|argument| *argument == only);
+            assert!(told || at > 0, "{name}/{}", container.name);
+            let own = container.env.iter().flatten().find(|variable| variable.name == "POD_NAME");
+            let field = own.and_then(|own| Some(&own.value_from.as_ref()?.field_ref.as_ref()?.field_path));
+            assert_eq!(field.map(String::as_str), told.then_some("metadata.name"), "{name}");
+            guards += usize::from(told);
+        }
+        assert_eq!(guards, if name.ends_with("-tm-db") { 2 } else { 1 }, "{name}");
+    }
 }
 
 #[test]

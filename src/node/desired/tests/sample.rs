@@ -253,6 +253,8 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),
+        lasting: Vec::new(),
+        surplus: Default::default(),
         node: node.into(),
     }
 }

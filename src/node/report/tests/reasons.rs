@@ -15,6 +15,7 @@ const REPORT: &str = concat!(
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
     include_str!("../served.rs"),
+    include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
     include_str!("../resized.rs"),
     include_str!("../synced.rs"),
@@ -22,7 +23,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 19] = [
+const CONDITIONS: [&str; 21] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -42,6 +43,8 @@ const CONDITIONS: [&str; 19] = [
     "ObjectsApplied",
     "ChangedByAdmission",
     "VolumesResized",
+    "SecretTerminating",
+    "SurplusFound",
 ];
 
 /// Reasons that only a person can mend.
@@ -131,7 +134,12 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     std::sync::Arc::make_mut(&mut alone.node).spec.role = Role::Validator;
     let mut called = in_order(member());
     situations::called(&mut called);
-    let statuses = [outdated, paused, blind, alone, called].map(|observed| report(&observed));
+    let (mut deleted, mut scaled) = (in_order(member()), in_order(member()));
+    deleted.lasting = vec![situations::deleted("qn-bob-nodekey")];
+    deleted.surplus.claims = vec!["data-bob-client-1".into()];
+    scaled.surplus.pods = vec!["bob-client-1".into()];
+    let statuses =
+        [outdated, paused, blind, alone, called, deleted, scaled].map(|observed| report(&observed));
     seen.extend(situations::rewritten().status().conditions.into_iter().map(|condition| condition.reason));
     let statuses = statuses.into_iter().chain(super::resized::all());
     for status in statuses.chain(failed) {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use crate::api::status::DatabaseStatus;
 use crate::api::tls::{CertManager, Issuer, IssuerRef};
 use crate::cluster::{contests::Contest, drift::Drift, write::Imposed};
-use crate::node::apply::{Left, Why};
 use crate::database::{Report, Verdict};
+use crate::node::apply::{Left, Why};
 use crate::node::identity::Claim;
 use crate::node::observed::{Pod, Request, Seen};
 use crate::node::{
@@ -108,6 +108,16 @@ pub(super) fn called(seen: &mut Observed) {
     spec(seen).rpc = sample.spec.rpc;
     let certificate = seen.certificates[&Purpose::Metrics].clone();
     seen.certificates.insert(Purpose::Rpc, certificate);
+}
+
+/// A Secret that somebody has deleted, and that is held.
+pub(super) fn deleted(name: &str) -> kube::api::ObjectMeta {
+    kube::api::ObjectMeta {
+        name: Some(name.into()),
+        deletion_timestamp: Some(Time(now())),
+        finalizers: Some(vec![names::CLEANUP.into()]),
+        ..Default::default()
+    }
 }
 
 /// Of the issuer of `explorer` this is known.

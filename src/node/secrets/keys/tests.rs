@@ -80,7 +80,9 @@ fn a_missing_key_of_the_secret_is_named_with_those_present() {
 fn pair() -> (String, String) {
     let mut private = [0; 32];
     private[0] = 9;
-    let public = scalar(b"422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079").unwrap();
+    let public = "422c8e7a6227d7bca1350b3e2bb7279f7897b87bb6854b783c60e80311ae3079";
+    let byte = |at: usize| u8::from_str_radix(&public[2 * at..2 * at + 2], 16).unwrap();
+    let public: [u8; 32] = std::array::from_fn(byte);
     (STANDARD.encode(private), STANDARD.encode(public))
 }
 

@@ -170,6 +170,26 @@ fn genesis_and_key() -> Vec<Case> {
         case(smallest, |seen| status(seen).identity = Some(recorded('c')),
             Reason::NodeKeyChanged, "metadata.name", "Secret qn-alice-nodekey",
             "it holds the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, the node is 0xcccccccccccccccccccccccccccccccccccccccc: restore the original Secret"),
+        case(smallest, |seen| {
+            expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc");
+            (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false));
+        }, Reason::NodeKeyMissing, "spec.nodeKey.expect", "Secret qn-alice-nodekey, key nodekey",
+            "no key is made, since the one of 0xcccccccccccccccccccccccccccccccccccccccc is expected: restore the Secret"),
+        case(adopting, |seen| {
+            expects(seen, &format!("0x{}", "C".repeat(128)));
+            (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false));
+        }, Reason::NodeKeyMissing, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex",
+            "no key is made, since the one of cccccccc"),
+        case(smallest, |seen| expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc"),
+            Reason::NodeKeyChanged, "spec.nodeKey.expect", "0xcccccccccccccccccccccccccccccccccccccccc",
+            "Secret qn-alice-nodekey holds the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb: restore the original Secret"),
+        case(smallest, |seen| {
+            expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc");
+            status(seen).identity = Some(recorded('b'));
+        }, Reason::NodeKeyChanged, "spec.nodeKey.expect", "0xcccccccccccccccccccccccccccccccccccccccc",
+            "this node is 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, and Secret qn-alice-nodekey holds its key: correct expect"),
+        case(smallest, |seen| expects(seen, &"5e".repeat(32)),
+            Reason::InvalidField, "spec.nodeKey.expect", "no identity", "never the private key"),
     ]
 }
 
@@ -209,6 +229,13 @@ fn references_and_authorities() -> Vec<Case> {
             Reason::AuthorityUnusable, "metadata.namespace", "Secret qn-bob-ca",
             "restore the Secret from a backup, or delete it to have a new authority made"),
     ]
+}
+
+fn expects(observed: &mut Observed, identity: &str) {
+    spec(observed)
+        .node_key
+        .get_or_insert(crate::api::node_key::NodeKey { secret_ref: None, expect: None })
+        .expect = Some(identity.to_owned());
 }
 
 fn chain(observed: &mut Observed) -> &mut GenesisFacts {
@@ -339,6 +366,7 @@ fn both(first: &Case, second: &Case) -> Result<Vec<Fault>, ()> {
     let about = |case: &Case| case.field.split('.').take(3).collect::<Vec<_>>().join(".");
     let key = |case: &Case| {
         matches!(case.reason, Reason::NodeKeyMissing | Reason::NodeKeyUnusable | Reason::NodeKeyChanged)
+            || case.field == "spec.nodeKey.expect"
     };
     let chain = |case: &Case| {
         matches!(
