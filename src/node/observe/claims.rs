@@ -2,7 +2,7 @@
 
 use kube::{ResourceExt as _, api::ObjectMeta};
 
-use super::{Sources, pod, workload};
+use super::{Sources, pods, workload};
 use crate::{
     api::QuorumNode,
     cluster::Caches,
@@ -41,7 +41,7 @@ fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
         network: other.spec.network.clone(),
     };
     let (workload, pod) =
-        (workload(caches, &names, Component::Client), pod(caches, &names, Component::Client));
+        (workload(caches, &names, Component::Client), pods::pod(caches, &names, Component::Client));
     let status = other.status.as_ref();
     let address =
         status.and_then(|status| status.identity.as_ref()).map(|identity| identity.address.as_str());

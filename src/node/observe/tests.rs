@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::*;
+use super::{pods::is_initialised, *};
 
 fn host(spec: Value, ready: &str) -> Host {
     let host = json!({

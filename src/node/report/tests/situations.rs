@@ -11,13 +11,8 @@ use crate::api::tls::{CertManager, Issuer, IssuerRef};
 use crate::cluster::{contests::Contest, drift::Drift, write::Imposed};
 use crate::database::{Report, Verdict};
 use crate::node::apply::{Left, Why};
-use crate::node::identity::Claim;
 use crate::node::observed::{Pod, Request, Seen};
-use crate::node::{
-    names::Purpose,
-    secrets::tls,
-    volumes::{self, Volume},
-};
+use crate::node::{identity::Claim, names::Purpose, secrets::tls, volumes, volumes::Volume};
 
 const CLIENT: Component = Component::Client;
 const MANAGER: Component = Component::TransactionManager;
@@ -57,13 +52,8 @@ fn left(kind: &str, name: &str, why: Why) -> Left {
     Left { kind: kind.into(), name: name.into(), drift: Drift::default(), why }
 }
 
-fn imposed(kind: &str, weakens: bool) -> Imposed {
+pub(super) fn imposed(kind: &str, weakens: bool) -> Imposed {
     Imposed { kind: kind.into(), name: "bob-client".into(), fields: vec!["spec.template".into()], weakens }
-}
-
-/// A webhook writes into an object what does no harm: the node is as ready as before.
-pub(super) fn rewritten() -> Situation {
-    up(|_, done| done.imposed = vec![imposed("StatefulSet", false)], "Ready", "every part runs")
 }
 
 fn nothing_runs(seen: &mut Observed) {
