@@ -71,8 +71,9 @@ fn have_validators(config: &Config, block: &Block, validators: &[Address], fault
         _ => &Bft::default(),
     };
     let first = || config.transitions.iter().filter(|transition| transition.block == 0);
-    let contract = first().filter_map(|first| first.contract).last().or(section.contract);
-    let by_contract = first().filter_map(|first| first.from_contract).last().unwrap_or(section.from_contract);
+    let contract = first().filter_map(|first| first.contract).next_back().or(section.contract);
+    let by_contract =
+        first().filter_map(|first| first.from_contract).next_back().unwrap_or(section.from_contract);
     if let (Some(contract), true) = (contract, by_contract) {
         if block.alloc.get(&contract).is_none_or(|account| account.code.is_empty()) {
             faults.say(format!(
