@@ -16,6 +16,7 @@ mod issuers;
 mod join;
 mod keys;
 mod kubectl;
+mod losses;
 mod network;
 mod placement;
 mod pods;
