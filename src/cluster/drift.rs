@@ -69,6 +69,13 @@ impl Content {
         self.stamped && self.others.is_empty()
     }
 
+    /// Who has written it, where it is not what the operator rendered last.
+    #[must_use]
+    pub fn changed_by(&self) -> Option<Vec<String>> {
+        let managers = || self.others.iter().map(|manager| manager.to_string()).collect();
+        (!self.stamped).then(managers)
+    }
+
     /// Whether the object is the one that was rendered.
     #[must_use]
     pub fn is(&self, rendered: &Rendered) -> bool {

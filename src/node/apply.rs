@@ -99,6 +99,8 @@ pub enum Why {
     Paused,
     /// Somebody deleted it, and these finalizers of others hold it.
     Deleted(Vec<String>),
+    /// The node stalls, so it is not known what the object should say.
+    Stalled,
 }
 
 impl Applier<'_> {

@@ -161,6 +161,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
             applier.frozen = true;
             issue::keep(&mut applier, &observed, now).await.context(Stage::Issue)?;
             applier.keys(&observed).await.context(Stage::Apply)?;
+            applier.changed_by_others(&validate::names_of(&observed));
         }
     }
     let applied = applier.applied;

@@ -73,7 +73,7 @@ pub fn status(
     let generation = observed.node.metadata.generation.unwrap_or_default();
     let mut findings = match validated {
         Ok(node) => findings(observed, node, applied, now),
-        Err(faults) => stalled(faults),
+        Err(faults) => stalled(faults, applied),
     };
     findings.extend(lasting::deleted(observed).into_iter().chain(lasting::surplus(observed)));
     let certificates = match validated {
@@ -132,7 +132,7 @@ fn dated(finding: Finding, before: &QuorumNodeStatus, generation: i64, now: Time
 }
 
 /// Nothing moves until a person has acted.
-fn stalled(faults: &[Fault]) -> Vec<Finding> {
+fn stalled(faults: &[Fault], applied: &Applied) -> Vec<Finding> {
     let reason = faults.first().map_or(Reason::InvalidField, |fault| fault.reason);
     let message = fault::list(faults);
     let identity = faults.iter().find(|fault| {
@@ -146,6 +146,11 @@ fn stalled(faults: &[Fault]) -> Vec<Finding> {
     if let Some(fault) = identity {
         findings.push(finding("IdentityReady", "False", fault.reason, fault.to_string()));
     }
+    // of what is as it was written last nothing is claimed: what it should be now is not known
+    findings.extend(
+        Some(contested::policies_applied(applied)).filter(|found| found.reason == contested::DRIFTED),
+    );
+    findings.extend(contested::objects_applied(applied));
     findings
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{World, client, member, node, object};
+use super::world::{World, client, manager_keys, member, node, object};
 use crate::testing::server::{Server, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -162,6 +162,30 @@ async fn a_paused_node_says_what_differs_and_who_wrote_it() {
     world.rest().await;
     world.assert_ready("alice");
     assert_eq!(world.condition("alice", "ObjectsApplied"), None);
+    assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
+}
+
+/// What an object should say is not known while the spec does not hold: that somebody has changed it is.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stalls_says_what_was_changed_since_it_was_written() {
+    let mut world = alice().await;
+    world.server.edit(&object("v1", "secrets", "alice-tm-keys"), "kubectl", |keys| keys["data"] = json!({}));
+    world.rest().await;
+    assert_eq!(world.condition("alice", "Stalled").expect("it stalls").0, "True");
+    assert_eq!(world.condition("alice", "NetworkPoliciesApplied"), None, "nothing is claimed");
+    for addition in additions().iter().take(4) {
+        add(&world.server, addition);
+    }
+    world.rest().await;
+    let (status, reason, message) = world.condition("alice", "NetworkPoliciesApplied").expect("it is told");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Drifted"));
+    let named = "NetworkPolicy alice-deny is not what the operator wrote last, written by kubectl-patch";
+    assert!(message.contains(named) && !message.contains("alice-p2p"), "{message}");
+    let (_, _, message) = world.condition("alice", "ObjectsApplied").expect("it is told");
+    assert!(message.contains("Service alice-p2p is not what"), "{message}");
+    world.server.put(&manager_keys("alice", [7; 32]));
+    world.rest().await;
+    world.assert_ready("alice");
     assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
 }
 

@@ -12,7 +12,10 @@ use crate::{
         judged::Judged,
         write::{Kind, Outcome, Seen},
     },
-    node::{ending, names},
+    node::{
+        ending,
+        names::{self, Names},
+    },
 };
 
 impl Applier<'_> {
@@ -109,6 +112,38 @@ impl Applier<'_> {
                 self.applied.changed = true;
             }
             Outcome::Refused(fault) => self.applied.refused.push(fault),
+        }
+    }
+
+    /// Names the objects of a node that stalls which somebody has changed since the operator wrote them. What they should say
+    /// is not known while its spec does not hold, so nothing is repaired.
+    pub fn changed_by_others(&mut self, of: &Names) {
+        let caches = self.caches;
+        self.changed(&caches.accounts, of);
+        self.changed(&caches.policies, of);
+        self.changed(&caches.services, of);
+        self.changed(&caches.config_maps, of);
+        self.changed(&caches.workloads, of);
+    }
+
+    fn changed<L>(&mut self, store: &Store<Judged<L>>, of: &Names)
+    where
+        L: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let is_ours = |object: &Judged<L>| {
+            object.meta().namespace.as_ref() == Some(&of.namespace)
+                && object.labels().get(names::NODE) == Some(&of.node)
+                && object.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER)
+        };
+        for object in store.state() {
+            if let Some(managers) = object.content.changed_by().filter(|_| is_ours(&object)) {
+                self.applied.left.push(Left {
+                    kind: L::kind(&()).into_owned(),
+                    name: object.name_any(),
+                    drift: Drift { fields: vec![], managers },
+                    why: Why::Stalled,
+                });
+            }
         }
     }
 }

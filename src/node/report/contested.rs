@@ -11,6 +11,9 @@ use crate::{
     node::apply::{Applied, Left, Why},
 };
 
+/// Reason of a part of which an object is not as the operator renders it.
+pub(super) const DRIFTED: &str = "Drifted";
+
 /// What of the node's objects is not as the operator renders it, the policies or the others: a sentence for each.
 fn differing(applied: &Applied, policies: bool) -> Vec<String> {
     let is_asked = |kind: &str| (kind == NetworkPolicy::kind(&())) == policies;
@@ -33,6 +36,10 @@ pub(super) fn sentence(left: &Left) -> String {
         Why::Deleted(finalizers) => format!(
             "{object} is being deleted, and held by {}: take these finalizers off, and it is made again",
             finalizers.join(", ")
+        ),
+        Why::Stalled => format!(
+            "{object} is not what the operator wrote last{}: mend what stalls the node, and it is repaired",
+            by(&left.drift.managers)
         ),
         Why::Paused if left.drift.fields.is_empty() => format!("{object} is not as the spec wants it"),
         Why::Paused => {
@@ -62,7 +69,7 @@ pub(super) fn policies_applied(applied: &Applied) -> Finding {
     let kind = "NetworkPoliciesApplied";
     let differing = differing(applied, true);
     if !differing.is_empty() {
-        return finding(kind, "False", "Drifted", differing.join("; "));
+        return finding(kind, "False", DRIFTED, differing.join("; "));
     }
     match applied.policies {
         true => finding(
@@ -82,7 +89,7 @@ pub(super) fn objects_applied(applied: &Applied) -> Option<Finding> {
     if differing.is_empty() {
         return None;
     }
-    Some(finding(kind, "False", "Drifted", differing.join("; ")))
+    Some(finding(kind, "False", DRIFTED, differing.join("; ")))
 }
 
 /// What an admission webhook changes at every write and what does no harm: no part of being ready.

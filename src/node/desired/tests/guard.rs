@@ -6,7 +6,7 @@ use clap::{Args, Command};
 
 use super::sample;
 use crate::guard::{
-    init::{client, copy, database, external_database},
+    init::{client, copy, database, external_database, only},
     metrics, probe, rpc,
 };
 
@@ -20,6 +20,7 @@ fn command(args: &[String]) -> (String, Command, &[String]) {
         "init copy" => copy::Args::augment_args(empty),
         "init database" => database::Args::augment_args(empty),
         "init external-database" => external_database::Args::augment_args(empty),
+        "init pod" => only::Args::augment_args(empty),
         "metrics" => metrics::Args::augment_args(empty),
         "probe" => probe::Args::augment_args(empty),
         "rpc" => rpc::Args::augment_args(empty),
@@ -45,5 +46,5 @@ fn every_flag_that_is_rendered_is_one_that_the_guard_takes() {
             }
         }
     }
-    assert_eq!(seen.len(), 7, "{seen:?}");
+    assert_eq!(seen.len(), 8, "{seen:?}");
 }
