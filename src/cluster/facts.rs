@@ -18,7 +18,7 @@ use crate::{
         genesis::{self, GenesisFacts},
         observed::Found,
         secrets::{
-            Data, Unusable,
+            self, Data, Unusable,
             keys::{self, NodeIdentity, TransactionManagerKey},
             tls::{self, AuthorityFacts, LeafFacts},
         },
@@ -49,6 +49,10 @@ pub enum Question {
     Authorities(String),
     /// Which policy of callers is in this ConfigMap?
     Policy,
+    /// What is in this Secret, as a digest?
+    Content,
+    /// What comes of a template with this digest when the password under this key is put in, as a digest?
+    Filled(String, [u8; 32]),
 }
 
 /// The answer: derived facts, never the contents of a Secret.
@@ -72,6 +76,8 @@ pub enum Fact {
     Authorities(Result<String, String>),
     /// To [`Question::Policy`]; `None` where it cannot be read.
     Policy(Option<Arc<Policy>>),
+    /// To [`Question::Content`] and [`Question::Filled`].
+    Content([u8; 32]),
 }
 
 type Key = (String, String, Question);
@@ -93,12 +99,27 @@ impl Facts {
         meta: &ObjectMeta,
         question: Question,
     ) -> anyhow::Result<Option<Fact>> {
+        let answer = |data: &Data| of_secret(&question, data);
+        self.secret_as(client, meta, question.clone(), answer).await
+    }
+
+    /// As [`Self::secret`], where who asks knows the answer's making.
+    ///
+    /// # Errors
+    /// Where the Secret cannot be read.
+    pub async fn secret_as(
+        &self,
+        client: &Client,
+        meta: &ObjectMeta,
+        question: Question,
+        answer: impl FnOnce(&Data) -> Fact,
+    ) -> anyhow::Result<Option<Fact>> {
         if let Some(known) = self.known(meta, &question) {
             return Ok(Some(known));
         }
         let (namespace, name) = place(meta);
         let Some(data) = read_secret(client, &namespace, &name).await? else { return Ok(None) };
-        Ok(Some(self.keep(meta, question, |question| of_secret(question, &data))))
+        Ok(Some(self.keep(meta, question, |_| answer(&data))))
     }
 
     /// Answers a question about a ConfigMap that the cache shows as `meta`.
@@ -176,6 +197,7 @@ fn of_secret(question: &Question, data: &Data) -> Fact {
         }
         Question::Password(key) => Fact::Usable(keys::read_password(data, key)),
         Question::Authority => Fact::Authority(tls::read_authority(data)),
+        Question::Content => Fact::Content(secrets::digest(data)),
         Question::DatabaseCertificate => Fact::Usable(keys::read_database_certificate(data)),
         _ => Fact::Certificate(tls::read_leaf(data)),
     }

@@ -2,6 +2,7 @@
 //! configuration, workloads last.
 
 mod object;
+mod sealed;
 
 use std::collections::BTreeSet;
 
@@ -231,26 +232,6 @@ impl Applier<'_> {
         self.applied.contested.iter().filter(|contest| contest.holds).count()
     }
 
-    /// The password is read only when its configuration has to be written.
-    async fn sealed(&mut self, sealed: &Sealed) -> anyhow::Result<()> {
-        let namespace = sealed.secret.namespace().unwrap_or_default();
-        let live = find(&self.caches.secrets, &namespace, &sealed.secret.name_any()).map(Seen::from);
-        if self.frozen {
-            return self.leave(live.as_ref(), &sealed.secret);
-        }
-        let outcome = self.writer.ensure_filled(live.as_ref(), &sealed.secret, async {
-            let name = &sealed.password.name;
-            let gone = || format!("Secret {name} is gone");
-            let data = read_secret(self.client, &namespace, name).await?.with_context(gone)?;
-            let password = facts::text(&data, &sealed.password.key)
-                .with_context(|| format!("Secret {name} has no text under {}", sealed.password.key))?;
-            Ok(unseal(&sealed.secret, &password))
-        });
-        let outcome = outcome.await?;
-        self.count(&sealed.secret, outcome);
-        Ok(())
-    }
-
     /// Kinds that may be deleted: claims and Secrets are not among them.
     async fn prune(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
         let Desired { accounts, policies, services, certificates, monitors, config_maps, workloads, .. } =
@@ -299,33 +280,5 @@ impl Applier<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Puts the password where it belongs, as a JSON string.
-fn unseal(secret: &Secret, password: &str) -> Secret {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let fill = |ByteString(bytes): &ByteString| {
-        let text = String::from_utf8_lossy(bytes).replace(&quoted(Sealed::PLACE), &quoted(password));
-        ByteString(text.into_bytes())
-    };
-    let data = secret.data.iter().flatten().map(|(key, bytes)| (key.clone(), fill(bytes))).collect();
-    Secret { data: Some(data), ..secret.clone() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_put_in_as_a_json_string() {
-        let template = serde_json::json!({"jdbc": {"password": Sealed::PLACE}}).to_string();
-        let secret = Secret {
-            data: Some([("c".to_owned(), ByteString(template.into_bytes()))].into()),
-            ..Secret::default()
-        };
-        let filled = unseal(&secret, "a\"b\\c");
-        let text = String::from_utf8(filled.data.unwrap()["c"].0.clone()).unwrap();
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["jdbc"]["password"], "a\"b\\c");
     }
 }

@@ -37,19 +37,25 @@ impl Writer {
     }
 
     /// As [`Self::ensure`], for a Secret whose content differs from `desired` by something that is fetched only when it is
-    /// sent.
+    /// sent; `content` is what is known to be wrong with it beside what the server's bookkeeping shows.
     ///
     /// # Errors
     /// Where the server refuses, or `filled` fails.
     pub async fn ensure_filled(
         &self,
-        seen: Option<&Seen>,
+        (seen, content): (Option<&Seen>, Option<Drift>),
         desired: &Secret,
         filled: impl Future<Output = anyhow::Result<Secret>>,
     ) -> anyhow::Result<Outcome> {
         let rendered = Rendered::of(desired)?;
-        if let Some(outcome) = self.due(seen, desired, &rendered)? {
-            return Ok(outcome);
+        match content {
+            Some(drift) if !self.may_repair(desired, drift.clone()) => return Ok(Outcome::Held),
+            Some(_) => {}
+            None => {
+                if let Some(outcome) = self.due(seen, desired, &rendered)? {
+                    return Ok(outcome);
+                }
+            }
         }
         let filled = rendered.filled(&filled.await?)?;
         Ok(self.put(seen, desired, filled).await?.0)

@@ -9,7 +9,10 @@ use super::world::{NAMESPACE, World, base64, member, node, object, secret};
 use crate::{
     database::{Report, SystemIdentifier, Verdict},
     node::secrets::mint,
-    testing::{server::Target, specs},
+    testing::{
+        server::{Target, merge_patch},
+        specs,
+    },
 };
 
 const FIRST: SystemIdentifier = SystemIdentifier(7_713_822_710_339_601_900);
@@ -237,4 +240,25 @@ async fn an_external_database_is_pinned_too() {
     accept(&world, FIRST);
     world.rest().await;
     assert_eq!(pinned(&world), json!({"systemIdentifier": SECOND.to_string()}));
+}
+
+/// The server's bookkeeping shows nothing where somebody gives the operator's name.
+#[tokio::test(start_paused = true)]
+async fn a_configuration_with_a_password_is_compared_by_its_content() {
+    let mut world = outside().await;
+    let config = secret("qn-alice-tm-config");
+    let before = world.server.get(&config).expect("the configuration")["data"].clone();
+    for change in [json!({"added": "eA=="}), json!({"config.json": "e30="})] {
+        let calls = world
+            .calls_of(|server| {
+                server.edit(&config, "quorum-operator", |secret| merge_patch(&mut secret["data"], &change));
+            })
+            .await;
+        let now = world.server.get(&config).expect("the configuration");
+        assert_eq!(now["data"], before, "{change}");
+        assert!(calls.iter().filter(|call| call.is_write()).count() <= 3, "{calls:#?}");
+    }
+    world.assert_ready("alice");
+    let calls = world.calls_of(|_| {}).await;
+    assert_eq!(calls.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
 }

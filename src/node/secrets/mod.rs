@@ -10,6 +10,7 @@ mod samples;
 use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::ByteString;
+use sha2::{Digest as _, Sha256};
 
 /// The contents of a Secret, as the API has them.
 pub type Data = BTreeMap<String, ByteString>;
@@ -48,4 +49,17 @@ fn content<'a>(data: &'a Data, key: &str) -> Result<&'a [u8], Unusable> {
 /// Lower-case hexadecimal.
 pub(in crate::node) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digest of a Secret's data; kept in memory alone, as it may be of a password.
+#[must_use]
+pub fn digest(data: &Data) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for (key, ByteString(content)) in data {
+        digest.update((key.len() as u64).to_be_bytes());
+        digest.update(key);
+        digest.update((content.len() as u64).to_be_bytes());
+        digest.update(content);
+    }
+    digest.finalize().into()
 }
