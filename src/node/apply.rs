@@ -6,19 +6,15 @@ mod sealed;
 
 use std::collections::BTreeSet;
 
-use anyhow::Context as _;
-use k8s_openapi::{
-    ByteString,
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-    },
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
 };
 use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 
 use super::{
-    desired::{Desired, Issued, Sealed, certificates},
+    desired::{Desired, Issued, certificates},
     ending,
     fault::Fault,
     foreign::{Certificate, PodMonitor},
@@ -30,7 +26,7 @@ use crate::cluster::{
     caches::{find, seen},
     contests::Contest,
     drift::Drift,
-    facts::{self, Fact, Question, read_secret},
+    facts::{Fact, Question},
     write::{self, Imposed, Kind, Outcome, Seen},
 };
 
