@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use k8s_openapi::api::{
-    apps::v1::StatefulSetStatus,
+    apps::v1::StatefulSet,
     core::v1::{self as core, PersistentVolumeClaim},
 };
 use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
@@ -268,10 +268,7 @@ fn workloads(caches: &Caches, names: &Names) -> BTreeMap<Component, Workload> {
 fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Workload> {
     let reference = ObjectRef::new(&names.workload(component)).within(&names.namespace);
     let workload = caches.workloads.get(&reference)?;
-    // until its controller has seen the present template it speaks of an earlier one
-    let seen = |status: &StatefulSetStatus| status.observed_generation >= workload.metadata.generation;
-    let status = workload.status.as_ref().filter(|status| seen(status));
-    let update_revision = status.and_then(|status| status.update_revision.clone());
+    let update_revision = update_revision(&workload);
     let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
     let permitted = workload.annotations().get(names::PERMITTED).cloned();
     let templates = workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
@@ -280,6 +277,13 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let seen = workload.status.as_ref().and_then(|status| status.observed_generation);
     let settled = seen.is_some() && seen == workload.metadata.generation;
     Some(Workload { update_revision, stopped, permitted, size, genesis, settled })
+}
+
+/// The revision that new pods get. Until its controller has seen the present template it speaks of an earlier one, which may be
+/// somebody else's.
+fn update_revision(workload: &StatefulSet) -> Option<String> {
+    let status = workload.status.as_ref()?;
+    (status.observed_generation >= workload.metadata.generation).then(|| status.update_revision.clone())?
 }
 
 fn hosts(caches: &Caches) -> BTreeMap<String, Host> {

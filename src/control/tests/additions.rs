@@ -249,6 +249,25 @@ async fn a_configuration_that_was_made_immutable_is_made_again() {
     world.assert_ready("alice");
 }
 
+/// A field that no server lets anybody change: the workload is taken away around its pod, and made again.
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_somebody_made_with_other_fixed_fields_is_made_again() {
+    let mut world = alice().await;
+    let before = world.server.get(&workload()).expect("a workload");
+    world.stop();
+    world.server.delete(&workload(), &json!({"propagationPolicy": "Orphan"}));
+    let mut theirs = before.clone();
+    theirs["spec"]["podManagementPolicy"] = json!("Parallel");
+    for by_the_server in ["uid", "resourceVersion", "managedFields"] {
+        theirs["metadata"][by_the_server] = Value::Null;
+    }
+    world.server.put(&theirs);
+    world.start();
+    world.rest().await;
+    assert_eq!(said(&world.server.get(&workload()).expect("made again")), said(&before));
+    world.assert_ready("alice");
+}
+
 /// Each of two webhooks answers every write of a workload with something else.
 #[tokio::test(start_paused = true)]
 async fn what_a_webhook_writes_into_every_object_is_told_and_is_no_fight() {

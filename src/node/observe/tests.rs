@@ -74,3 +74,15 @@ fn a_client_has_its_chain_when_init_has_ended_well_or_what_follows_runs() {
     assert!(is(client(json!({"name": "client", "restartCount": 1, "state": {"waiting": {}}}))));
     assert!(!is(client(json!({"name": "client", "state": {"waiting": {"reason": "PodInitializing"}}}))));
 }
+
+/// Otherwise a pod would be replaced to bring in a template that was repaired a moment ago.
+#[test]
+fn a_revision_counts_once_its_controller_has_seen_the_template() {
+    let of = |generation: i64, observed: i64| {
+        let workload = json!({"metadata": {"generation": generation},
+            "status": {"observedGeneration": observed, "updateRevision": "r7", "replicas": 1}});
+        update_revision(&serde_json::from_value(workload).expect("a StatefulSet"))
+    };
+    assert_eq!(of(3, 3).as_deref(), Some("r7"));
+    assert_eq!(of(3, 2), None);
+}
