@@ -20,7 +20,7 @@ pub struct NodeKey {
 
     /// Whose key it must be: its public key (128 hex characters, with or without 0x) or its address (0x and
     /// 40 hex characters), never the private key. No key is made then: the node waits for the Secret, as
-    /// after a restore, and stalls with another one. Default: whoever's the key is when it is first seen,
+    /// after a restore, and stalls with another one. Default: the identity of the key that is first seen,
     /// kept in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 130), regex(pattern = r"^((0x)?[0-9a-fA-F]{128}|0x[0-9a-fA-F]{40})$"))]
