@@ -28,6 +28,8 @@ pub struct Content {
     digest: Digest,
     /// Whether it is what its stamp says: as the operator rendered it last.
     stamped: bool,
+    /// Whether the operator has ever applied it.
+    applied: bool,
     /// Who else has fields of it outside its metadata, by the name given to the server.
     others: Box<[Box<str>]>,
     /// Kept only where it is not what its stamp says.
@@ -60,13 +62,20 @@ impl Content {
             let stamp_is_ours = entries.iter().any(has_stamp);
             Arc::new(Differing { canonical, writers, stamp_is_ours })
         });
-        Self { digest, stamped, others, differing }
+        let applied = entries.iter().any(is_our_apply);
+        Self { digest, stamped, applied, others, differing }
     }
 
     /// Whether the object is as the operator rendered it last, and nobody else has written anything of its content.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         self.stamped && self.others.is_empty()
+    }
+
+    /// Whether the operator has ever applied it, whatever its labels and owners say now.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.applied
     }
 
     /// Who has written it, where it is not what the operator rendered last.
@@ -100,8 +109,9 @@ impl Content {
     pub fn drift(&self, rendered: &Rendered) -> Option<Drift> {
         let differing = self.differing.as_ref()?;
         let mut fields = differences::paths(&differing.canonical, &rendered.canonical);
-        if !differing.stamp_is_ours || fields.is_empty() {
-            fields.push("metadata.annotations".into());
+        let stamp = "metadata.annotations".to_owned();
+        if (!differing.stamp_is_ours || fields.is_empty()) && !fields.contains(&stamp) {
+            fields.push(stamp);
         }
         let holds = |tree: &Value| fields.iter().any(|path| fields::leads(tree, path));
         let holders = differing.writers.iter().filter(|(_, tree)| holds(tree));
@@ -207,13 +217,20 @@ fn hex(digest: &Digest) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether an entry is of a server-side apply of the operator.
+pub(super) fn is_our_apply(entry: &ManagedFieldsEntry) -> bool {
+    is_ours(entry) && entry.operation.as_deref() == Some("Apply")
+}
+
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(names::MANAGER)
 }
 
 /// A writer that is not the operator, with the fields that it has; the status is nobody's drift.
 fn other(entry: &ManagedFieldsEntry) -> Option<(String, Value)> {
-    let theirs = !is_ours(entry) && entry.subresource.is_none();
+    // the server's own word for whatever was there before the first apply names nobody
+    let is_somebody = entry.manager.as_deref() != Some("before-first-apply");
+    let theirs = !is_ours(entry) && is_somebody && entry.subresource.is_none();
     theirs.then(|| Some((entry.manager.clone()?, entry.fields_v1.clone()?.0)))?
 }
 

@@ -41,7 +41,7 @@ pub enum Woken {
         /// The node it belongs to.
         node: String,
     },
-    /// A Secret or ConfigMap that a spec may name.
+    /// An object that a spec may name, or that is a node's by its name alone.
     Reference {
         /// Where it is.
         namespace: String,
@@ -67,18 +67,25 @@ pub enum Woken {
     },
 }
 
-/// Whom an object concerns, from its labels, or else from its owners.
+/// Whom an object concerns: from its labels, or else from its owners, as long as they agree with its name. Anybody may change
+/// the former, and would have nobody look at what was changed with them.
 pub(super) fn woken_by(meta: &ObjectMeta) -> Woken {
     let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
     let namespace = meta.namespace.clone().unwrap_or_default();
     let mut owners = meta.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.kind == QuorumNode::kind(&())).map(|owner| owner.name.clone());
+    let name = meta.name.clone().unwrap_or_default();
     match (label(names::NODE), label(names::NETWORK), label(names::MANAGED_BY).as_deref()) {
-        (Some(node), _, Some(names::MANAGER)) => Woken::Child { namespace, node },
-        (None, Some(network), Some(names::MANAGER)) => Woken::Network { namespace, network, identity: None },
-        // labels can be lost
-        _ if owner.is_some() => Woken::Child { namespace, node: owner.unwrap_or_default() },
-        _ => Woken::Reference { namespace, name: meta.name.clone().unwrap_or_default() },
+        (Some(node), _, Some(names::MANAGER)) if names::is_named_for(&name, &node) => {
+            Woken::Child { namespace, node }
+        }
+        (None, Some(network), Some(names::MANAGER)) if names::is_named_for_network(&name, &network) => {
+            Woken::Network { namespace, network, identity: None }
+        }
+        _ => match owner.filter(|owner| names::is_named_for(&name, owner)) {
+            Some(node) => Woken::Child { namespace, node },
+            None => Woken::Reference { namespace, name },
+        },
     }
 }
 

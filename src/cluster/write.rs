@@ -159,6 +159,10 @@ impl Writer {
         match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
             Ok(_) => tracing::info!(namespace = seen.namespace, name, ?keys, "keys of others removed"),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(false),
+            Err(kube::Error::Api(status)) if ensure::is_frozen(&status) => {
+                self.make_room::<Secret>(seen).await?;
+                return Ok(false);
+            }
             Err(error) => return Err(error).with_context(|| format!("Secret {name}")),
         }
         Ok(true)

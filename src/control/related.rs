@@ -10,7 +10,7 @@ use crate::{
     cluster::caches::{Guarded, Woken},
     node::{
         identity, lasting,
-        names::{Names, Purpose},
+        names::{self, Names, Purpose},
         optional,
     },
 };
@@ -32,7 +32,11 @@ pub(super) fn nodes(woken: &Woken, known: &[Arc<Guarded>]) -> Vec<ObjectRef<Guar
             lives_in(node, namespace) && node.spec.network == *network || claims()
         }),
         Woken::Reference { namespace, name } => {
-            chosen(&|node| lives_in(node, namespace) && refers_to(node, name))
+            let is_named = |node: &QuorumNode| {
+                names::is_named_for(name, &node.name_any())
+                    || names::is_named_for_network(name, &node.spec.network)
+            };
+            chosen(&|node| lives_in(node, namespace) && (is_named(node) || refers_to(node, name)))
         }
         Woken::Host => chosen(&|_| true),
         Woken::All => known.iter().map(|node| ObjectRef::from_obj(&**node)).collect(),
@@ -67,7 +71,7 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
         named.push(&provided.metrics.name);
         named.extend(provided.tm_peers.iter().chain(&provided.rpc).map(|secret| &secret.name));
     }
-    let names = names(node);
+    let names = names_of(node);
     let requested = spec.tls.cert_manager.iter().flat_map(|_| Purpose::ALL);
     let requested: Vec<_> = requested.map(|purpose| names.requested(purpose)).collect();
     named.extend(&requested);
@@ -88,12 +92,12 @@ fn refers_to(node: &QuorumNode, name: &str) -> bool {
 
 /// What is made once and outlives the node is known by its name: restored from a backup, it may come without labels.
 fn is_lasting(node: &QuorumNode, name: &str) -> bool {
-    let names = names(node);
+    let names = names_of(node);
     let authorities = [names.node_authority(), names.network_authority()];
     name == names.node_key() || authorities.iter().any(|authority| lasting::is_generation(authority, name))
 }
 
-fn names(node: &QuorumNode) -> Names {
+fn names_of(node: &QuorumNode) -> Names {
     Names {
         node: node.name_any(),
         namespace: node.namespace().unwrap_or_default(),

@@ -48,6 +48,8 @@ pub struct Applier<'a> {
     pub established: bool,
     /// What was done.
     pub applied: Applied,
+    /// What the server found wrong with an object, first of all.
+    pub unwritten: Option<anyhow::Error>,
 }
 
 /// What a pass has written.
@@ -201,7 +203,11 @@ impl Applier<'_> {
         }
         self.kind(&caches.config_maps, config_maps).await?;
         for sealed in sealed {
-            self.sealed(sealed).await?;
+            let done = self.sealed(sealed).await;
+            self.heed(done)?;
+        }
+        if let Some(error) = self.unwritten.take() {
+            return Err(error);
         }
         if !self.applied.refused.is_empty() {
             // a workload would mount, or be closed by, something that is not ours
@@ -209,6 +215,9 @@ impl Applier<'_> {
         }
         if !self.waits {
             self.kind(&caches.workloads, workloads).await?;
+            if let Some(error) = self.unwritten.take() {
+                return Err(error);
+            }
         }
         if self.frozen { Ok(()) } else { self.prune(node, desired).await }
     }
@@ -218,7 +227,8 @@ impl Applier<'_> {
         for service in desired {
             let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
             let live = seen(&self.caches.services, &namespace, &name);
-            let held = self.object(live, service).await?;
+            let done = self.object(live, service).await;
+            let held = self.heed(done)?.flatten();
             self.applied.services.extend(held.and_then(|held| serde_json::from_value(held).ok()));
         }
         Ok(())

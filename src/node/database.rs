@@ -132,7 +132,8 @@ fn replaced(observed: &Observed, report: &Report, recorded: &DatabaseStatus) -> 
         value,
         format!(
             "the node's private state is in the database with system identifier {pinned}: {restore}, and delete the \
-             pod; or give that state up with kubectl annotate qn {} --overwrite {}={pinned}",
+             pod; or give that state up with kubectl -n {} annotate qn {} --overwrite {}={pinned}",
+            observed.node.namespace().unwrap_or_default(),
             observed.node.name_any(),
             names::ACCEPT_DATABASE_LOSS,
         ),

@@ -238,6 +238,7 @@ fn applier<'a>(tools: Tools<'a>, observed: &Observed) -> Applier<'a> {
         waits: false,
         established: report::is_established(&observed.node),
         applied: Applied::default(),
+        unwritten: None,
     }
 }
 

@@ -135,6 +135,20 @@ impl Component {
     }
 }
 
+/// Whether an object's name is one that the objects of a node have. It may be another's whose name begins in the same way.
+#[must_use]
+pub fn is_named_for(object: &str, node: &str) -> bool {
+    let rest = object.strip_prefix("qn-").unwrap_or(object);
+    [object, rest].iter().any(|name| name.strip_prefix(node).is_some_and(|rest| rest.starts_with('-')))
+}
+
+/// Whether an object's name is one that what a network shares has.
+#[must_use]
+pub fn is_named_for_network(object: &str, network: &str) -> bool {
+    let rest = object.strip_prefix("qnet-").and_then(|rest| rest.strip_prefix(network));
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// Who a node is among the cluster's objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {

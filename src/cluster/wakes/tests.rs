@@ -90,3 +90,34 @@ fn a_host_wakes_all_when_what_is_kept_of_it_changes_or_it_goes() {
     assert!(!wakes(Event::Init));
     assert!(wakes(Event::InitDone), "missing from a list");
 }
+
+/// Labels can be changed with what they label: they count only where the name agrees.
+#[test]
+fn whom_an_object_concerns_is_told_by_its_name_where_its_labels_say_something_else() {
+    let of = |name: &str, labels: Value, owner: &str| {
+        let owners = if owner.is_empty() {
+            json!([])
+        } else {
+            json!([{"apiVersion": "v1", "kind": "QuorumNode", "name": owner, "uid": "u"}])
+        };
+        let meta = json!({"name": name, "namespace": "ledger", "labels": labels, "ownerReferences": owners});
+        match woken_by(&serde_json::from_value(meta).expect("metadata")) {
+            Woken::Child { node, .. } => format!("child of {node}"),
+            Woken::Network { network, .. } => format!("all of {network}"),
+            Woken::Reference { name, .. } => format!("by name {name}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ours =
+        |key: &str, value: &str| json!({key: value, "app.kubernetes.io/managed-by": "quorum-operator"});
+    let (node, network) = ("quorum.security/node", "quorum.security/network");
+    assert_eq!(of("alice-deny", ours(node, "alice"), ""), "child of alice");
+    assert_eq!(of("qn-alice-peers", ours(node, "alice"), ""), "child of alice");
+    assert_eq!(of("alice-deny", ours(node, "zz"), ""), "by name alice-deny");
+    assert_eq!(of("alice-deny", ours(node, "zz"), "alice"), "child of alice");
+    assert_eq!(of("alice-deny", json!({}), "alice"), "child of alice");
+    assert_eq!(of("alice-deny", json!({}), "mallory"), "by name alice-deny");
+    assert_eq!(of("alice-deny", json!({}), ""), "by name alice-deny");
+    assert_eq!(of("qnet-acme-validators", ours(network, "acme"), ""), "all of acme");
+    assert_eq!(of("qnet-acme-validators", ours(network, "other"), ""), "by name qnet-acme-validators");
+}

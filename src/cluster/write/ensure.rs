@@ -70,6 +70,16 @@ impl Writer {
         Ok(seen.is_some_and(|seen| self.is_current(seen, desired, &rendered)))
     }
 
+    /// Whether what differs of an object cannot be changed.
+    ///
+    /// # Errors
+    /// Never in practice: what is rendered is plain data.
+    pub fn is_fixed<K: Kind>(&self, seen: &Seen, desired: &K) -> anyhow::Result<bool> {
+        let (kind, rendered) = (K::kind(&()), Rendered::of(desired)?);
+        let fields = seen.content.as_ref().map(|content| content.differs(&rendered)).unwrap_or_default();
+        Ok(fields.iter().any(|field| allowed::is_fixed(&kind, field)))
+    }
+
     /// What is not as it is wanted of an object that is left as it is, and who wrote that.
     ///
     /// # Errors
@@ -91,7 +101,7 @@ impl Writer {
         rendered: &Rendered,
     ) -> anyhow::Result<Option<Outcome>> {
         let Some(seen) = seen else { return Ok(None) };
-        if let Some(fault) = foreign::<K>(&seen.meta, desired) {
+        if let Some(fault) = foreign::<K>(seen, desired) {
             return Ok(Some(Outcome::Refused(fault)));
         }
         if self.is_current(seen, desired, rendered) {
@@ -130,6 +140,13 @@ impl Writer {
                 let meta = seen.map(|seen| seen.meta.clone()).unwrap_or_default();
                 return Ok((self.make_room::<K>(&meta).await?, None));
             }
+            // what others wrote may not go together with what is applied: both are changed in one request then
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                let refused = || format!("{kind} {}", place.2);
+                let patch = content.and_then(|(seen, content)| content.repair(&seen.meta, &rendered));
+                let patch = patch.ok_or(kube::Error::Api(status)).with_context(refused)?;
+                self.patch(desired, &merging(), &Patch::Merge(&patch)).await?.with_context(refused)?
+            }
             applied => applied.with_context(|| format!("{kind} {}", place.2))?,
         };
         tracing::info!(kind, namespace = place.1, name = place.2, "applied");
@@ -144,9 +161,7 @@ impl Writer {
             return Ok((self.make_room::<K>(&metadata(&answer)).await?, Some(answer)));
         }
         if let Some(patch) = stored.repair(&metadata(&answer), &rendered) {
-            let parameters =
-                PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
-            answer = match self.patch(desired, &parameters, &Patch::Merge(&patch)).await? {
+            answer = match self.patch(desired, &merging(), &Patch::Merge(&patch)).await? {
                 Ok(answer) => answer,
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                     return Ok((Outcome::Again, Some(answer)));
@@ -174,7 +189,7 @@ impl Writer {
 
     /// Deletes an object whose difference cannot be mended, exactly as it was seen: it is made again when it is gone. A
     /// workload's pod goes on meanwhile, and is replaced in its turn where it was made from something else.
-    async fn make_room<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<Outcome> {
+    pub(super) async fn make_room<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<Outcome> {
         if K::kind(&()) == StatefulSet::kind(&()) {
             self.orphan(seen).await?;
         } else {
@@ -195,6 +210,10 @@ impl Writer {
     }
 }
 
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() }
+}
+
 fn drift(seen: &Seen, rendered: &Rendered) -> Option<Drift> {
     match &seen.content {
         Some(content) => content.drift(rendered),
@@ -203,7 +222,7 @@ fn drift(seen: &Seen, rendered: &Rendered) -> Option<Drift> {
 }
 
 /// Whether somebody has made a Secret or ConfigMap immutable: it can only be deleted then.
-fn is_frozen(status: &kube::core::Status) -> bool {
+pub(super) fn is_frozen(status: &kube::core::Status) -> bool {
     status.code == 422 && status.message.contains("immutable when `immutable` is set")
 }
 

@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntr
 use kube::{ResourceExt as _, api::ObjectMeta};
 use serde_json::Value;
 
-use super::Kind;
+use super::{Kind, Seen};
 use crate::{
     cluster::{
-        drift::{Drift, Rendered},
+        drift::{Drift, Rendered, is_our_apply},
         fields,
     },
     node::{
@@ -66,8 +66,14 @@ pub(super) fn is_current(live: &ObjectMeta, rendered: &Rendered) -> bool {
         && ["data", "stringData"].iter().all(|field| writers(live, &[(*field).to_owned()]).is_empty())
 }
 
-/// An object under our name that another one owns is never taken over.
-pub(super) fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> {
+/// An object under our name that another one owns is never taken over. One that the operator has applied is its own, although
+/// somebody has taken labels and owners off.
+pub(super) fn foreign<K: Kind>(seen: &Seen, desired: &K) -> Option<Fault> {
+    let live = &seen.meta;
+    let applied = match &seen.content {
+        Some(content) => content.is_applied(),
+        None => live.managed_fields.iter().flatten().any(is_our_apply),
+    };
     let ours: Vec<_> = desired.owner_references().iter().map(|owner| owner.uid.as_str()).collect();
     let managed = live.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
     let controller = live.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
@@ -77,6 +83,7 @@ pub(super) fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> 
         None => {
             let mut owners = live.owner_references.iter().flatten();
             managed.map(String::as_str) != Some(names::MANAGER)
+                && !applied
                 && !owners.any(|owner| ours.contains(&owner.uid.as_str()))
         }
     };
@@ -87,7 +94,7 @@ pub(super) fn foreign<K: Kind>(live: &ObjectMeta, desired: &K) -> Option<Fault> 
             Reason::NameConflict,
             "metadata.name",
             format!("{} {}", K::kind(&()), desired.name_any()),
-            format!("an object of this name is there and belongs to {holder}: rename it or this node"),
+            format!("an object of this name is there and belongs to {holder}: delete it, or rename it or this node"),
         )
     })
 }

@@ -92,7 +92,11 @@ fn what_cert_manager_makes_concerns_the_node_that_asked_for_it() {
         |woken: &Woken| -> Vec<_> { nodes(woken, &known).into_iter().map(|node| node.name).collect() };
     let made = |name: &str| Woken::Reference { namespace: "ledger".into(), name: name.into() };
     assert_eq!(woken(&made("qn-dora-cm-metrics")), ["dora"]);
-    assert_eq!(woken(&made("qn-alice-cm-metrics")), [""; 0], "alice has not asked");
+    assert_eq!(woken(&made("qn-alice-cm-metrics")), ["alice"], "by its name, whether alice has asked or not");
+    assert_eq!(woken(&made("alice-deny")), ["alice"], "a policy that has lost its labels");
+    assert_eq!(woken(&made("qnet-acme-validators")).len(), 3, "all of the network");
+    assert_eq!(woken(&made("qnet-acmex-validators")), [""; 0]);
+    assert_eq!(woken(&made("alicex-deny")), [""; 0]);
     assert_eq!(woken(&Woken::Optional), ["dora"]);
 }
 

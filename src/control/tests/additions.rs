@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{World, client, manager_keys, member, node, object};
-use crate::testing::server::{Server, Target};
+use crate::testing::server::{Server, Target, merge_patch};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -187,6 +187,77 @@ async fn a_node_that_stalls_says_what_was_changed_since_it_was_written() {
     world.rest().await;
     world.assert_ready("alice");
     assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
+}
+
+/// Labels and owners say whose an object is, and anybody may take them off with the same patch.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_opened_and_stripped_or_labelled_as_anothers_is_put_back() {
+    let mut world = alice().await;
+    let before = said(&world.server.get(&deny()).expect("a policy"));
+    let stripped = json!({"labels": null, "ownerReferences": null, "annotations": null});
+    let others = json!({"labels": {"quorum.security/node": "zz"}});
+    for metadata in [stripped.clone(), others] {
+        world.server.edit(&deny(), "kubectl-patch", |policy| {
+            merge_patch(&mut policy["metadata"], &metadata);
+            policy["spec"]["ingress"] = json!([{}]);
+        });
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(said(&world.server.get(&deny()).expect("it is there")), before, "{metadata}");
+        tokio::time::sleep(Duration::from_secs(21)).await;
+    }
+    // nobody is told whose it was that goes
+    let account = object("v1", "serviceaccounts", "alice-client");
+    world.stop();
+    world.server.edit(&account, "kubectl-patch", |it| merge_patch(&mut it["metadata"], &stripped));
+    world.start();
+    world.rest().await;
+    world.server.delete(&account, &json!({}));
+    tokio::time::sleep(SECOND).await;
+    assert!(world.server.get(&account).is_some(), "it is made again");
+    world.rest().await;
+    world.assert_ready("alice");
+}
+
+/// What is applied may not go together with what somebody has written: both are changed in one request.
+#[tokio::test(start_paused = true)]
+async fn what_an_apply_collides_with_is_put_back_and_keeps_nothing_else_from_it() {
+    let mut world = alice().await;
+    let budget = object("policy/v1", "poddisruptionbudgets", "qnet-acme-validators");
+    let before = said(&world.server.get(&budget).expect("a budget"));
+    world.server.edit(&budget, "kubectl-patch", |budget| {
+        merge_patch(&mut budget["spec"], &json!({"minAvailable": null, "maxUnavailable": "100%"}));
+    });
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(said(&world.server.get(&budget).expect("a budget")), before);
+    // a certificate's Secret that can only be deleted
+    let secret = object("v1", "secrets", "qn-alice-tls-metrics");
+    world.server.edit(&secret, "kubectl-patch", |secret| {
+        merge_patch(secret, &json!({"immutable": true, "data": {"evil": "eA=="}}));
+    });
+    add(&world.server, &additions()[0]);
+    world.rest().await;
+    assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
+    let now = world.server.get(&secret).expect("it is made again");
+    assert!(now["immutable"].is_null() && now["data"]["evil"].is_null(), "{now:#}");
+    world.assert_ready("alice");
+}
+
+/// It cannot be put right: its deletion is waited for, and who holds it is told.
+#[tokio::test(start_paused = true)]
+async fn what_is_frozen_and_held_by_somebody_elses_finalizer_is_told_and_is_no_fight() {
+    let mut world = alice().await;
+    let map = object("v1", "configmaps", "qn-alice-peers");
+    world.server.edit(&map, "kubectl", |map| {
+        merge_patch(map, &json!({"immutable": true, "metadata": {"finalizers": ["evil.example/x"]}}));
+    });
+    world.rest().await;
+    let (_, _, message) = world.condition("alice", "ObjectsApplied").expect("it is told");
+    assert!(message.contains("ConfigMap qn-alice-peers") && message.contains("evil.example/x"), "{message}");
+    assert_eq!(world.condition("alice", "Contested"), None);
+    world.server.edit(&map, "kubectl", |map| map["metadata"]["finalizers"] = json!([]));
+    world.rest().await;
+    assert!(world.server.get(&map).expect("it is made again")["immutable"].is_null());
+    world.assert_ready("alice");
 }
 
 /// Ours has a finalizer, so a policy that somebody deletes is in force until we let it go.

@@ -27,9 +27,22 @@ impl Applier<'_> {
     {
         for object in desired {
             let live = seen(store, &object.namespace().unwrap_or_default(), &object.name_any());
-            self.object(live, object).await?;
+            let done = self.object(live, object).await;
+            self.heed(done)?;
         }
         Ok(())
+    }
+
+    /// What the server finds wrong with one object keeps nothing from the others but the workloads, which need them all.
+    pub(super) fn heed<T>(&mut self, done: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+        let is_refusal = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 422);
+        match done {
+            Err(error) if is_refusal(&error) => {
+                self.unwritten.get_or_insert(error);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
     }
 
     /// Makes sure of one object. With the object as the server holds it, where it was written.
@@ -70,11 +83,12 @@ impl Applier<'_> {
             // the server takes no new finalizer while an object is being deleted
             object.meta_mut().finalizers = None;
         }
-        if !self.writer.is_settled(Some(&live), &object)? {
+        if !self.writer.is_settled(Some(&live), &object)? && !self.writer.is_fixed(&live, &object)? {
             return self.ensure(Some(&live), &object).await;
         }
         let listed = live.meta.finalizers.iter().flatten();
         let others: Vec<_> = listed.filter(|name| *name != names::CLEANUP).cloned().collect();
+        // what cannot be changed is gone when it goes
         if holds && others.is_empty() {
             if !self.writer.may_repair(&object, Drift::default()) {
                 self.count(&object, Outcome::Held);

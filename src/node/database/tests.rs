@@ -73,7 +73,9 @@ fn an_empty_or_foreign_database_is_told_with_both_identifiers_and_the_ways_out()
         for part in [
             format!("system identifier {PINNED}"),
             "restore its volume".into(),
-            format!("kubectl annotate qn bob --overwrite quorum.security/accept-database-loss={PINNED}"),
+            format!(
+                "kubectl -n ledger annotate qn bob --overwrite quorum.security/accept-database-loss={PINNED}"
+            ),
         ] {
             assert!(fault.way_out.contains(&part), "{part}: {fault}");
         }

@@ -19,8 +19,10 @@ fn differing(applied: &Applied, policies: bool) -> Vec<String> {
     let is_asked = |kind: &str| (kind == NetworkPolicy::kind(&())) == policies;
     let left = applied.left.iter().filter(|left| is_asked(&left.kind)).map(sentence);
     let fights = applied.contested.iter().filter(|fight| fight.holds && is_asked(kind_of(fight)));
-    let fights =
-        fights.map(|fight| format!("{} is left as somebody else wrote it, see Contested", fight.object));
+    let fights = fights.map(|fight| match fight.fields.is_empty() {
+        true => format!("{} is not there, see Contested", fight.object),
+        false => format!("{} is left as somebody else wrote it, see Contested", fight.object),
+    });
     let imposed = applied.imposed.iter().filter(|it| it.weakens && is_asked(&it.kind)).map(changed);
     left.chain(fights).chain(imposed).collect()
 }
@@ -51,8 +53,16 @@ pub(super) fn sentence(left: &Left) -> String {
 fn by(managers: &[String]) -> String {
     match managers {
         [] => String::new(),
-        _ => format!(", written by {}", managers.join(", ")),
+        _ => {
+            format!(", written by {}", managers.iter().map(|name| named(name)).collect::<Vec<_>>().join(", "))
+        }
     }
+}
+
+/// A writer gives itself its name, and may give it words.
+fn named(manager: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@".contains(letter);
+    if manager.chars().all(is_plain) { manager.to_owned() } else { format!("{manager:?}") }
 }
 
 fn changed(imposed: &Imposed) -> String {
@@ -107,7 +117,7 @@ pub(super) fn contested(applied: &Applied) -> Option<Finding> {
         .map(|fight| {
             let managers = match fight.managers.len() {
                 0 => "someone who leaves no name".to_owned(),
-                _ => fight.managers.iter().cloned().collect::<Vec<_>>().join(", "),
+                _ => fight.managers.iter().map(|name| named(name)).collect::<Vec<_>>().join(", "),
             };
             match fight.fields.len() {
                 0 => format!("{} is deleted again and again by {managers}", fight.object),

@@ -19,6 +19,12 @@ pub(super) fn admit(
             if changed { Err(Refusal::new(422, "Invalid", message)) } else { Ok(()) }
         }
         "persistentvolumeclaims" => claim(live, object, no_growth),
+        "poddisruptionbudgets"
+            if ["minAvailable", "maxUnavailable"].iter().all(|it| !object["spec"][it].is_null()) =>
+        {
+            let message = "spec: Invalid value: minAvailable and maxUnavailable cannot be both set";
+            Err(Refusal::new(422, "Invalid", message))
+        }
         "configmaps" | "secrets" if live["immutable"] == true => {
             let changed =
                 ["data", "binaryData", "immutable"].iter().any(|field| live[field] != object[field]);
