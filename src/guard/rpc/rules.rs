@@ -24,8 +24,7 @@ impl Rules {
     /// Names the field, its value and what would be right.
     pub fn of(policy: Policy, before: Option<&Rules>) -> Result<Self, String> {
         let grants = policy.callers.iter().map(|caller| {
-            let methods = caller.methods.iter().map(String::as_str);
-            Grants::read(methods).map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
+            caller.grants().map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
         });
         let grants = grants.collect::<Result<_, _>>()?;
         let accounts = policy.callers.iter().map(|caller| {
@@ -87,7 +86,8 @@ impl Rules {
     pub fn keeps(&self, caller: &Caller) -> bool {
         self.position(&caller.name).is_some_and(|at| {
             let now = self.caller(at);
-            now.identity == caller.identity && now.methods == caller.methods && now.origins == caller.origins
+            let has_grants_of = now.methods == caller.methods && now.private_state == caller.private_state;
+            now.identity == caller.identity && has_grants_of && now.origins == caller.origins
         })
     }
 }
