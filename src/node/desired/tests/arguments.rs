@@ -127,7 +127,7 @@ fn the_environment_of_the_client_is_its_memory_and_that_where_there_are_callers_
         let expected = node.has_callers().then(|| vec![("GOMEMLIMIT".into(), Some("1843MiB".into()))]);
         assert_eq!(env.map(memory), expected, "{}", node.names.node);
     }
-    let larger = json!({"client": {"resources": {"memory": "10Gi"}}});
+    let larger = json!({"client": {"resources": {"cpu": "1", "memory": "10Gi"}}});
     let container =
         sample::container(&alone(&with(sample::everything(), &larger)), Component::Client, "client");
     let env = container.env.and_then(|env| env[0].value.clone());

@@ -217,7 +217,8 @@ fn the_policy_says_what_the_spec_says() {
 #[test]
 fn a_wildcard_includes_private_state_where_it_is_said_or_where_there_is_none() {
     let granted = |manager: bool, said: Value| {
-        let till = with(caller("till", &account()), &said);
+        let mut till = caller("till", &account());
+        till.as_object_mut().expect("an object").extend(said.as_object().expect("an object").clone());
         let node = if manager { sample::managed() } else { client_alone() };
         let node = alone(&with(node, &json!({"rpc": {"callers": [till]}})));
         let grants = policy(&node).callers[0].grants().expect("grants");

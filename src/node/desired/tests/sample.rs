@@ -138,7 +138,9 @@ pub(super) fn caller(name: &str, identity: &Value) -> Value {
 
 /// The same on a node with a transaction manager, where it has to be said.
 fn told_caller(name: &str, identity: &Value) -> Value {
-    with(caller(name, identity), &json!({"privateState": name == "auditor"}))
+    let mut caller = caller(name, identity);
+    caller["privateState"] = json!(name == "auditor");
+    caller
 }
 
 /// A member that uses everything which can be said.
