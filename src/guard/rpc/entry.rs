@@ -1,4 +1,4 @@
-//! What will be recorded of calls that were passed on, however their answer ends.
+//! What will be recorded of calls that are passed on, however their answers end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::account::Account;
 use super::counts::Counts;
-use super::judge::{Judged, size};
+use super::judge::Judged;
 use super::record::{Fact, Way};
 use super::refusal::Refusal;
 
@@ -26,30 +26,33 @@ pub struct Ledger {
 impl Ledger {
     /// Puts down a request of which nothing is passed on.
     pub fn refused(&self, refusal: &Refusal, bytes: u64) {
+        self.refused_call(None, refusal, bytes);
+    }
+
+    /// Puts down a call that is not passed on.
+    pub fn refused_call(&self, method: Option<&str>, refusal: &Refusal, bytes: u64) {
         self.counts.refused(self.account.as_deref(), refusal.reason);
-        self.counts.audit.record(self.way, [self.fact(None, Some(refusal.reason), (bytes, 0))]);
+        self.counts.audit.record(self.way, [self.fact(method, Some(refusal.reason), (bytes, 0))]);
     }
 
     /// Puts down what of a body of so many bytes is not passed on.
     pub fn judged(&self, judged: &Judged<'_>, bytes: u64) {
-        if judged.refused.is_empty() {
-            return;
-        }
-        let facts = judged.refused.iter().map(|refused| {
-            self.counts.refused(self.account.as_deref(), refused.why.reason);
+        for refused in judged.refused() {
             let bytes = if judged.is_batch { refused.bytes as u64 } else { bytes };
-            self.fact(refused.method, Some(refused.why.reason), (bytes, 0))
-        });
-        self.counts.audit.record(self.way, facts);
+            self.refused_call(refused.method, &refused.why, bytes);
+        }
     }
 
-    /// What will be put down of what is passed on.
-    pub fn open(&self, judged: &Judged<'_>, bytes: u64) -> Entry {
-        let calls = judged
-            .allowed
-            .iter()
-            .map(|call| (call.method.to_owned(), if judged.is_batch { size(call) as u64 } else { bytes }));
-        Entry { ledger: self.clone(), calls: calls.collect(), answered: 0 }
+    /// What will be put down of a call that is to be passed on.
+    ///
+    /// # Errors
+    /// Where its record would have no place.
+    pub fn open(&self, method: &str, bytes: u64) -> Result<Entry, Refusal> {
+        if !self.counts.audit.has_room() {
+            return Err(Refusal::audit_blocked());
+        }
+        let call = Some((method.to_owned(), bytes));
+        Ok(Entry { ledger: self.clone(), call, answered: 0, is_sent: false })
     }
 
     fn fact<'a>(
@@ -63,53 +66,54 @@ impl Ledger {
     }
 }
 
-/// Calls that were passed on. Dropped, they are put down as cut.
+/// A call that is to be passed on. Dropped, it is put down as cut.
 pub struct Entry {
     ledger: Ledger,
-    /// Methods, and the bytes of each call. Empty once they are put down.
-    calls: Vec<(String, u64)>,
+    /// Its method, and its bytes. Nothing once it is put down.
+    call: Option<(String, u64)>,
     answered: u64,
+    is_sent: bool,
 }
 
 impl Entry {
+    /// It goes to the client now.
+    pub fn sent(&mut self) {
+        self.is_sent = true;
+    }
+
     /// So many more bytes were passed to the caller.
     pub fn answered(&mut self, bytes: usize) {
         self.answered += bytes as u64;
     }
 
-    /// Puts them down: answered, or why not.
+    /// Puts it down: answered, or why not.
     pub fn end(&mut self, reason: Option<&'static str>) {
-        let calls = std::mem::take(&mut self.calls);
-        if calls.is_empty() {
-            return;
-        }
+        let Some((method, bytes)) = self.call.take() else { return };
         let counts = &self.ledger.counts;
-        let took = self.ledger.since.elapsed();
         if let Some(account) = &self.ledger.account {
-            account.allowed.fetch_add(calls.len() as u64, Ordering::Relaxed);
+            account.allowed.fetch_add(1, Ordering::Relaxed);
         }
-        counts.answered(took, reason);
-        let facts = calls.iter().map(|(method, bytes)| Fact {
-            is_allowed: true,
-            ..self.ledger.fact(Some(method), reason, (*bytes, self.answered))
-        });
-        counts.audit.record(self.ledger.way, facts);
+        counts.answered(self.ledger.since.elapsed(), reason);
+        let fact = self.ledger.fact(Some(&method), reason, (bytes, self.answered));
+        counts.audit.record(self.ledger.way, [Fact { is_allowed: true, ..fact }]);
     }
 
-    /// Puts them down as not passed on after all.
+    /// Puts it down as not passed on after all.
     pub fn shed(&mut self, refusal: &Refusal) {
-        let ledger = &self.ledger;
-        let facts = self.calls.iter().map(|(method, bytes)| {
-            ledger.counts.refused(ledger.account.as_deref(), refusal.reason);
-            ledger.fact(Some(method), Some(refusal.reason), (*bytes, 0))
-        });
-        ledger.counts.audit.record(ledger.way, facts);
-        self.calls.clear();
+        if let Some((method, bytes)) = self.call.take() {
+            self.ledger.refused_call(Some(&method), refusal, bytes);
+        }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.end(Some("cut"));
+        if self.is_sent {
+            self.end(Some("cut"));
+        } else if let Some((method, bytes)) = self.call.take() {
+            let ledger = &self.ledger;
+            ledger.counts.refused(ledger.account.as_deref(), "cut");
+            ledger.counts.audit.record(ledger.way, [ledger.fact(Some(&method), Some("cut"), (bytes, 0))]);
+        }
     }
 }

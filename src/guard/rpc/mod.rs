@@ -12,11 +12,15 @@
 //! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
 
 pub mod account;
+pub mod answers;
+pub mod at_client;
 pub mod audit;
 pub mod body;
+pub mod budget;
 pub mod connection;
 pub mod counts;
 pub mod entry;
+pub mod filters;
 pub mod http;
 pub mod identity;
 pub mod intake;
@@ -55,6 +59,7 @@ use crate::guard::server::{self, Answer, Limits, Port, not_found};
 use crate::guard::{flags, health, stop};
 
 use self::audit::Audit;
+use self::budget::Budget;
 use self::counts::Counts;
 use self::shared::Shared;
 use self::upstream::Upstream;
@@ -136,7 +141,7 @@ async fn serve(
     let shared = Arc::new(Shared {
         rules: watched.rules(),
         counts: counts.clone(),
-        memory: intake::Memory::default(),
+        budget: Budget::within(budget::memory_limit(), watched.rules().borrow().policy.limits.connections),
         http: Arc::new(Upstream::new(args.http)),
         ws: args.ws,
         stop,
