@@ -324,6 +324,10 @@ impl Answers {
         };
         let (under, at_client) = &mut *asks;
         if let Some(refusal) = refusal {
+            if refusal.reason == "answer_too_large" {
+                // what follows is not even asked
+                self.left = 0;
+            }
             under.entry.end(Some(refusal.reason));
             return self.give_up(asks.0, refusal);
         }

@@ -3,6 +3,7 @@
 mod client;
 mod http;
 mod limits;
+mod pressure;
 mod reload;
 mod websocket;
 

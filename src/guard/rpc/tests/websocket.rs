@@ -8,9 +8,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::client::How;
 use super::*;
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
+pub(super) async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
     let mut request = format!("wss://{HOST}/").into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     client_async(request, running.connect_with("http/1.1").await).await.map(|(socket, _)| socket)
@@ -21,11 +21,11 @@ async fn next(socket: &mut Socket) -> Message {
     next.expect("nothing came").expect("it has ended").unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn answer(socket: &mut Socket) -> Value {
+pub(super) async fn answer(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
 }
 
-async fn asked(socket: &mut Socket, text: &str) -> Value {
+pub(super) async fn asked(socket: &mut Socket, text: &str) -> Value {
     socket.send(Message::text(text)).await.unwrap();
     answer(socket).await
 }

@@ -129,14 +129,16 @@ fn what_is_too_long_for_a_control_frame_is_cut() {
 
 #[test]
 fn what_is_written_is_dropped_at_once_and_what_waits_is_not() {
-    struct Charged(Arc<()>);
+    struct Charged {
+        _charge: Arc<()>,
+    }
     impl AsRef<[u8]> for Charged {
         fn as_ref(&self) -> &[u8] {
             b"four"
         }
     }
     let charge = Arc::new(());
-    let owner = |charge: &Arc<()>| Bytes::from_owner(Charged(charge.clone()));
+    let owner = |charge: &Arc<()>| Bytes::from_owner(Charged { _charge: charge.clone() });
     let mut frames = frames(1);
     frames.fragment(owner(&charge), true, false);
     frames.fragment(owner(&charge), false, true);
