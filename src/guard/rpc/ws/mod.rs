@@ -1,6 +1,7 @@
 //! A WebSocket: each message judged once it is whole, written anew, and passed on over a WebSocket of its own to
 //! the client, which ends with it, subscriptions and all.
 
+pub mod frame;
 pub mod reply;
 mod session;
 
