@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::entry::Entry;
+use super::batch::Entries;
 use super::patience::Busy;
 use super::upstream::{Line, Turn, Upstream};
 
@@ -76,7 +76,7 @@ pub struct Passed {
     /// When all of it must have come.
     due: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    entry: Entry,
+    entry: Entries,
     line: Option<Line>,
     turn: Option<Turn>,
     upstream: Arc<Upstream>,
@@ -107,7 +107,7 @@ pub struct Asking {
 
 impl Passed {
     /// Passes an answer on, of so many bytes at most, within so long.
-    pub fn new(answer: Incoming, asking: Asking, bounds: (u32, Duration), entry: Entry) -> Self {
+    pub fn new(answer: Incoming, asking: Asking, bounds: (u32, Duration), entry: Entries) -> Self {
         let errors = if asking.errors.is_empty() { Errors::Placed } else { Errors::Before(asking.errors) };
         Self {
             answer,

@@ -84,7 +84,7 @@ impl Connection {
             && with.as_deref() == token
             && now.as_secs() < known.until
         {
-            return Ok(*known);
+            return Ok(known.clone());
         }
         let known = match token {
             Some(token) => rules.identities.of_token(token, now.as_secs()),
@@ -92,7 +92,7 @@ impl Connection {
         };
         let known = known.map_err(|denied| Refusal::identity(&denied))?;
         seen.counted(rules, known.caller)?;
-        seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
+        seen.last = Some((known.clone(), rules.clone(), token.map(str::to_owned)));
         drop(seen);
         self.place.known();
         self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));

@@ -9,9 +9,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::account::Take;
+use super::batch::{self, Entries};
 use super::body::{Answer, Asking, Passed};
 use super::connection::Connection;
-use super::entry::{Entry, Ledger};
+use super::entry::Ledger;
 use super::judge::{Judged, judge};
 use super::patience::Busy;
 use super::record::{Transport, Way};
@@ -32,6 +33,7 @@ pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> 
         counts: connection.shared.counts.clone(),
         way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
         account: None,
+        who: None,
         since: Instant::now(),
     };
     let asked = Asked { connection: &connection, rules: &rules, busy: Some(busy) };
@@ -92,6 +94,7 @@ impl Asked<'_> {
         }
         let known = self.connection.who(self.rules, request.headers())?;
         ledger.account = Some(self.rules.account(known.caller).clone());
+        ledger.who = Some(known.who.clone());
         self.origin(request.headers(), known.caller)?;
         if is_upgrade {
             let socket = ws::Socket {
@@ -108,7 +111,7 @@ impl Asked<'_> {
         let size = held.body.len() as u64;
         let judged = judge(self.rules, known.caller, &held.body)?;
         self.rate(known.caller, judged.calls())?;
-        ledger.judged(&judged, size);
+        batch::refused(ledger, &judged, size);
         if judged.allowed.is_empty() {
             return Ok(json(StatusCode::OK, Answer::text(judged.answer(), self.busy.take())));
         }
@@ -191,17 +194,18 @@ impl Asked<'_> {
         let id =
             judged.allowed.first().filter(|_| !judged.is_batch).and_then(|call| call.id).map(str::to_owned);
         let shed = |refusal: Refusal, busy| {
-            ledger.open(judged, size).shed(&refusal);
+            batch::shed(ledger, judged, size, &refusal);
             Err(Stop { refusal, id: id.clone(), recorded: true, busy })
         };
-        if !shared.counts.audit.has_room() {
-            return shed(Refusal::audit_blocked(), busy);
-        }
         let turn = match shared.http.turn(self.rules.account(caller), limits).await {
             Ok(turn) => turn,
             Err(refusal) => return shed(refusal, busy),
         };
-        let mut entry = ledger.open(judged, size);
+        let mut entry = match Entries::open(ledger, judged, size) {
+            Ok(entry) => entry,
+            Err(refusal) => return shed(refusal, busy),
+        };
+        entry.sent();
         let bound = Duration::from_secs(limits.answer_seconds.into());
         let asked = timeout(bound, shared.http.ask(judged.written().into())).await;
         let (answer, line) = match asked {
@@ -228,7 +232,7 @@ impl Asked<'_> {
 }
 
 /// It was passed on, and there is no answer to pass back.
-fn failed(entry: &mut Entry, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
+fn failed(entry: &mut Entries, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
     entry.end(Some(refusal.reason));
     Stop { refusal, id, recorded: true, busy }
 }

@@ -25,7 +25,7 @@ async fn a_caller_that_is_too_fast_is_told_when_to_come_back_and_nobody_else_is(
         "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"refused\"} 2\n",
         "quorum_guard_rpc_calls_total{caller=\"shop\",verdict=\"allowed\"} 1\n",
         "quorum_guard_rpc_refusals_total{reason=\"rate\"} 2\n",
-        "quorum_guard_rpc_request_duration_seconds_count 2\n",
+        "quorum_guard_rpc_request_duration_seconds_count 4\n",
     ] {
         assert!(page.contains(line), "{line} in {page}");
     }
@@ -270,9 +270,13 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
         }
     };
     assert_eq!((answered.status, answered.code()), (503, (-32005).into()));
-    let asked = running.client.asked().len();
-    assert_eq!(running.call(&ask("eth_call")).await.status, 503);
-    assert_eq!(running.client.asked().len(), asked);
+    let batches = running.client.asked().len();
+    // there is room for a few that are alone
+    let mut alone = 0;
+    while running.call(&ask("eth_call")).await.status == 200 {
+        alone += 1;
+    }
+    assert_eq!(running.client.asked().len(), batches + alone);
     assert!(!running.scrape().await.contains("quorum_guard_rpc_audit_waiting_bytes 0\n"));
     // somebody reads again
     let mut records = tokio::fs::File::from_std(std::fs::File::from(running.records.take().unwrap()));
@@ -285,5 +289,5 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
     running.served.await.unwrap().unwrap();
     let text = read.await.unwrap().unwrap();
     let allowed = text.lines().filter(|line| line.contains("\"allowed\"")).count();
-    assert_eq!(allowed, asked * 90 + 1, "each call that was passed on has its record");
+    assert_eq!(allowed, batches * 90 + alone + 1, "each call that was passed on has its record");
 }

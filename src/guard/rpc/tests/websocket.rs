@@ -8,9 +8,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::client::How;
 use super::*;
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
+pub(super) async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
     let mut request = format!("wss://{HOST}/").into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     client_async(request, running.connect_with("http/1.1").await).await.map(|(socket, _)| socket)
@@ -25,7 +25,7 @@ async fn answer(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
 }
 
-async fn asked(socket: &mut Socket, text: &str) -> Value {
+pub(super) async fn asked(socket: &mut Socket, text: &str) -> Value {
     socket.send(Message::text(text)).await.unwrap();
     answer(socket).await
 }
@@ -66,7 +66,8 @@ async fn messages_are_judged_like_requests() {
     let records = running.end().await;
     assert!(records.iter().all(|record| record["transport"] == "websocket" && record["caller"] == "wallet"));
     let allowed = records.iter().filter(|record| record["verdict"] == "allowed");
-    assert_eq!((allowed.count(), records.len()), (6, 10));
+    assert_eq!((allowed.count(), records.len()), (6, 11));
+    assert_eq!(records[0]["verdict"], "opened");
 }
 
 #[tokio::test]
@@ -197,7 +198,7 @@ async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
     assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
     drop(socket);
     let records = running.end().await;
-    assert_eq!(records[0]["reason"], "answer_too_slow");
+    assert_eq!(records[1]["reason"], "answer_too_slow");
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ impl Socket {
             .await;
             let sockets = &self.connection.shared.counts.clone().websockets;
             sockets.fetch_add(1, Ordering::Relaxed);
+            self.ledger.opened();
             session::run(self, caller).await;
             sockets.fetch_sub(1, Ordering::Relaxed);
         });

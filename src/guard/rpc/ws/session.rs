@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::super::account::Take;
-use super::super::entry::{Entry, Ledger};
+use super::super::batch::{self, Entries};
+use super::super::entry::Ledger;
 use super::super::judge::{Judged, judge};
 use super::super::refusal::Refusal;
 use super::super::upstream::Turn;
@@ -56,7 +57,7 @@ struct Asked {
     errors: Vec<u8>,
     /// Whether it begins a subscription, or ends one.
     subscribes: Option<bool>,
-    entry: Entry,
+    entry: Entries,
     since: Instant,
 }
 
@@ -202,7 +203,6 @@ impl Session {
             Take::Later(seconds) => Some(Refusal::rate(seconds)),
             Take::Never => Some(Refusal::over_burst(entry.burst)),
         };
-        let over = over.or_else(|| (!shared.counts.audit.has_room()).then(Refusal::audit_blocked));
         if let Some(refusal) = over {
             judged.refuse(|_| Some(refusal.clone()));
         }
@@ -214,11 +214,16 @@ impl Session {
             over.then(|| Refusal::subscriptions(most))
         });
         self.subscriptions = there;
-        ledger.judged(&judged, bytes);
+        let entries = Entries::open(&ledger, &judged, bytes);
+        if let Err(refusal) = &entries {
+            judged.refuse(|_| Some(refusal.clone()));
+        }
+        batch::refused(&ledger, &judged, bytes);
+        let Ok(entries) = entries else { return text_of(judged.answer()) };
         if judged.allowed.is_empty() {
             return text_of(judged.answer());
         }
-        let asked = Asked::of(&judged, ledger.open(&judged, bytes));
+        let asked = Asked::of(&judged, entries);
         let (http, limits, account) = (shared.http.clone(), rules.policy.limits.clone(), account.clone());
         self.next = Some((asked, Box::pin(async move { http.turn(&account, &limits).await })));
         String::new()
@@ -241,6 +246,7 @@ impl Session {
                 return self.tell(caller, asked.failed(&refusal)).await;
             }
         };
+        asked.entry.sent();
         let sent = timeout(TAKE, client.send(Message::text(std::mem::take(&mut asked.text)))).await;
         if !matches!(sent, Ok(Ok(()))) {
             asked.entry.end(Some("client_failed"));
@@ -283,7 +289,7 @@ impl Session {
 }
 
 impl Asked {
-    fn of(judged: &Judged<'_>, entry: Entry) -> Self {
+    fn of(judged: &Judged<'_>, entry: Entries) -> Self {
         let ids: Vec<String> = judged.allowed.iter().filter_map(|call| call.id).map(str::to_owned).collect();
         let subscribes = match &judged.allowed[..] {
             [call] if call.method.ends_with("_subscribe") => Some(true),
