@@ -78,7 +78,7 @@ pub struct Answers {
 enum State {
     Next,
     /// For a turn.
-    Waits(Box<(Ask, Entry, Coming<Result<Turn, Refusal>>)>),
+    Waits(Box<(Ask, Coming<Result<Turn, Refusal>>)>),
     /// For a connection to the client.
     Dials(Box<(Under, Coming<Option<Exchange>>, Option<Turn>)>),
     Asks(Box<(Under, AtClient)>),
@@ -174,17 +174,14 @@ impl Answers {
                 Some(Slot::Ask(ask)) => return Poll::Ready(self.begin(ask)),
             },
             State::Waits(mut waits) => {
-                let Poll::Ready(turn) = waits.2.as_mut().poll(cx) else {
+                let Poll::Ready(turn) = waits.1.as_mut().poll(cx) else {
                     self.state = State::Waits(waits);
                     return Poll::Pending;
                 };
-                let (ask, mut entry, _) = *waits;
+                let (ask, _) = *waits;
                 return Poll::Ready(match turn {
-                    Ok(turn) => self.send(ask, entry, turn),
-                    Err(refusal) => {
-                        entry.shed(&refusal);
-                        self.refuse(refusal, ask.id)
-                    }
+                    Ok(turn) => self.send(ask, turn),
+                    Err(refusal) => self.unasked(ask, refusal),
                 });
             }
             State::Dials(mut dials) => {
@@ -234,46 +231,46 @@ impl Answers {
         Poll::Ready(Ok(()))
     }
 
-    /// A call is next: it is put down, and waits for its turn.
+    /// A call is next: it waits for its turn.
     fn begin(&mut self, ask: Ask) -> Result<(), Stop> {
-        if self.left == 0 {
-            let refusal = Refusal::answer_too_large(self.asker.rules.policy.limits.answer_bytes);
-            self.asker.ledger.refused_call(Some(&ask.method), &refusal, ask.bytes);
-            return self.refuse(refusal, ask.id);
-        }
-        let entry = match self.asker.ledger.open(&ask.method, ask.bytes) {
-            Ok(entry) => entry,
-            Err(refusal) => {
-                self.asker.ledger.refused_call(Some(&ask.method), &refusal, ask.bytes);
-                return self.refuse(refusal, ask.id);
-            }
-        };
         let Asker { connection, rules, known, .. } = &self.asker;
-        let (upstream, account) = (&connection.shared.http, rules.account(known.caller));
-        if let Some(turn) = upstream.turn_now(account, &rules.policy.limits) {
-            return self.send(ask, entry, turn);
+        let limits = &rules.policy.limits;
+        if self.left == 0 {
+            return self.unasked(ask, Refusal::answer_too_large(limits.answer_bytes));
         }
-        let (upstream, account, limits) = (upstream.clone(), account.clone(), rules.policy.limits.clone());
+        let (upstream, account) = (&connection.shared.http, rules.account(known.caller));
+        if let Some(turn) = upstream.turn_now(account, limits) {
+            return self.send(ask, turn);
+        }
+        let (upstream, account, limits) = (upstream.clone(), account.clone(), limits.clone());
         let turn = Box::pin(async move { upstream.turn(&account, &limits).await });
-        self.state = State::Waits(Box::new((ask, entry, turn)));
+        self.state = State::Waits(Box::new((ask, turn)));
         Ok(())
     }
 
+    /// A call is not made.
+    fn unasked(&mut self, ask: Ask, refusal: Refusal) -> Result<(), Stop> {
+        self.asker.ledger.refused_call(Some(&ask.method), &refusal, ask.bytes);
+        self.refuse(refusal, ask.id)
+    }
+
     /// A call has its turn, and is judged by the rules of now.
-    fn send(&mut self, ask: Ask, mut entry: Entry, turn: Turn) -> Result<(), Stop> {
-        let Asker { connection, rules, known, .. } = &self.asker;
+    fn send(&mut self, ask: Ask, turn: Turn) -> Result<(), Stop> {
+        let Asker { connection, rules, known, ledger, .. } = &self.asker;
         let (shared, limits) = (&connection.shared, &rules.policy.limits);
-        let account = rules.account(known.caller);
-        let refusal = if !shared.rules.borrow().still_allows(rules, known, &ask.method) {
-            Err(Refusal::revoked())
-        } else {
-            filters::before(account, &ask, FILTERS, StdInstant::now()).map_err(Refusal::filters)
-        };
-        let watch = match refusal {
+        if !shared.rules.borrow().still_allows(rules, known, &ask.method) {
+            return self.unasked(ask, Refusal::revoked());
+        }
+        let filters = filters::before(rules.account(known.caller), &ask, FILTERS, StdInstant::now());
+        let watch = match filters {
             Ok(watch) => watch,
+            Err(most) => return self.unasked(ask, Refusal::filters(most)),
+        };
+        let entry = match ledger.open(&ask.method, ask.bytes) {
+            Ok(entry) => entry,
             Err(refusal) => {
-                entry.shed(&refusal);
-                return self.refuse(refusal, ask.id);
+                watch.into_iter().for_each(Watch::unasked);
+                return self.unasked(ask, refusal);
             }
         };
         let due = Instant::now() + Duration::from_secs(limits.answer_seconds.into());
@@ -415,6 +412,15 @@ impl Answers {
             self.put(&text);
         }
         Ok(())
+    }
+}
+
+/// What waits for its turn never has it.
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let State::Waits(waits) = &self.state {
+            self.asker.ledger.cut(&waits.0.method, waits.0.bytes);
+        }
     }
 }
 

@@ -108,11 +108,11 @@ impl Connection {
             && with.as_deref() == token
             && now.as_secs() < known.until
         {
-            return Ok(*known);
+            return Ok(known.clone());
         }
         let known = self.shown(rules, token, now).map_err(|denied| Refusal::identity(&denied))?;
         seen.counted(rules, known.caller)?;
-        seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
+        seen.last = Some((known.clone(), rules.clone(), token.map(str::to_owned)));
         drop(seen);
         self.place.known();
         self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));

@@ -36,6 +36,7 @@ pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> 
         counts: connection.shared.counts.clone(),
         way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
         account: None,
+        who: None,
         since: Instant::now(),
     };
     let asked = Asked { connection: &connection, rules: &rules, busy: Some(busy) };
@@ -100,6 +101,7 @@ impl Asked<'_> {
         }
         let known = self.connection.who(self.rules, request.headers())?;
         ledger.account = Some(self.rules.account(known.caller).clone());
+        ledger.who = Some(known.who.clone());
         self.origin(request.headers(), known.caller)?;
         if is_upgrade {
             let socket = ws::Socket {

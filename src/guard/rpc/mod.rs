@@ -4,10 +4,12 @@
 //! | --- | --- | --- |
 //! | `json`, `message` | pure | a body, read strictly and written anew |
 //! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
-//! | `account`, `record`, `ws::reply` | pure | what is counted of a caller, a line of audit, what the client says |
+//! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
+//! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
 //! | `watch` | i/o | the policy's file |
 //! | `listen`, `place`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
-//! | `http`, `intake`, `body`, `turns`, `upstream` | i/o | a request, its body, its answer, its turn, the client |
+//! | `http`, `intake`, `body` | i/o | a request, its body, its answer |
+//! | `answers`, `at_client`, `turns`, `upstream` | i/o | calls and their answers in order, one of them at the client, its turn, the client |
 //! | `ws` | i/o | WebSockets |
 //! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
 
@@ -15,10 +17,12 @@ pub mod account;
 pub mod answers;
 pub mod at_client;
 pub mod audit;
+pub mod backlog;
 pub mod body;
 pub mod budget;
 pub mod connection;
 pub mod counts;
+pub mod effect;
 pub mod entry;
 pub mod filters;
 pub mod http;
@@ -30,6 +34,7 @@ pub mod listen;
 pub mod message;
 pub mod patience;
 pub mod place;
+pub mod quota;
 pub mod record;
 pub mod refusal;
 pub mod rules;

@@ -1,5 +1,6 @@
 //! The whole guard on loopback, before a client that is told what to answer.
 
+mod audit;
 mod client;
 mod http;
 mod limits;

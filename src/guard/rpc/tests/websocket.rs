@@ -65,7 +65,8 @@ async fn messages_are_judged_like_requests() {
     let records = running.end().await;
     assert!(records.iter().all(|record| record["transport"] == "websocket" && record["caller"] == "wallet"));
     let allowed = records.iter().filter(|record| record["verdict"] == "allowed");
-    assert_eq!((allowed.count(), records.len()), (6, 10));
+    assert_eq!((allowed.count(), records.len()), (6, 11));
+    assert_eq!(records[0]["verdict"], "opened");
 }
 
 #[tokio::test]
@@ -201,7 +202,7 @@ async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
     assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
     drop(socket);
     let records = running.end().await;
-    assert_eq!(records[0]["reason"], "answer_too_slow");
+    assert_eq!(records[1]["reason"], "answer_too_slow");
 }
 
 #[tokio::test]

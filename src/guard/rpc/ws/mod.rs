@@ -48,6 +48,7 @@ impl Socket {
             self.connection.patience.release();
             let sockets = &self.connection.shared.counts.clone().websockets;
             sockets.fetch_add(1, Ordering::Relaxed);
+            self.ledger.opened();
             session::run(self, TokioIo::new(upgraded)).await;
             sockets.fetch_sub(1, Ordering::Relaxed);
         });
