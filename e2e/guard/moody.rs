@@ -86,7 +86,7 @@ async fn answer(request: Request<Incoming>, load: Arc<Load>) -> Result<Answer, E
             let pieces = std::iter::repeat_n(Bytes::from_static(PIECE), PIECES);
             let pieces = [begin].into_iter().chain(pieces).chain([Bytes::from_static(b"\"}\n")]);
             let pieces = StreamBody::new(iter(pieces.map(|piece| Ok(Frame::data(piece)))));
-            Ok(answered(BodyExt::boxed(pieces)))
+            Ok(answered(http_body_util::BodyExt::boxed(pieces)))
         }
         _ => {
             let text = message(asked, load).await;

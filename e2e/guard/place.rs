@@ -54,6 +54,7 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
         name: account.into(),
         identity: Identity::ServiceAccount { namespace: "apps".into(), name: account.into() },
         methods: GRANTED.map(str::to_owned).to_vec(),
+        private_state: true,
         origins: vec![],
         calls_per_second: most,
         burst: most,

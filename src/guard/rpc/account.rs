@@ -114,6 +114,7 @@ mod tests {
             name: "wallet".into(),
             identity: Identity::ServiceAccount { namespace: "apps".into(), name: "wallet".into() },
             methods: vec![],
+            private_state: false,
             origins: vec![],
             calls_per_second,
             burst,

@@ -26,8 +26,6 @@ use super::ws::subscriptions::Subscriptions;
 
 /// Bytes of small answers that are passed on together.
 const TOGETHER: usize = 8 * 1024;
-/// Filters of a caller at a time.
-const FILTERS: u32 = 64;
 /// Bytes from which on a piece is passed on without being copied.
 const LARGE: usize = 4 * 1024;
 
@@ -261,7 +259,7 @@ impl Answers {
         if !shared.rules.borrow().still_allows(rules, known, &ask.method) {
             return self.unasked(ask, Refusal::revoked());
         }
-        let filters = filters::before(rules.account(known.caller), &ask, FILTERS, StdInstant::now());
+        let filters = filters::before(rules.account(known.caller), &ask, limits.filters, StdInstant::now());
         let watch = match filters {
             Ok(watch) => watch,
             Err(most) => return self.unasked(ask, Refusal::filters(most)),

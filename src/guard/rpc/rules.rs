@@ -24,8 +24,7 @@ impl Rules {
     /// Names the field, its value and what would be right.
     pub fn of(policy: Policy, before: Option<&Rules>) -> Result<Self, String> {
         let grants = policy.callers.iter().map(|caller| {
-            let methods = caller.methods.iter().map(String::as_str);
-            Grants::read(methods).map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
+            caller.grants().map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
         });
         let grants = grants.collect::<Result<_, _>>()?;
         let accounts = policy.callers.iter().map(|caller| {
@@ -109,7 +108,8 @@ impl Rules {
     pub fn keeps(&self, before: &Rules, known: &Known) -> bool {
         self.same(before, known).is_some_and(|at| {
             let (now, then) = (self.caller(at), before.caller(known.caller));
-            now.methods == then.methods && now.origins == then.origins
+            let has_grants = now.methods == then.methods && now.private_state == then.private_state;
+            has_grants && now.origins == then.origins
         })
     }
 }
