@@ -59,6 +59,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::guard::metrics::series::family;
 use crate::guard::reload::{Files, Reloading};
 use crate::guard::server::{self, Answer, Limits, Port, not_found};
 use crate::guard::{flags, health, stop};
@@ -111,8 +112,10 @@ pub async fn run(args: Args) -> Result<()> {
     let bind = async |flag: &str, at: SocketAddr| {
         TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
     };
+    let callers = listen::bind(args.listen)
+        .with_context(|| format!("--listen {}: choose an address that is free", args.listen));
     let ports = Ports {
-        callers: bind("--listen", args.listen).await?,
+        callers: callers?,
         health: bind("--health", args.health).await?,
         metrics: bind("--metrics", args.metrics).await?,
     };
@@ -210,7 +213,18 @@ fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     let rules = shared.rules();
     let (waiting, at_client) = shared.http.load();
     let of_callers: u32 = rules.accounts().iter().map(|account| account.turns.load().0).sum();
-    let text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
+    let mut text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
+    for (name, help, bytes) in [
+        ("in_flight_bytes", "Bytes of calls and answers that are held.", shared.budget.held()),
+        (
+            "in_flight_limit_bytes",
+            "Bytes that may be held, half of them for one caller.",
+            shared.budget.most(),
+        ),
+    ] {
+        let head = [&format!("quorum_guard_rpc_{name}"), "gauge", help];
+        family(&mut text, head, &[(&[], bytes as u64)]);
+    }
     let mut answer = Response::new(http_body_util::Full::new(text.into()));
     *answer.status_mut() = StatusCode::OK;
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -190,6 +190,11 @@ impl<S> Bounded<S> {
         Self { stream, patience, timer, hears }
     }
 
+    /// What is bounded.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// Whether it has been too long; wakes the task when it will have been.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         loop {

@@ -6,13 +6,14 @@
 mod chunks;
 mod exchange;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hyper::body::Bytes;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
@@ -24,6 +25,8 @@ use crate::policy::Limits;
 
 /// Connections that are kept while nobody uses them.
 const KEPT: usize = 64;
+/// Bytes of an answer that the kernel keeps for the guard; it takes twice as much for them.
+const UNREAD: u32 = 64 * 1024;
 /// How long they are kept: half of what the client waits before it ends one, so that none ends as it is used.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
@@ -97,8 +100,7 @@ impl Upstream {
 
     /// Asks the client over a new connection; `None` where it takes none. What was sent once is never sent again.
     pub async fn ask(&self, request: [Bytes; 3]) -> Option<Exchange> {
-        let stream = TcpStream::connect(self.at).await.ok()?;
-        let _ = stream.set_nodelay(true);
+        let stream = dial(self.at).await.ok()?;
         let line = Line { stream, read: BytesMut::new(), since: Instant::now() };
         Some(Exchange::new(line, request))
     }
@@ -107,7 +109,7 @@ impl Upstream {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(line) = kept.pop() {
             // nothing was asked, so there is nothing to read; an end can be read
-            let is_quiet = matches!(line.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+            let is_quiet = matches!(line.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
             if is_quiet && line.since.elapsed() < KEPT_FOR {
                 return Some(line);
             }
@@ -127,6 +129,18 @@ impl Upstream {
             kept.push(line);
         }
     }
+}
+
+/// Connects to the client. The kernel keeps little of an answer that is not passed on: that is memory of the guard's too.
+///
+/// # Errors
+/// Where it takes no connection.
+pub async fn dial(at: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(UNREAD)?;
+    let stream = socket.connect(at).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn share(limits: &Limits) -> Share {

@@ -65,15 +65,15 @@ pub struct Frames<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
-    /// Frames over a stream whose handshake is done; a message has at most this many bytes.
-    pub fn new(stream: S, most: u64) -> Self {
-        Self {
-            stream,
-            reader: Reader::new(most),
-            held: Bytes::new(),
-            queue: Queue::default(),
-            is_dirty: false,
-        }
+    /// Frames over a stream whose handshake is done, and what was read of it with that; a message has at most this many
+    /// bytes.
+    pub fn new(stream: S, read: Bytes, most: u64) -> Self {
+        Self { stream, reader: Reader::new(most), held: read, queue: Queue::default(), is_dirty: false }
+    }
+
+    /// The stream.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     /// A message has at most this many bytes, from the next frame on.

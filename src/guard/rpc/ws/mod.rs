@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::connection::Connection;
 use super::entry::Ledger;
 use super::identity::Known;
+use super::listen::Stream;
 use super::record::{Transport, Way};
 use super::refusal::Refusal;
 use super::rules::Rules;
@@ -46,10 +47,12 @@ impl Socket {
         let session = tokio::spawn(async move {
             let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
             self.connection.patience.release();
+            let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
             let sockets = &self.connection.shared.counts.clone().websockets;
             sockets.fetch_add(1, Ordering::Relaxed);
             self.ledger.opened();
-            session::run(self, TokioIo::new(upgraded)).await;
+            session::run(self, stream, read).await;
             sockets.fetch_sub(1, Ordering::Relaxed);
         });
         connection.lasts_as_long_as(session);

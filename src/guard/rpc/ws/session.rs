@@ -7,8 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -16,6 +15,7 @@ use super::super::account::Take;
 use super::super::answers::{Answers, Asker, Piece, Stop};
 use super::super::entry::Ledger;
 use super::super::judge::{Judged, SLOT, judge};
+use super::super::listen::Stream;
 use super::super::refusal::Refusal;
 use super::Socket;
 use super::frame::{Event, Fault, Frames};
@@ -61,7 +61,7 @@ struct Waiting {
 
 struct Session {
     socket: Socket,
-    frames: Frames<TokioIo<Upgraded>>,
+    frames: Frames<Stream>,
     message: Message,
     waiting: VecDeque<Waiting>,
     /// What is being written, and whether a fragment of it was.
@@ -76,12 +76,13 @@ struct Session {
 }
 
 /// Serves it until either end leaves, or the caller may not stay.
-pub(super) async fn run(socket: Socket, stream: TokioIo<Upgraded>) {
+/// `read` came with the request.
+pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
     let (shared, limits) = (socket.connection.shared.clone(), &socket.rules.policy.limits);
     let account = socket.rules.account(socket.known.caller).clone();
     let (subscriptions, told) =
         Subscriptions::new(shared.ws, limits.subscriptions, shared.budget.clone(), account.clone());
-    let frames = Frames::new(stream, limits.body_bytes.into());
+    let frames = Frames::new(stream, read, limits.body_bytes.into());
     let message = Message::new(&shared.budget, &account);
     let mut session = Session {
         socket,
@@ -144,6 +145,10 @@ impl Session {
         }
         let limits = &self.socket.rules.policy.limits;
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        // while what it has sent is not read, its end cannot be either
+        if has_left(&self.frames) {
+            return Err(LEFT);
+        }
         if self.blocked.is_some_and(|since| since.elapsed() > seconds(limits.answer_seconds)) {
             return Err(SLOW);
         }
@@ -325,6 +330,13 @@ impl Session {
         let answers = Answers::new(asker, slots, is_batch);
         self.waiting.push_back(Waiting { answers, first: None, subscribes });
     }
+}
+
+/// Whether the caller has closed its side of the connection.
+fn has_left(frames: &Frames<Stream>) -> bool {
+    let mut looked = [PollFd::new(frames.get_ref().get_ref().get_ref().0, PollFlags::RDHUP)];
+    let ready = poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    ready.is_ok() && looked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }
 
 async fn asked_to_end(stop: &mut watch::Receiver<bool>) {

@@ -21,6 +21,7 @@ use super::super::account::Account;
 use super::super::budget::Budget;
 use super::super::message;
 use super::super::refusal::Refusal;
+use super::super::upstream;
 
 /// How long the client has to take a connection, or a call.
 const TAKE: Duration = Duration::from_secs(5);
@@ -156,8 +157,7 @@ impl Inner {
 
 /// No origin is sent: the client lets in whoever sends none.
 async fn dial(at: SocketAddr) -> Option<Client> {
-    let stream = TcpStream::connect(at).await.ok()?;
-    let _ = stream.set_nodelay(true);
+    let stream = upstream::dial(at).await.ok()?;
     let bounds = WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)

@@ -173,7 +173,7 @@ fn put(all: &mut Vec<Seen>, seen: Seen) {
 
 /// Everything that is seen of a stream to its end. Each time it waits, the future is dropped and made anew.
 fn seen(stream: Stream, most: u64) -> Vec<Seen> {
-    let (mut frames, mut all) = (Frames::new(stream, most), Vec::new());
+    let (mut frames, mut all) = (Frames::new(stream, Bytes::new(), most), Vec::new());
     loop {
         let polled = once(frames.next());
         if let Poll::Ready(one) = polled {

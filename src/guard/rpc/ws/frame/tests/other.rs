@@ -19,7 +19,10 @@ type Client = WebSocketStream<DuplexStream>;
 async fn both(between: usize) -> (Client, Frames<DuplexStream>) {
     let (theirs, ours) = duplex(between);
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-    (WebSocketStream::from_raw_socket(theirs, Role::Client, Some(config)).await, Frames::new(ours, 1 << 20))
+    (
+        WebSocketStream::from_raw_socket(theirs, Role::Client, Some(config)).await,
+        Frames::new(ours, Bytes::new(), 1 << 20),
+    )
 }
 
 fn payload(length: usize) -> Vec<u8> {

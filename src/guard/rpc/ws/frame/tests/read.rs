@@ -141,7 +141,7 @@ fn a_message_that_is_too_large_is_known_by_its_header() {
 #[test]
 fn the_bound_of_a_message_can_be_set_later() {
     let bytes = [frame(0x81, &[7; 10]), frame(0x81, &[7; 20]), frame(0x81, &[7; 20])].concat();
-    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), 10);
+    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), Bytes::new(), 10);
     let mut next = || once(frames.next()).map(Seen::of);
     assert_eq!([next(), next()].map(|seen| seen.is_ready()), [true, true]);
     frames.set_most(20);
@@ -165,7 +165,7 @@ fn a_stream_that_ends_early_has_failed() {
 #[test]
 fn nothing_is_read_before_it_is_asked_for_and_little_beyond() {
     let bytes = frame(0x81, b"twenty bytes of text").repeat(10_000);
-    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), 1000);
+    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), Bytes::new(), 1000);
     let mut asked = 0;
     while asked < 3000 {
         // a message that has begun is not counted yet
@@ -176,7 +176,7 @@ fn nothing_is_read_before_it_is_asked_for_and_little_beyond() {
     }
     // a known frame is read in larger bits, and then nothing beyond it
     let bytes = [frame(0x81, &[7; 50_000]), frame(0x89, b"")].concat();
-    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), 50_000);
+    let mut frames = Frames::new(Stream::new(&bytes, usize::MAX, false), Bytes::new(), 50_000);
     let mut reads = 0;
     while !matches!(once(frames.next()), Poll::Ready(Ok(Some(Event::End)))) {
         reads += 1;
@@ -189,7 +189,7 @@ fn nothing_is_read_before_it_is_asked_for_and_little_beyond() {
 fn an_idle_socket_holds_nothing() {
     let bytes = [frame(0x81, &[7; 5000]), frame(0x89, b"and a ping")].concat();
     let stream = Stream { is_slow: true, ..Stream::new(&bytes, usize::MAX, true) };
-    let mut frames = Frames::new(stream, 5000);
+    let mut frames = Frames::new(stream, Bytes::new(), 5000);
     assert!(once(frames.next()).is_pending());
     assert_eq!((frames.held.len(), frames.reader.held()), (0, 0));
     while !matches!(once(frames.next()), Poll::Ready(Ok(Some(Event::Ping(_))))) {}

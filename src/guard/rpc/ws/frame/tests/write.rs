@@ -15,7 +15,7 @@ fn written(frames: &mut Frames<Stream>) -> Vec<u8> {
 
 /// Frames over a stream that takes so much at a time.
 fn frames(step: usize) -> Frames<Stream> {
-    Frames::new(Stream::new(b"", step, step < 1000), 0)
+    Frames::new(Stream::new(b"", step, step < 1000), Bytes::new(), 0)
 }
 
 /// A frame as it is written: without a mask.
@@ -169,7 +169,7 @@ fn a_stream_that_fails_is_told_once_and_holds_nothing() {
 #[test]
 fn it_reads_while_it_cannot_write() {
     let input = [frame(0x81, b"hello"), frame(0x89, b"?")].concat();
-    let mut frames = Frames::new(Stream::new(&input, 2, true), 5);
+    let mut frames = Frames::new(Stream::new(&input, 2, true), Bytes::new(), 5);
     frames.text("an answer".into());
     let (mut read, mut writes) = (Vec::new(), 0);
     while read.last() != Some(&Seen::End) {
