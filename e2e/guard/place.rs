@@ -82,8 +82,6 @@ pub(crate) struct Place {
     pub(crate) certificate: CertificateDer<'static>,
     /// What the callers of the policy show: `wallet`, and `crowd`.
     pub(crate) tokens: [String; 2],
-    /// Where its metrics are.
-    pub(crate) metrics: SocketAddr,
     /// By which it began.
     pub(crate) policy: Policy,
     home: tempfile::TempDir,
@@ -141,7 +139,7 @@ impl Place {
             .spawn()
             .context("quorum-guard")?;
         let certificate = certificate.der().clone();
-        let place = Self { process, at, certificate, tokens, metrics, policy, home };
+        let place = Self { process, at, certificate, tokens, policy, home };
         let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).await.is_err() {
             ensure!(Instant::now() < end, "the guard does not listen after 60 s");

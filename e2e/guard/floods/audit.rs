@@ -16,14 +16,15 @@ use crate::place::HOST;
 const MOST: u64 = 1000;
 
 pub(super) fn floods() -> Vec<Flood> {
-    vec![
+    let floods = [
         Flood::new("worthless batches", |scene| {
             counted(scene, 4, |caller| Box::pin(worthless(caller))).boxed()
         }),
         Flood::new("strangers' requests", |scene| {
             counted(scene, 2, |caller| Box::pin(strange(caller))).boxed()
         }),
-    ]
+    ];
+    floods.map(|flood| Flood { is_slow: true, ..flood }).into()
 }
 
 /// What a crowd does, and how much is recorded meanwhile.

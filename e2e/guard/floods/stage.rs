@@ -60,7 +60,7 @@ impl Stage {
         let (guard, client) = (Cgroup::new("guard", GUARD)?, Cgroup::new("client", CLIENT)?);
         let start = async |chain| Geth::within(&client.enter(), &programs.client, chain).await.map(Some);
         let (moody, geth) = match behind {
-            Behind::Moody => (Some(Moody::start().await?), None),
+            Behind::Moody => (Some(Moody::start()?), None),
             Behind::Real => (None, start(Chain::Still(&programs.genesis)).await?),
             Behind::Blocks => (None, start(Chain::BlockEachSecond).await?),
         };

@@ -8,19 +8,21 @@ use futures::{FutureExt as _, SinkExt as _};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::memory::HEAVY;
 use super::stage::Behind;
 use super::{Flood, Scene, Told};
 use crate::moody::Load;
 
-/// Runs until its gas is used up.
-const ENDLESS: &str = r#"{"jsonrpc":"2.0","method":"eth_call","params":[{"data":"0x5b600056"},"latest"]}"#;
 /// How long the real client may compute for those who have left: what was begun, and no more.
 const GOES_ON: Duration = Duration::from_secs(10);
 
 pub(super) fn floods() -> Vec<Flood> {
     vec![
         Flood::new("calls without an id", |scene| without_id(scene).boxed()),
-        Flood { behind: Behind::Real, ..Flood::new("endless calls", |scene| endless(scene).boxed()) },
+        Flood {
+            behind: Behind::Real,
+            ..Flood::new("heavy calls without an id", |scene| heavy(scene).boxed())
+        },
         Flood { least: 5, ..Flood::new("close and reopen", |scene| reopened(scene).boxed()) },
         Flood::new("reset while it runs", |scene| reset(scene).boxed()),
     ]
@@ -72,12 +74,13 @@ async fn without_id(scene: Arc<Scene>) -> anyhow::Result<Told> {
     Ok(told)
 }
 
-/// The same before the real client, with calls that take all of a processor.
-async fn endless(scene: Arc<Scene>) -> anyhow::Result<Told> {
+/// The same before the real client, with calls that take most of a processor and much memory.
+async fn heavy(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let client = scene.stage.geth.as_ref().context("the client")?.process();
     let mut socket = scene.bad.socket().await?;
+    let call = HEAVY.replace(r#""id":1,"#, "");
     for _ in 0..200 {
-        socket.feed(Message::text(ENDLESS)).await?;
+        socket.feed(Message::text(call.as_str())).await?;
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), socket.flush()).await;
     sleep(Duration::from_millis(500)).await;
