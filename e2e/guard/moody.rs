@@ -18,7 +18,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Response<BoxBody<Bytes, Error>>;
@@ -43,34 +44,50 @@ impl Load {
     }
 }
 
-/// A client that listens.
-#[derive(Clone)]
+/// A client that listens, in threads of its own: whoever floods it does not delay it. It ends with this.
 pub(crate) struct Moody {
     /// HTTP and WebSocket.
     pub(crate) at: [SocketAddr; 2],
     pub(crate) load: Arc<Load>,
+    _end: oneshot::Sender<()>,
 }
 
 impl Moody {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
-        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let moody = Self { at: [http.local_addr()?, socket.local_addr()?], load: Arc::default() };
-        let load = moody.load.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = http.accept().await {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let bind = || {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            std::io::Result::Ok(listener)
+        };
+        let (http, socket, (end, ended)) = (bind()?, bind()?, oneshot::channel());
+        let load = Arc::<Load>::default();
+        let moody = Self { at: [http.local_addr()?, socket.local_addr()?], load: load.clone(), _end: end };
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let [http, socket] = [TcpListener::from_std(http)?, TcpListener::from_std(socket)?];
+                tokio::spawn(listen(http, socket, load));
+                let _ = ended.await;
+                std::io::Result::Ok(())
+            })
+        });
+        Ok(moody)
+    }
+}
+
+async fn listen(http: TcpListener, socket: TcpListener, load: Arc<Load>) {
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = http.accept() => {
                 let load = load.clone();
                 let service = service_fn(move |request| answer(request, load.clone()));
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
-        });
-        let load = moody.load.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = socket.accept().await {
+            Ok((stream, _)) = socket.accept() => {
                 tokio::spawn(serve(stream, load.clone()));
             }
-        });
-        Ok(moody)
+            else => return,
+        }
     }
 }
 

@@ -29,13 +29,15 @@ pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersi
 const ACCOUNTS: [&str; 2] = ["wallet", "crowd"];
 
 /// What pods of the accounts would have, and what the operator would write.
-fn identities() -> anyhow::Result<([String; 2], Policy)> {
-    let pair = KeyPair::generate().context("a key")?;
-    let key = EncodingKey::from_ec_der(&pair.serialize_der());
-    let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
-    let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
+fn identities() -> anyhow::Result<(Vec<String>, Policy)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let token = |account: &str| {
+    // each has a key of its own, so that one can be withdrawn
+    let (mut tokens, mut keys) = (Vec::new(), Vec::new());
+    for account in ACCOUNTS {
+        let pair = KeyPair::generate().context("a key")?;
+        let key = EncodingKey::from_ec_der(&pair.serialize_der());
+        let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
+        let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
         let claims = json!({
             "iss": ISSUER, "aud": [HOST], "sub": format!("system:serviceaccount:apps:{account}"),
             "iat": now, "nbf": now, "exp": now + 3600,
@@ -45,10 +47,12 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
                 "serviceaccount": {"name": account, "uid": "s1"},
             },
         });
-        let header = Header { kid: Some("one".into()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
-        jsonwebtoken::encode(&header, &claims, &key)
-    };
-    let tokens = [token(ACCOUNTS[0])?, token(ACCOUNTS[1])?];
+        let id = format!("of-{account}");
+        let header = Header { kid: Some(id.clone()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
+        tokens.push(jsonwebtoken::encode(&header, &claims, &key)?);
+        let public = Public::Ec { x: point.x, y: point.y };
+        keys.push(Key { id, algorithm: Algorithm::ES256, public });
+    }
     let most = 1_000_000_000;
     let caller = |account: &str| Caller {
         name: account.into(),
@@ -60,16 +64,12 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
         burst: most,
         connections: 128,
     };
-    let public = Public::Ec { x: point.x, y: point.y };
     let policy = Policy {
         version: VERSION,
         hosts: vec![HOST.into(), "localhost".into()],
         audience: HOST.into(),
         cluster: Some(ISSUER.into()),
-        issuers: vec![Issuer {
-            issuer: ISSUER.into(),
-            keys: vec![Key { id: "one".into(), algorithm: Algorithm::ES256, public }],
-        }],
+        issuers: vec![Issuer { issuer: ISSUER.into(), keys }],
         callers: ACCOUNTS.map(caller).to_vec(),
         limits: Limits::default(),
     };
@@ -82,9 +82,7 @@ pub(crate) struct Place {
     pub(crate) at: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
     /// What the callers of the policy show: `wallet`, and `crowd`.
-    pub(crate) tokens: [String; 2],
-    /// Where its metrics are.
-    pub(crate) metrics: SocketAddr,
+    pub(crate) tokens: Vec<String>,
     /// By which it began.
     pub(crate) policy: Policy,
     home: tempfile::TempDir,
@@ -142,7 +140,7 @@ impl Place {
             .spawn()
             .context("quorum-guard")?;
         let certificate = certificate.der().clone();
-        let place = Self { process, at, certificate, tokens, metrics, policy, home };
+        let place = Self { process, at, certificate, tokens, policy, home };
         let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).await.is_err() {
             ensure!(Instant::now() < end, "the guard does not listen after 60 s");

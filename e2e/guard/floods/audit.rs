@@ -16,14 +16,15 @@ use crate::place::HOST;
 const MOST: u64 = 1000;
 
 pub(super) fn floods() -> Vec<Flood> {
-    vec![
+    let floods = [
         Flood::new("worthless batches", |scene| {
             counted(scene, 4, |caller| Box::pin(worthless(caller))).boxed()
         }),
         Flood::new("strangers' requests", |scene| {
             counted(scene, 2, |caller| Box::pin(strange(caller))).boxed()
         }),
-    ]
+    ];
+    floods.map(|flood| Flood { is_slow: true, ..flood }).into()
 }
 
 /// What a crowd does, and how much is recorded meanwhile.
@@ -34,7 +35,8 @@ async fn counted(
 ) -> anyhow::Result<Told> {
     let (before, since) = (scene.stage.records.volume(), Instant::now());
     let mut told = crowd(scene.clone(), number, deed).await?;
-    let (after, seconds) = (scene.stage.records.volume(), since.elapsed().as_secs_f64());
+    let seconds = since.elapsed().as_secs_f64();
+    let after = scene.stage.records.all().await;
     let of = |after: u64, before: u64| ((after - before) as f64 / seconds) as u64;
     let (lines, bytes) = (of(after.0, before.0), of(after.1, before.1));
     told.note = format!("{lines} records and {} KB a second", bytes / 1000);

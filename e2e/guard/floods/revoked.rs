@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt as _, SinkExt as _};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use quorum_operator::policy::Policy;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -18,21 +19,37 @@ const WITHIN: Duration = Duration::from_millis(1500);
 const UNREAD: usize = 8;
 
 pub(super) fn floods() -> Vec<Flood> {
-    vec![Flood { least: 4, ..Flood::new("removed and deaf", |scene| removed(scene).boxed()) }]
+    let removed = Flood::new("removed and deaf", |scene| {
+        let kinds: [fn(Caller) -> Deed<()>; 3] = [
+            |caller| Box::pin(socket(caller)),
+            |caller| Box::pin(pipelined(caller)),
+            |caller| Box::pin(streams(caller)),
+        ];
+        cut(scene, kinds, |policy| policy.callers.truncate(1)).boxed()
+    });
+    let withdrawn = Flood::new("key withdrawn", |scene| {
+        let kinds: [fn(Caller) -> Deed<()>; 3] = [
+            |caller| Box::pin(socket(caller)),
+            |caller| Box::pin(idle(caller)),
+            |caller| Box::pin(idle(caller)),
+        ];
+        cut(scene, kinds, |policy| policy.issuers[0].keys.truncate(1)).boxed()
+    });
+    [removed, withdrawn].map(|flood| Flood { least: 4, ..flood }).into()
 }
 
-async fn removed(scene: Arc<Scene>) -> anyhow::Result<Told> {
-    let deaf: [fn(Caller) -> Deed<()>; 3] = [
-        |caller| Box::pin(socket(caller)),
-        |caller| Box::pin(pipelined(caller)),
-        |caller| Box::pin(streams(caller)),
-    ];
-    let kinds = deaf.into_iter().cycle().take(6);
+/// Connections of these kinds, two of each, and a policy that makes an end of them.
+async fn cut(
+    scene: Arc<Scene>,
+    kinds: [fn(Caller) -> Deed<()>; 3],
+    change: fn(&mut Policy),
+) -> anyhow::Result<Told> {
+    let kinds = kinds.into_iter().cycle().take(6);
     let held: Vec<_> = kinds.map(|kind| tokio::spawn(kind(scene.bad.deaf()))).collect();
     sleep(Duration::from_millis(1500)).await;
     let there = open(&scene)?;
     let mut policy = scene.stage.place.policy.clone();
-    policy.callers.truncate(1);
+    change(&mut policy);
     scene.stage.place.change(&policy)?;
     let since = Instant::now();
     while open(&scene)? > 0 && since.elapsed() < Duration::from_secs(75) {
@@ -40,8 +57,7 @@ async fn removed(scene: Arc<Scene>) -> anyhow::Result<Told> {
     }
     let (took, left) = (since.elapsed(), open(&scene)?);
     held.iter().for_each(tokio::task::JoinHandle::abort);
-    let note =
-        format!("{there} connections that do not read, the last cut after {:.1} s", took.as_secs_f64());
+    let note = format!("{there} connections, the last cut after {:.1} s", took.as_secs_f64());
     let mut faults = Vec::new();
     if took > WITHIN {
         faults.push(format!("{note}; {left} are left"));
@@ -73,6 +89,13 @@ async fn socket(caller: Caller) -> anyhow::Result<()> {
         let _ = timeout(Duration::from_secs(1), socket.send(Message::text(call("eth_large")))).await;
     }
     std::future::pending().await
+}
+
+/// A WebSocket on which nothing happens.
+async fn idle(caller: Caller) -> anyhow::Result<()> {
+    let mut socket = caller.socket().await?;
+    while socket.next().await.is_some() {}
+    Ok(())
 }
 
 /// Over HTTP/1.1, one request behind the other.

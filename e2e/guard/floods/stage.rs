@@ -1,5 +1,6 @@
 //! What a flood runs on: a guard with the memory of its container, and a client with that of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -46,6 +47,8 @@ pub(crate) struct Stage {
     pub(crate) records: Arc<Records>,
     pub(crate) moody: Option<Moody>,
     pub(crate) geth: Option<Geth>,
+    /// Where the client listens for HTTP.
+    pub(crate) client_at: SocketAddr,
     /// After the programs: they must have ended before these can go.
     guard: Cgroup,
     client: Cgroup,
@@ -60,7 +63,7 @@ impl Stage {
         let (guard, client) = (Cgroup::new("guard", GUARD)?, Cgroup::new("client", CLIENT)?);
         let start = async |chain| Geth::within(&client.enter(), &programs.client, chain).await.map(Some);
         let (moody, geth) = match behind {
-            Behind::Moody => (Some(Moody::start().await?), None),
+            Behind::Moody => (Some(Moody::start()?), None),
             Behind::Real => (None, start(Chain::Still(&programs.genesis)).await?),
             Behind::Blocks => (None, start(Chain::BlockEachSecond).await?),
         };
@@ -72,7 +75,7 @@ impl Stage {
         let (records, stdout) = Records::read()?;
         let run = Run { program: &programs.guard, within: &guard.enter(), client: at, policy };
         let place = Place::run(run, |_: &Path| Ok(stdout)).await?;
-        Ok(Arc::new(Self { place, records, moody, geth, guard, client }))
+        Ok(Arc::new(Self { place, records, moody, geth, client_at: at[0], guard, client }))
     }
 
     /// What behaves, and what does not.

@@ -13,7 +13,7 @@ use super::{Flood, crowd};
 use crate::place::HOST;
 
 /// Nobody's rate stands in the way.
-fn free(_: &mut Policy) {}
+pub(super) fn free(_: &mut Policy) {}
 
 pub(super) fn floods() -> Vec<Flood> {
     let floods = [

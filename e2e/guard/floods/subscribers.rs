@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::caller::{Caller, Socket};
+use super::direct::{ask, call};
 use super::stage::Behind;
 use super::{Flood, Scene, Told};
 
@@ -38,25 +37,6 @@ pub(super) fn floods() -> Vec<Flood> {
             ..Flood::new("filters", |scene| filters(scene).boxed())
         },
     ]
-}
-
-fn call(id: u64, method: &str, params: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":[{params}]}}"#)
-}
-
-/// Asks the client itself.
-async fn ask(at: SocketAddr, method: &str, params: &str) -> anyhow::Result<Value> {
-    let body = call(1, method, params);
-    let about =
-        format!("host: localhost\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
-    let mut stream = TcpStream::connect(at).await?;
-    stream.write_all(format!("POST / HTTP/1.0\r\n{about}\r\n\r\n{body}").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("an answer")?;
-    let mut answer: Value = serde_json::from_str(body)?;
-    anyhow::ensure!(answer["error"].is_null(), "{method}: {answer}");
-    Ok(answer["result"].take())
 }
 
 /// A number as the client writes it.

@@ -12,15 +12,19 @@ use super::stage::Behind;
 use super::{Flood, Scene, Told};
 use crate::moody::Load;
 
-/// Runs until its gas is used up.
-const ENDLESS: &str = r#"{"jsonrpc":"2.0","method":"eth_call","params":[{"data":"0x5b600056"},"latest"]}"#;
+/// Hashes 1 MiB again and again until its gas is used up, in so few steps that the client does not look at its clock.
+const BUSY: &str =
+    r#"{"jsonrpc":"2.0","method":"eth_call","params":[{"data":"0x5b6210000060002050600056"},"latest"]}"#;
 /// How long the real client may compute for those who have left: what was begun, and no more.
 const GOES_ON: Duration = Duration::from_secs(10);
 
 pub(super) fn floods() -> Vec<Flood> {
     vec![
         Flood::new("calls without an id", |scene| without_id(scene).boxed()),
-        Flood { behind: Behind::Real, ..Flood::new("endless calls", |scene| endless(scene).boxed()) },
+        Flood {
+            behind: Behind::Real,
+            ..Flood::new("heavy calls without an id", |scene| heavy(scene).boxed())
+        },
         Flood { least: 5, ..Flood::new("close and reopen", |scene| reopened(scene).boxed()) },
         Flood::new("reset while it runs", |scene| reset(scene).boxed()),
     ]
@@ -72,12 +76,12 @@ async fn without_id(scene: Arc<Scene>) -> anyhow::Result<Told> {
     Ok(told)
 }
 
-/// The same before the real client, with calls that take all of a processor.
-async fn endless(scene: Arc<Scene>) -> anyhow::Result<Told> {
+/// The same before the real client, with calls that compute.
+async fn heavy(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let client = scene.stage.geth.as_ref().context("the client")?.process();
     let mut socket = scene.bad.socket().await?;
     for _ in 0..200 {
-        socket.feed(Message::text(ENDLESS)).await?;
+        socket.feed(Message::text(BUSY)).await?;
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), socket.flush()).await;
     sleep(Duration::from_millis(500)).await;

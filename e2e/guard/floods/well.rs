@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::caller::{Caller, call};
+use super::direct;
 
 /// Calls a second of the one that behaves.
 pub(crate) const RATE: u64 = 200;
@@ -58,6 +59,8 @@ pub(crate) struct Ways {
     pub(crate) until: Instant,
     /// Whether each fifth of its bodies is a large one.
     pub(crate) is_large: bool,
+    /// Whether each other of its calls takes the client 20 ms.
+    pub(crate) is_slow: bool,
 }
 
 /// Calls at the rate in a thread of its own, whatever becomes of the calls before.
@@ -85,7 +88,8 @@ async fn calls(caller: Caller, ways: Ways, seen: Arc<Seen>) {
             break;
         }
         let (caller, seen, slot) = (caller.clone(), seen.clone(), kept[number % KEPT].clone());
-        let mut body = call("eth_chainId");
+        let is_slow = ways.is_slow && number.is_multiple_of(2);
+        let mut body = if is_slow { direct::call(1, "eth_slow", "20") } else { call("eth_chainId") };
         if ways.is_large && number.is_multiple_of(5) {
             body.push_str(&" ".repeat(LARGE));
         }
