@@ -156,7 +156,8 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     };
     let lines = stage.records.volume().0 - records.0;
     let lost = stage.records.missing(seen.well()).await;
-    let after = timeout(END, stage.quiet()).await?;
+    let bound = 2 * before + SLACK;
+    let after = timeout(END, stage.settled(bound)).await?;
     let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
     let [peak, sockets] = stage.peaks()?.map(mib);
     let [most, client] = [&look.guard, &look.client].map(|most| mib(most.load(Ordering::Relaxed)));
@@ -193,7 +194,7 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     }
     match after {
         Err(error) => faults.push(format!("{error:#}")),
-        Ok(after) if after > 2 * before + SLACK => {
+        Ok(after) if after > bound => {
             faults.push(format!("the guard holds {:.1} MiB after it, {:.1} before", mib(after), mib(before)))
         }
         Ok(_) => {}

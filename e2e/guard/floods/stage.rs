@@ -20,6 +20,8 @@ use crate::place::{Place, Run};
 /// MiB of the containers, as the operator sets them by default.
 const GUARD: u64 = 128;
 const CLIENT: u64 = 2048;
+/// How long it may take to give back what a flood has left.
+const SETTLES: Duration = Duration::from_secs(5);
 /// How often it is looked how much is held.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -97,6 +99,19 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         held(self.place.process()).context("the guard has ended")
+    }
+
+    /// Waits until the guard holds so many bytes at most, for a while: it takes a second to notice who has left. Gives what
+    /// it holds then.
+    pub(crate) async fn settled(&self, most: u64) -> anyhow::Result<u64> {
+        let end = Instant::now() + SETTLES;
+        loop {
+            let held = self.quiet().await?;
+            if held <= most || Instant::now() > end {
+                return Ok(held);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Looks how much is held until it is told to stop.

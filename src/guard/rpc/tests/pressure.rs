@@ -2,6 +2,8 @@
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::client::How;
 use super::websocket::{answer, asked, open};
@@ -226,4 +228,28 @@ async fn http_1_0_is_spoken_with_a_host_and_without() {
         let _ = stream.read_to_string(&mut text).await;
         assert!(text.starts_with("HTTP/1.0 200") && text.contains("\"eth_call\""), "{protocol}: {text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_bounded_and_given_back() {
+    let running = Running::start(|policy| policy.callers[0].connections = 100).await;
+    let mut sockets = Vec::new();
+    for _ in 0..60 {
+        let mut socket = open(&running, &token()).await.unwrap();
+        let piece = Frame::message(vec![b' '; 900_000], OpCode::Data(Data::Text), false);
+        // what is not read stays with the kernels
+        let _ = tokio::time::timeout(Duration::from_millis(300), socket.send(Message::Frame(piece))).await;
+        sockets.push(socket);
+    }
+    let in_flight = |page: &str| -> u64 {
+        let line = page.lines().find_map(|line| line.strip_prefix("quorum_guard_rpc_in_flight_bytes "));
+        line.unwrap().parse().unwrap()
+    };
+    let half = Budget::within(budget::memory_limit(), policy().limits.connections).most() as u64 / 2;
+    let held = in_flight(&running.scrape().await);
+    assert!(held <= half && held > half * 9 / 10, "{held} of {half}");
+    // nobody else is kept from asking
+    assert_eq!(running.send(request(&token_for("shop", 600), &ask("eth_call"))).await.status, 200);
+    drop(sockets);
+    until(async || in_flight(&running.scrape().await), |held| *held == 0).await;
 }

@@ -20,15 +20,18 @@ pub(super) struct Message {
     first: Bytes,
     rest: Vec<u8>,
     began: Option<Instant>,
-    /// A piece for which there is no memory yet, and since when.
-    next: Option<(Bytes, Instant)>,
+    /// A piece for which there is no memory yet.
+    next: Option<Bytes>,
+    /// When the message first had to wait for memory.
+    waits: Option<Instant>,
 }
 
 impl Message {
     pub(super) fn new(budget: &Arc<Budget>, account: &Arc<Account>) -> Self {
         let (budget, account) = (budget.clone(), account.clone());
         let charge = Charge::nothing(&budget, &account);
-        Self { budget, account, charge, first: Bytes::new(), rest: Vec::new(), began: None, next: None }
+        let (first, rest) = (Bytes::new(), Vec::new());
+        Self { budget, account, charge, first, rest, began: None, next: None, waits: None }
     }
 
     /// When its first byte came.
@@ -41,21 +44,20 @@ impl Message {
         self.began.is_some()
     }
 
-    /// Since when it waits for memory.
+    /// When it first had to wait for memory.
     pub(super) fn waits(&self) -> Option<Instant> {
-        self.next.as_ref().map(|next| next.1)
+        self.waits
     }
 
     /// One more piece; before the next one there has to be room for it.
     pub(super) fn add(&mut self, piece: Bytes) {
-        let now = Instant::now();
-        self.began.get_or_insert(now);
-        self.next = Some((piece, now));
+        self.began.get_or_insert_with(Instant::now);
+        self.next = Some(piece);
     }
 
     /// Whether every piece that has come has its memory; the task is woken when there may be some.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some((piece, _)) = &self.next else { return true };
+        let Some(piece) = &self.next else { return true };
         let size = self.first.len() + self.rest.len() + piece.len();
         let room = match size {
             _ if self.first.is_empty() && self.rest.is_empty() => size,
@@ -64,9 +66,10 @@ impl Message {
         };
         let more = room.saturating_sub(self.charge.bytes());
         if self.charge.poll_grow(more, cx).is_pending() {
+            self.waits.get_or_insert_with(Instant::now);
             return false;
         }
-        let Some((piece, _)) = self.next.take() else { return true };
+        let Some(piece) = self.next.take() else { return true };
         if size == piece.len() {
             self.first = piece;
             return true;
@@ -79,7 +82,7 @@ impl Message {
 
     /// All of it.
     pub(super) fn take(&mut self) -> (Bytes, Charge) {
-        self.began = None;
+        (self.began, self.waits) = (None, None);
         let (first, rest) = (std::mem::take(&mut self.first), std::mem::take(&mut self.rest));
         let charge = std::mem::replace(&mut self.charge, Charge::nothing(&self.budget, &self.account));
         (if rest.is_empty() { first } else { rest.into() }, charge)

@@ -73,6 +73,8 @@ struct Session {
     blocked: Option<Instant>,
     /// Whether it was asked by a ping whether it is there.
     is_asked: bool,
+    /// Whether nothing is read of it now.
+    is_stopped: bool,
 }
 
 /// Serves it until either end leaves, or the caller may not stay.
@@ -95,6 +97,7 @@ pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
         heard: Instant::now(),
         blocked: None,
         is_asked: false,
+        is_stopped: false,
     };
     let end = session.serve().await;
     // what is under way loses its reader now
@@ -145,9 +148,13 @@ impl Session {
         }
         let limits = &self.socket.rules.policy.limits;
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        // while what it has sent is not read, its end cannot be either
+        // while what it has sent is not read, its end cannot be either: what is sent to one that is gone comes back as an
+        // error
         if has_left(&self.frames) {
             return Err(LEFT);
+        }
+        if self.is_stopped && !self.frames.is_writing() {
+            self.frames.ping(Bytes::new());
         }
         if self.blocked.is_some_and(|since| since.elapsed() > seconds(limits.answer_seconds)) {
             return Err(SLOW);
@@ -263,6 +270,7 @@ impl Session {
 
     /// Whether something was read.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.is_stopped = true;
         if !self.message.poll_room(cx) {
             return Ok(false);
         }
@@ -272,6 +280,7 @@ impl Session {
         if is_busy && !self.message.has_begun() {
             return Ok(false);
         }
+        self.is_stopped = false;
         let event = match self.frames.poll_event(cx) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Some(event))) => event,
