@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::geth::free;
+use crate::geth::{behind, free};
 
 pub(crate) const HOST: &str = "alice-rpc.ledger.svc";
 const ISSUER: &str = "https://kubernetes.default.svc";
@@ -54,6 +54,7 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
         name: account.into(),
         identity: Identity::ServiceAccount { namespace: "apps".into(), name: account.into() },
         methods: GRANTED.map(str::to_owned).to_vec(),
+        private_state: true,
         origins: vec![],
         calls_per_second: most,
         burst: most,
@@ -82,7 +83,22 @@ pub(crate) struct Place {
     pub(crate) certificate: CertificateDer<'static>,
     /// What the callers of the policy show: `wallet`, and `crowd`.
     pub(crate) tokens: [String; 2],
+    /// Where its metrics are.
+    pub(crate) metrics: SocketAddr,
+    /// By which it began.
+    pub(crate) policy: Policy,
     home: tempfile::TempDir,
+}
+
+/// How a guard is run.
+pub(crate) struct Run<'a> {
+    pub(crate) program: &'a Path,
+    /// A command that starts it, such as a shell that enters a cgroup first.
+    pub(crate) within: &'a [String],
+    /// The client's listeners: HTTP and WebSocket.
+    pub(crate) client: [SocketAddr; 2],
+    /// Makes another policy of that which lets both callers do as they like.
+    pub(crate) policy: fn(&mut Policy),
 }
 
 impl Drop for Place {
@@ -93,10 +109,20 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Before the client's two listeners.
+    /// Before the client's two listeners. Its audit records go to a file.
     pub(crate) async fn start(program: &Path, http: SocketAddr, socket: SocketAddr) -> anyhow::Result<Self> {
+        let run = Run { program, within: &[], client: [http, socket], policy: |_| {} };
+        Self::run(run, |home| Ok(File::create(home.join("audit"))?.into())).await
+    }
+
+    /// `stdout` makes what takes the audit records.
+    pub(crate) async fn run(
+        run: Run<'_>,
+        stdout: impl FnOnce(&Path) -> anyhow::Result<Stdio>,
+    ) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
-        let (tokens, policy) = identities()?;
+        let (tokens, mut policy) = identities()?;
+        (run.policy)(&mut policy);
         fs::write(home.path().join(FILE), policy.write())?;
         fs::write(home.path().join("token"), &tokens[0])?;
         let key = KeyPair::generate()?;
@@ -104,17 +130,19 @@ impl Place {
         fs::write(home.path().join("tls.crt"), certificate.pem())?;
         fs::write(home.path().join("tls.key"), key.serialize_pem())?;
         let [at, health, metrics] = [free()?, free()?, free()?];
-        let process = Command::new(program)
+        let [http, socket] = run.client;
+        let process = behind(run.within, run.program.as_ref())
             .args(["--log-level=warn", "rpc"])
             .args([format!("--listen={at}"), format!("--health={health}"), format!("--metrics={metrics}")])
             .args([format!("--http={http}"), format!("--ws={socket}")])
             .arg(format!("--tls-dir={}", home.path().display()))
             .arg(format!("--policy={}", home.path().join(FILE).display()))
-            .stdout(File::create(home.path().join("audit"))?)
+            .stdout(stdout(home.path())?)
             .stderr(Stdio::inherit())
             .spawn()
             .context("quorum-guard")?;
-        let place = Self { process, at, certificate: certificate.der().clone(), tokens, home };
+        let certificate = certificate.der().clone();
+        let place = Self { process, at, certificate, tokens, metrics, policy, home };
         let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).await.is_err() {
             ensure!(Instant::now() < end, "the guard does not listen after 60 s");
@@ -126,6 +154,13 @@ impl Place {
     /// The guard's process.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Takes another policy; it is written aside and moved, so that none is seen half written.
+    pub(crate) fn change(&self, policy: &Policy) -> anyhow::Result<()> {
+        let new = self.home.path().join("new");
+        fs::write(&new, policy.write())?;
+        Ok(fs::rename(new, self.home.path().join(FILE))?)
     }
 
     /// Holds `token`, `tls.crt` and `audit`.

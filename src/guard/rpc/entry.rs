@@ -9,6 +9,7 @@ use super::account::Account;
 use super::audit::Space;
 use super::counts::Counts;
 use super::effect::changes_state;
+use super::judge::Judged;
 use super::record::{self, Fact, Verdict, Way};
 use super::refusal::Refusal;
 
@@ -41,11 +42,28 @@ impl Ledger {
 
     /// Puts down a call, of a batch or alone, that is not passed on.
     pub fn refused_call(&self, method: Option<&str>, refusal: &Refusal, bytes: u64) {
-        self.counts.refused(self.account.as_deref(), refusal.reason);
-        let reason = Some(refusal.reason);
+        self.not_passed_on(method, refusal.reason, bytes);
+    }
+
+    fn not_passed_on(&self, method: Option<&str>, reason: &'static str, bytes: u64) {
+        self.counts.refused(self.account.as_deref(), reason);
+        let reason = Some(reason);
         let took = self.since.elapsed();
         let fact = Fact { reason, bytes: (bytes, 0), took, ..self.fact(Verdict::Refused, method) };
         self.counts.audit.note(&self.way, &fact);
+    }
+
+    /// Puts down what of a body of so many bytes is not passed on.
+    pub fn judged(&self, judged: &Judged<'_>, bytes: u64) {
+        for refused in judged.refused() {
+            let bytes = if judged.is_batch { refused.bytes as u64 } else { bytes };
+            self.refused_call(refused.method, &refused.why, bytes);
+        }
+    }
+
+    /// Puts down a call that ended before it had its turn.
+    pub fn cut(&self, method: &str, bytes: u64) {
+        self.not_passed_on(Some(method), CUT, bytes);
     }
 
     /// Reserves space for all records of one call, before it is sent. A call has its turn at the client by then: what
@@ -151,13 +169,6 @@ impl Entry {
                 self.last(Verdict::Refused, Some(refusal.reason), took);
             }
             State::Open | State::Sent => self.refused(refusal.reason),
-        }
-    }
-
-    /// Gives its space back, and puts nothing down: somebody else does.
-    pub fn withdraw(mut self) {
-        if std::mem::replace(&mut self.state, State::Ended) == State::Open {
-            self.ledger.counts.audit.release(&mut self.space);
         }
     }
 

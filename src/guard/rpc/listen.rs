@@ -27,8 +27,12 @@ use crate::policy::Limits;
 
 /// What is left to requests under way once the process is asked to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// Bytes that TLS holds for a caller that does not read.
+const UNREAD: usize = 16 * 1024;
 /// Requests of one connection of HTTP/2 at a time.
 const STREAMS: u32 = 64;
+/// Bytes of an answer that wait in HTTP/2 for a caller that does not read, of each request; they are charged.
+const SENT: usize = 32 * 1024;
 /// Bytes that a caller may send of a request, and of all of a connection's, before they are read.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 
@@ -73,6 +77,9 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
             return;
         }
     };
+    let mut stream = stream;
+    // what a caller does not read is held here, and not charged
+    stream.get_mut().1.set_buffer_limit(Some(UNREAD));
     let (_, session) = stream.get_ref();
     let transport = if session.alpn_protocol() == Some(b"h2") { Transport::Http2 } else { Transport::Http1 };
     let certificates = session.peer_certificates().unwrap_or_default();
@@ -109,11 +116,12 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
-            .max_send_buf_size(WINDOWS.0 as usize)
+            .max_send_buf_size(SENT)
             .max_header_list_size(limits.header_bytes)
             .serve_connection(io, service);
         watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
     };
+    connection.ended().await;
     // one that ends before it has said a word counts as ended well
     if let Some(bound) = connection.patience.ended() {
         connection.shared.counts.timed_out(bound);
@@ -145,6 +153,10 @@ where
                 }
             }
             _ = stop.wait_for(|stop| *stop), if !ends => {
+                ends = true;
+                end(serving.as_mut());
+            }
+            () = connection.ends.notified(), if !ends => {
                 ends = true;
                 end(serving.as_mut());
             }

@@ -4,23 +4,27 @@
 //! | --- | --- | --- |
 //! | `json`, `message` | pure | a body, read strictly and written anew |
 //! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
-//! | `account`, `ws::reply` | pure | what is counted of a caller, what the client says |
+//! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
 //! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
 //! | `watch` | i/o | the policy's file |
 //! | `listen`, `place`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
-//! | `http`, `intake`, `body`, `turns`, `upstream` | i/o | a request, its body, its answer, its turn, the client |
+//! | `http`, `intake`, `body` | i/o | a request, its body, its answer |
+//! | `answers`, `at_client`, `turns`, `upstream` | i/o | calls and their answers in order, one of them at the client, its turn, the client |
 //! | `ws` | i/o | WebSockets |
-//! | `entry`, `batch`, `audit`, `counts` | i/o | what is put down: records, metrics |
+//! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
 
 pub mod account;
+pub mod answers;
+pub mod at_client;
 pub mod audit;
 pub mod backlog;
-pub mod batch;
 pub mod body;
+pub mod budget;
 pub mod connection;
 pub mod counts;
 pub mod effect;
 pub mod entry;
+pub mod filters;
 pub mod http;
 pub mod identity;
 pub mod intake;
@@ -60,6 +64,7 @@ use crate::guard::server::{self, Answer, Limits, Port, not_found};
 use crate::guard::{flags, health, stop};
 
 use self::audit::Audit;
+use self::budget::Budget;
 use self::counts::Counts;
 use self::shared::Shared;
 use self::upstream::Upstream;
@@ -141,7 +146,7 @@ async fn serve(
     let shared = Arc::new(Shared {
         rules: watched.rules(),
         counts: counts.clone(),
-        memory: intake::Memory::default(),
+        budget: Budget::within(budget::memory_limit(), watched.rules().borrow().policy.limits.connections),
         http: Arc::new(Upstream::new(args.http)),
         ws: args.ws,
         stop,

@@ -14,6 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How late it may be noticed that it has been too long.
 const LATE: Duration = Duration::from_secs(5);
 
+/// How long a connection lives of which nobody is known.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// How long for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -78,6 +81,7 @@ struct Doing {
 #[derive(Debug)]
 pub struct Patience {
     bounds: Bounds,
+    began: Instant,
     doing: Mutex<Doing>,
 }
 
@@ -87,7 +91,7 @@ impl Patience {
     pub fn new(bounds: Bounds) -> Arc<Self> {
         let (requests, idle) = (Vec::new(), Instant::now());
         let doing = Doing { requests, idle, header: None, known: None, released: false, ended: None };
-        Arc::new(Self { bounds, doing: Mutex::new(doing) })
+        Arc::new(Self { bounds, began: Instant::now(), doing: Mutex::new(doing) })
     }
 
     fn doing(&self) -> std::sync::MutexGuard<'_, Doing> {
@@ -140,6 +144,11 @@ impl Patience {
         let due = match doing.header {
             Some(since) => (since + self.bounds.header, Bound::Header),
             None => (doing.idle + idle, Bound::Idle),
+        };
+        // nor to live on requests that need no name
+        let due = match doing.known {
+            None if self.began + UNKNOWN < due.0 => (self.began + UNKNOWN, Bound::Identity),
+            _ => due,
         };
         // the last answer may not be out yet
         let last = doing.idle + self.bounds.header;
