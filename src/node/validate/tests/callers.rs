@@ -22,14 +22,14 @@ fn guard(observed: &mut Observed, memory: &str, connections: i32) {
 #[test]
 fn a_guard_has_memory_for_its_connections() {
     for (memory, connections) in [("64Mi", 512), ("1282Mi", 20_000), ("33Mi", 16), ("4128Mi", 65_536)] {
-        let mut observed = called();
+        let mut observed = in_order(called());
         guard(&mut observed, memory, connections);
         valid(&observed);
         spec(&mut observed).rpc.limits.connections += 1;
         assert_eq!(faults(&observed)[0].field, "spec.rpc.resources.memory", "{memory}");
     }
     for connections in [1, 512, 65_536] {
-        let mut observed = called();
+        let mut observed = in_order(called());
         spec(&mut observed).rpc.limits.connections = connections;
         valid(&observed);
     }

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyUsagePurpose, NameConstraints, SanType, date_time_ymd,
 };
 
 use super::*;
@@ -180,6 +180,41 @@ fn an_authority_vouches_for_its_own_caller_only() {
     let both = format!("{}{}", one.pem, two.pem);
     let identities = known_by(&[(&both, &["cn:bank"])]);
     assert_eq!(reason(&identities, &leaf(&two, "cn:bank")), "known", "the second of a bundle");
+}
+
+/// As docs/network.md says: whoever relies on a constraint must know which names it binds.
+#[test]
+fn a_constraint_of_an_authority_binds_names_of_its_own_kind_alone() {
+    let root = Ca::root("acme");
+    let permits = |subtree: GeneralSubtree| {
+        let mut params = authority("partner");
+        let permitted_subtrees = vec![subtree];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        root.below(params)
+    };
+    let dns = permits(GeneralSubtree::DnsName("partner.example".into()));
+    let directory = permits(GeneralSubtree::DirectoryName(DistinguishedName::new()));
+    // a sequence of the permitted ones, of which one is a URI
+    let uri = [&[0x30, 0x15, 0xa0, 0x13, 0x30, 0x11, 0x86, 0x0f][..], b"partner.example"].concat();
+    let mut params = authority("partner");
+    params.custom_extensions.push(CustomExtension::from_oid_content(&[2, 5, 29, 30], uri));
+    let uri = root.below(params);
+    for (by, names, subject, wanted) in [
+        (&dns, &["dns:till.partner.example"][..], "dns:till.partner.example", "known"),
+        (&dns, &["dns:bank.example"], "dns:bank.example", "certificate_untrusted"),
+        (&dns, &["dns:bank.example", "cn:bank"], "cn:bank", "certificate_untrusted"),
+        (&dns, &["cn:bank"], "cn:bank", "known"),
+        (&dns, &["uri:spiffe://acme/bank"], "uri:spiffe://acme/bank", "known"),
+        (&uri, &["uri:spiffe://acme/bank"], "uri:spiffe://acme/bank", "certificate_untrusted"),
+        (&uri, &["uri:https://partner.example/"], "uri:https://partner.example/", "certificate_untrusted"),
+        (&uri, &["dns:bank.example"], "dns:bank.example", "known"),
+        (&directory, &["cn:bank"], "cn:bank", "certificate_untrusted"),
+        (&directory, &["dns:bank.example"], "dns:bank.example", "certificate_untrusted"),
+    ] {
+        let identities = known_by(&[(&root.pem, &[subject])]);
+        let chain = [by.sign(client(names)), by.der.clone()];
+        assert_eq!(reason(&identities, &chain), wanted, "{names:?}");
+    }
 }
 
 #[test]
