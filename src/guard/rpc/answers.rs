@@ -1,9 +1,10 @@
 //! The answer to a body: its calls asked of the client one after another, each answered in its place, all of it passed on
 //! as it comes. Nothing holds a whole answer.
 
+mod request;
+mod state;
+
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
@@ -11,10 +12,12 @@ use std::time::{Duration, Instant as StdInstant};
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
+use self::request::request;
+use self::state::{State, Under};
 use super::at_client::{AtClient, Failed};
 use super::budget::Charge;
 use super::connection::Connection;
-use super::entry::{Entry, Ledger};
+use super::entry::Ledger;
 use super::filters::{self, Watch};
 use super::identity::Known;
 use super::judge::{Ask, Slot};
@@ -71,32 +74,6 @@ pub struct Answers {
     has_one: bool,
     /// Bytes that may still be answered.
     left: u64,
-}
-
-enum State {
-    Next,
-    /// For a turn.
-    Waits(Box<(Ask, Coming<Result<Turn, Refusal>>)>),
-    /// For a connection to the client.
-    Dials(Box<(Under, Coming<Option<Exchange>>, Option<Turn>)>),
-    Asks(Box<(Under, AtClient)>),
-    /// Of a WebSocket's subscriptions.
-    Subscribes(Box<(Under, Coming<Result<Bytes, Refusal>>, Turn)>),
-    Ended,
-}
-
-type Coming<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
-
-/// A call that has its turn.
-struct Under {
-    id: Option<Bytes>,
-    entry: Entry,
-    watch: Option<Watch>,
-    /// Whether something of its answer was passed on.
-    has_begun: bool,
-    /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.
-    ends_line: bool,
-    due: Instant,
 }
 
 impl Answers {
@@ -420,34 +397,4 @@ impl Drop for Answers {
             self.asker.ledger.cut(&waits.0.method, waits.0.bytes);
         }
     }
-}
-
-/// What is sent for a call: a header, and the call in three parts, so that params are not copied.
-fn request(method: &str, params: Bytes) -> [Bytes; 3] {
-    let mut call = Vec::with_capacity(64 + method.len());
-    message::begin(method, !params.is_empty(), &mut call);
-    let length = call.len() + params.len() + message::END.len();
-    let mut head = Vec::with_capacity(128 + call.len());
-    head.extend_from_slice(HEAD);
-    put_number(length, &mut head);
-    head.extend_from_slice(b"\r\n\r\n");
-    head.extend_from_slice(&call);
-    [head.into(), params, Bytes::from_static(message::END)]
-}
-
-const HEAD: &[u8] =
-    b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ";
-
-fn put_number(number: usize, to: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let (mut left, mut at) = (number, digits.len());
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    to.extend_from_slice(&digits[at..]);
 }

@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::account::Account;
 use super::identity::{Denied, Known};
 use super::patience::Patience;
 use super::place::Place;
@@ -19,7 +18,6 @@ use super::record::Transport;
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::shared::Shared;
-use crate::policy::Caller;
 
 /// A connection whose handshake is done.
 pub struct Connection {
@@ -50,7 +48,7 @@ struct Seen {
     /// By whom the latest one is known, and by which rules and token.
     last: Option<(Known, Arc<Rules>, Option<String>)>,
     /// Everyone it has been, each counted as one of its connections.
-    callers: Vec<(Caller, Arc<Account>)>,
+    callers: Vec<(Arc<Rules>, usize)>,
 }
 
 /// What the handshake says of a connection.
@@ -160,21 +158,24 @@ impl Connection {
     /// Whether everyone it has been is still known in the same way.
     #[must_use]
     pub fn may_stay(&self, rules: &Rules) -> bool {
-        self.seen().callers.iter().all(|(caller, _)| {
+        self.seen().callers.iter().all(|(by, at)| {
+            let caller = by.caller(*at);
             rules.position(&caller.name).is_some_and(|at| rules.caller(at).identity == caller.identity)
         })
     }
 }
 
 impl Seen {
-    fn counted(&mut self, rules: &Rules, caller: usize) -> Result<(), Refusal> {
-        let (caller, account) = (rules.caller(caller), rules.account(caller));
-        match self.callers.iter_mut().find(|(_, known)| Arc::ptr_eq(known, account)) {
-            Some((known, _)) => known.clone_from(caller),
-            None if account.connect(caller.connections) => {
-                self.callers.push((caller.clone(), account.clone()))
+    fn counted(&mut self, rules: &Arc<Rules>, caller: usize) -> Result<(), Refusal> {
+        let (most, account) = (rules.caller(caller).connections, rules.account(caller));
+        let now = (rules.clone(), caller);
+        match self.callers.iter_mut().find(|(by, at)| Arc::ptr_eq(by.account(*at), account)) {
+            Some(known) => *known = now,
+            None if account.connect(most) => {
+                self.callers.reserve_exact(1);
+                self.callers.push(now);
             }
-            None => return Err(Refusal::connections(caller.connections)),
+            None => return Err(Refusal::connections(most)),
         }
         Ok(())
     }
@@ -182,7 +183,7 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.callers.iter().for_each(|(_, account)| account.disconnect());
+        self.callers.iter().for_each(|(by, at)| by.account(*at).disconnect());
     }
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
     let limits = place.shared().rules().policy.limits.clone();
     let _ = stream.set_nodelay(true);
     let bound = Duration::from_secs(limits.handshake_seconds.into());
-    let stream = match timeout(bound, TlsAcceptor::from(tls.current()).accept(stream)).await {
+    let stream = match timeout(bound, Box::pin(TlsAcceptor::from(tls.current()).accept(stream))).await {
         Ok(Ok(stream)) => stream,
         failed => {
             if failed.is_err() {
@@ -119,19 +119,21 @@ pub type Stream = Bounded<TlsStream<TcpStream>>;
 async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, limits: &Limits) {
     let of = connection.clone();
     let service = service_fn(move |request| {
-        let answer = http::answer(of.clone(), request);
+        // in a box of its own, so that a connection that says nothing holds none
+        let answer = Box::pin(http::answer(of.clone(), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let header = limits.header_bytes as usize;
     let is_http1 = connection.transport == Transport::Http1;
     let io = TokioIo::new(Bounded::new(stream, connection.patience.clone(), is_http1));
+    // each in a box of its own, so that neither takes the room of the other
     let ended = if is_http1 {
         let serving = http1::Builder::new()
             .max_buf_size(header.max(8192))
             .max_headers(64)
             .serve_connection(io, service)
             .with_upgrades();
-        watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
+        watched(Box::pin(serving).as_mut(), &connection, |serving| serving.graceful_shutdown()).await
     } else {
         let serving = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -141,7 +143,7 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
             .max_send_buf_size(SENT)
             .max_header_list_size(limits.header_bytes)
             .serve_connection(io, service);
-        watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
+        watched(Box::pin(serving).as_mut(), &connection, |serving| serving.graceful_shutdown()).await
     };
     connection.ended().await;
     // one that ends before it has said a word counts as ended well
