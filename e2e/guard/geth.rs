@@ -2,6 +2,7 @@
 //! counts what it executes itself, method by method, in its metrics.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -15,6 +16,14 @@ const MODULES: &str = "admin,debug,eth,miner,net,personal,txpool,web3";
 
 /// How often each method was executed.
 pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// What the client begins with.
+pub(crate) enum Chain<'a> {
+    /// A genesis of which no block follows.
+    Still(&'a Path),
+    /// A chain for development, with an account that is unlocked.
+    BlockEachSecond,
+}
 
 /// A client that ends with this.
 pub(crate) struct Geth {
@@ -37,16 +46,43 @@ pub(crate) fn free() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+/// A program behind a command that starts it, if there is one.
+pub(crate) fn behind(within: &[String], program: &OsStr) -> Command {
+    match within {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
 impl Geth {
+    /// With a chain of its own, which makes no blocks.
     pub(crate) async fn start(program: &str, genesis: &Path) -> anyhow::Result<Self> {
+        Self::within(&[], program, Chain::Still(genesis)).await
+    }
+
+    /// Behind a command that starts it.
+    pub(crate) async fn within(within: &[String], program: &str, chain: Chain<'_>) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
         let data = format!("--datadir={}", home.path().display());
-        let made = Command::new(program).args([&data, "init"]).arg(genesis).output().context("the client")?;
-        if !made.status.success() {
-            bail!("geth init: {}", String::from_utf8_lossy(&made.stderr));
+        let mut command = behind(within, program.as_ref());
+        match chain {
+            Chain::Still(genesis) => {
+                let made = Command::new(program).args([&data, "init"]).arg(genesis).output();
+                let made = made.context("the client")?;
+                if !made.status.success() {
+                    bail!("geth init: {}", String::from_utf8_lossy(&made.stderr));
+                }
+            }
+            Chain::BlockEachSecond => {
+                command.args(["--dev", "--dev.period=1", "--lightkdf"]);
+            }
         }
         let [http, socket, metrics] = [free()?, free()?, free()?];
-        let process = Command::new(program)
+        let process = command
             .args([
                 &data,
                 "--networkid=1337",
@@ -77,6 +113,11 @@ impl Geth {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(geth)
+    }
+
+    /// The client's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it has executed since it began, whether that went well or not.

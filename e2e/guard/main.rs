@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use quorum_operator::policy::grants::Grants;
 
+use floods::Programs;
 use geth::Geth;
 use served::Guard;
 use suite::{Outcome, Suite};
@@ -92,6 +93,14 @@ async fn run() -> anyhow::Result<()> {
         "seed {seed}: E2E_GUARD_SEED={seed} E2E_GUARD_CASES={cases} make test-guard sends the same again"
     );
     let genesis = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/genesis.json");
+    let only = setting("E2E_GUARD_AXIS");
+    let each = Duration::from_secs(number("E2E_GUARD_FLOOD_SECONDS", cases.clamp(60, 600) / 20)?);
+    let programs =
+        Programs { guard: program.clone().into(), client: client.clone(), genesis: genesis.clone() };
+    if let Some(flood) = only.as_deref().filter(|only| *only == "floods" || floods::has(only)) {
+        let faults = floods::run(&programs, each, Some(flood).filter(|flood| *flood != "floods")).await?;
+        return found(seed, &faults);
+    }
     let geth = Geth::start(&client, &genesis).await?;
     let guard = Guard::start(Path::new(&program), &geth).await?;
     let grants =
@@ -101,7 +110,6 @@ async fn run() -> anyhow::Result<()> {
         "{:22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>7} {:>6}",
         "kind", "cases", "bare", "naive", "granted", "executed", "behind", "s"
     );
-    let only = setting("E2E_GUARD_AXIS");
     for (axis, make) in
         kinds::all().into_iter().filter(|(axis, _)| only.as_ref().is_none_or(|only| only == axis))
     {
@@ -118,13 +126,14 @@ async fn run() -> anyhow::Result<()> {
     }
     if only.is_none() {
         suite.unknown().await?;
+        suite.faults.extend(floods::run(&programs, each, None).await?);
     }
-    if only.is_none_or(|only| only == "floods") {
-        let each = Duration::from_secs(cases.clamp(60, 600) / 20);
-        suite.faults.extend(floods::run(Path::new(&program), each).await?);
-    }
-    if !suite.faults.is_empty() {
-        bail!("seed {seed}: {} faults:\n{}", suite.faults.len(), suite.faults.join("\n"));
+    found(seed, &suite.faults)
+}
+
+fn found(seed: u64, faults: &[String]) -> anyhow::Result<()> {
+    if !faults.is_empty() {
+        bail!("seed {seed}: {} faults:\n{}", faults.len(), faults.join("\n"));
     }
     Ok(())
 }

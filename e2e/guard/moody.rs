@@ -1,8 +1,13 @@
-//! A client with moods: it hangs, hangs up, or answers a gigabyte, as the method says, and answers all else well.
+//! A client with moods: it hangs, hangs up, takes its time or answers a gigabyte, as the method says, and answers all
+//! else well, byte for byte as the real one does. It counts how many calls are under way; as with the real one, a call
+//! goes on when whoever asked has gone.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use futures::stream::iter;
 use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -11,53 +16,168 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, oneshot};
 
-const PIECE: &[u8] = &[b' '; 64 * 1024];
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Response<BoxBody<Bytes, Error>>;
+
+const PIECE: &[u8] = &[b'0'; 64 * 1024];
 const PIECES: usize = 1024 * 1024 * 1024 / PIECE.len();
-const WELL: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#;
+/// What `eth_large` is answered, in bytes.
+const LARGE: usize = 1024 * 1024;
 
-/// Where it listens: HTTP and WebSocket.
-pub(crate) async fn start() -> anyhow::Result<[SocketAddr; 2]> {
-    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let at = [http.local_addr()?, socket.local_addr()?];
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = http.accept().await {
-            let service = service_fn(answer);
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = socket.accept().await {
-            tokio::spawn(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_text() && socket.send(WELL.into()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    Ok(at)
+/// What it counts of `eth_slow`.
+#[derive(Default)]
+pub(crate) struct Load {
+    now: AtomicU64,
+    most: AtomicU64,
+    all: AtomicU64,
 }
 
-async fn answer(
-    request: Request<Incoming>,
-) -> Result<Response<BoxBody<Bytes, Infallible>>, Box<dyn std::error::Error + Send + Sync>> {
+impl Load {
+    /// Calls under way, the most there were at once, and all there have been.
+    pub(crate) fn get(&self) -> [u64; 3] {
+        [&self.now, &self.most, &self.all].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// A client that listens, in threads of its own: whoever floods it does not delay it. It ends with this.
+pub(crate) struct Moody {
+    /// HTTP and WebSocket.
+    pub(crate) at: [SocketAddr; 2],
+    pub(crate) load: Arc<Load>,
+    _end: oneshot::Sender<()>,
+}
+
+impl Moody {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let bind = || {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            std::io::Result::Ok(listener)
+        };
+        let (http, socket, (end, ended)) = (bind()?, bind()?, oneshot::channel());
+        let load = Arc::<Load>::default();
+        let moody = Self { at: [http.local_addr()?, socket.local_addr()?], load: load.clone(), _end: end };
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                let [http, socket] = [TcpListener::from_std(http)?, TcpListener::from_std(socket)?];
+                tokio::spawn(listen(http, socket, load));
+                let _ = ended.await;
+                std::io::Result::Ok(())
+            })
+        });
+        Ok(moody)
+    }
+}
+
+async fn listen(http: TcpListener, socket: TcpListener, load: Arc<Load>) {
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = http.accept() => {
+                let load = load.clone();
+                let service = service_fn(move |request| answer(request, load.clone()));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+            Ok((stream, _)) = socket.accept() => {
+                tokio::spawn(serve(stream, load.clone()));
+            }
+            else => return,
+        }
+    }
+}
+
+/// What is answered over HTTP.
+async fn answer(request: Request<Incoming>, load: Arc<Load>) -> Result<Answer, Error> {
     let body = request.into_body().collect().await?.to_bytes();
-    let asks = |method: &[u8]| body.windows(method.len()).any(|part| part == method);
-    if asks(b"eth_hang") {
-        std::future::pending::<()>().await;
+    let asked: Value = serde_json::from_slice(&body)?;
+    match asked["method"].as_str() {
+        Some("eth_hang") => std::future::pending().await,
+        Some("eth_die") => Err("it hangs up".into()),
+        Some("eth_gigabyte") => {
+            let begin = Bytes::from(format!(r#"{{"jsonrpc":"2.0","id":{},"result":"0x"#, asked["id"]));
+            let pieces = std::iter::repeat_n(Bytes::from_static(PIECE), PIECES);
+            let pieces = [begin].into_iter().chain(pieces).chain([Bytes::from_static(b"\"}\n")]);
+            let pieces = StreamBody::new(iter(pieces.map(|piece| Ok(Frame::data(piece)))));
+            Ok(answered(http_body_util::BodyExt::boxed(pieces)))
+        }
+        _ => {
+            let text = message(asked, load).await;
+            Ok(answered(Full::from(text).map_err(|never| match never {}).boxed()))
+        }
     }
-    if asks(b"eth_die") {
-        return Err("it hangs up".into());
-    }
-    if asks(b"eth_gigabyte") {
-        let pieces = (0..PIECES).map(|_| Ok(Frame::data(Bytes::from_static(PIECE))));
-        let pieces = StreamBody::new(futures::stream::iter(pieces));
-        return Ok(Response::new(http_body_util::BodyExt::boxed(pieces)));
-    }
-    Ok(Response::new(Full::from(WELL).boxed()))
+}
+
+fn answered(body: BoxBody<Bytes, Error>) -> Answer {
+    let mut answer = Response::new(body);
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    answer
+}
+
+/// A WebSocket: messages are answered as they are done.
+async fn serve(stream: TcpStream, load: Arc<Load>) {
+    let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
+    let (mut to, mut from) = socket.split();
+    let (done, mut answers) = mpsc::unbounded_channel::<String>();
+    let write = async {
+        while let Some(text) = answers.recv().await {
+            if !text.is_empty() && to.send(text.into()).await.is_err() {
+                return;
+            }
+        }
+    };
+    let read = async {
+        while let Some(Ok(received)) = from.next().await {
+            let Ok(text) = received.to_text() else { continue };
+            let Ok(asked) = serde_json::from_str(text) else { continue };
+            let (done, load) = (done.clone(), load.clone());
+            tokio::spawn(async move { done.send(message(asked, load).await) });
+        }
+    };
+    tokio::select! { () = write => {}, () = read => {} }
+}
+
+/// What a call or a batch is answered; nothing where no call has an id. It goes on when nobody waits for it any more.
+async fn message(asked: Value, load: Arc<Load>) -> String {
+    let answering = async move {
+        let Value::Array(calls) = asked else {
+            return one(&asked, &load).await.map_or(String::new(), |answer| answer + "\n");
+        };
+        // one after the other, as the real client does
+        let mut answers = Vec::new();
+        for call in &calls {
+            answers.extend(one(call, &load).await);
+        }
+        if answers.is_empty() { String::new() } else { format!("[{}]\n", answers.join(",")) }
+    };
+    tokio::spawn(answering).await.unwrap_or_default()
+}
+
+/// The answer to a call that has an id.
+async fn one(call: &Value, load: &Load) -> Option<String> {
+    let result = match call["method"].as_str().unwrap_or_default() {
+        "eth_slow" => {
+            slow(call["params"][0].as_u64().unwrap_or(1000), load).await;
+            r#""0x1""#.to_owned()
+        }
+        "eth_large" => format!("\"0x{}\"", "0".repeat(LARGE)),
+        "eth_unsubscribe" | "eth_uninstallFilter" => "true".to_owned(),
+        _ => r#""0x1""#.to_owned(),
+    };
+    let id = call.get("id")?;
+    Some(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#))
+}
+
+/// Takes so many milliseconds.
+async fn slow(millis: u64, load: &Load) {
+    let now = load.now.fetch_add(1, Ordering::Relaxed) + 1;
+    load.most.fetch_max(now, Ordering::Relaxed);
+    load.all.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    load.now.fetch_sub(1, Ordering::Relaxed);
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::geth::free;
+use crate::geth::{behind, free};
 
 pub(crate) const HOST: &str = "alice-rpc.ledger.svc";
 const ISSUER: &str = "https://kubernetes.default.svc";
@@ -29,13 +29,15 @@ pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersi
 const ACCOUNTS: [&str; 2] = ["wallet", "crowd"];
 
 /// What pods of the accounts would have, and what the operator would write.
-fn identities() -> anyhow::Result<([String; 2], Policy)> {
-    let pair = KeyPair::generate().context("a key")?;
-    let key = EncodingKey::from_ec_der(&pair.serialize_der());
-    let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
-    let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
+fn identities() -> anyhow::Result<(Vec<String>, Policy)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let token = |account: &str| {
+    // each has a key of its own, so that one can be withdrawn
+    let (mut tokens, mut keys) = (Vec::new(), Vec::new());
+    for account in ACCOUNTS {
+        let pair = KeyPair::generate().context("a key")?;
+        let key = EncodingKey::from_ec_der(&pair.serialize_der());
+        let jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
+        let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else { unreachable!("an ec key") };
         let claims = json!({
             "iss": ISSUER, "aud": [HOST], "sub": format!("system:serviceaccount:apps:{account}"),
             "iat": now, "nbf": now, "exp": now + 3600,
@@ -45,10 +47,12 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
                 "serviceaccount": {"name": account, "uid": "s1"},
             },
         });
-        let header = Header { kid: Some("one".into()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
-        jsonwebtoken::encode(&header, &claims, &key)
-    };
-    let tokens = [token(ACCOUNTS[0])?, token(ACCOUNTS[1])?];
+        let id = format!("of-{account}");
+        let header = Header { kid: Some(id.clone()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
+        tokens.push(jsonwebtoken::encode(&header, &claims, &key)?);
+        let public = Public::Ec { x: point.x, y: point.y };
+        keys.push(Key { id, algorithm: Algorithm::ES256, public });
+    }
     let most = 1_000_000_000;
     let caller = |account: &str| Caller {
         name: account.into(),
@@ -60,16 +64,12 @@ fn identities() -> anyhow::Result<([String; 2], Policy)> {
         burst: most,
         connections: 128,
     };
-    let public = Public::Ec { x: point.x, y: point.y };
     let policy = Policy {
         version: VERSION,
         hosts: vec![HOST.into(), "localhost".into()],
         audience: HOST.into(),
         cluster: Some(ISSUER.into()),
-        issuers: vec![Issuer {
-            issuer: ISSUER.into(),
-            keys: vec![Key { id: "one".into(), algorithm: Algorithm::ES256, public }],
-        }],
+        issuers: vec![Issuer { issuer: ISSUER.into(), keys }],
         callers: ACCOUNTS.map(caller).to_vec(),
         limits: Limits::default(),
     };
@@ -82,8 +82,21 @@ pub(crate) struct Place {
     pub(crate) at: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
     /// What the callers of the policy show: `wallet`, and `crowd`.
-    pub(crate) tokens: [String; 2],
+    pub(crate) tokens: Vec<String>,
+    /// By which it began.
+    pub(crate) policy: Policy,
     home: tempfile::TempDir,
+}
+
+/// How a guard is run.
+pub(crate) struct Run<'a> {
+    pub(crate) program: &'a Path,
+    /// A command that starts it, such as a shell that enters a cgroup first.
+    pub(crate) within: &'a [String],
+    /// The client's listeners: HTTP and WebSocket.
+    pub(crate) client: [SocketAddr; 2],
+    /// Makes another policy of that which lets both callers do as they like.
+    pub(crate) policy: fn(&mut Policy),
 }
 
 impl Drop for Place {
@@ -94,10 +107,20 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Before the client's two listeners.
+    /// Before the client's two listeners. Its audit records go to a file.
     pub(crate) async fn start(program: &Path, http: SocketAddr, socket: SocketAddr) -> anyhow::Result<Self> {
+        let run = Run { program, within: &[], client: [http, socket], policy: |_| {} };
+        Self::run(run, |home| Ok(File::create(home.join("audit"))?.into())).await
+    }
+
+    /// `stdout` makes what takes the audit records.
+    pub(crate) async fn run(
+        run: Run<'_>,
+        stdout: impl FnOnce(&Path) -> anyhow::Result<Stdio>,
+    ) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
-        let (tokens, policy) = identities()?;
+        let (tokens, mut policy) = identities()?;
+        (run.policy)(&mut policy);
         fs::write(home.path().join(FILE), policy.write())?;
         fs::write(home.path().join("token"), &tokens[0])?;
         let key = KeyPair::generate()?;
@@ -105,17 +128,19 @@ impl Place {
         fs::write(home.path().join("tls.crt"), certificate.pem())?;
         fs::write(home.path().join("tls.key"), key.serialize_pem())?;
         let [at, health, metrics] = [free()?, free()?, free()?];
-        let process = Command::new(program)
+        let [http, socket] = run.client;
+        let process = behind(run.within, run.program.as_ref())
             .args(["--log-level=warn", "rpc"])
             .args([format!("--listen={at}"), format!("--health={health}"), format!("--metrics={metrics}")])
             .args([format!("--http={http}"), format!("--ws={socket}")])
             .arg(format!("--tls-dir={}", home.path().display()))
             .arg(format!("--policy={}", home.path().join(FILE).display()))
-            .stdout(File::create(home.path().join("audit"))?)
+            .stdout(stdout(home.path())?)
             .stderr(Stdio::inherit())
             .spawn()
             .context("quorum-guard")?;
-        let place = Self { process, at, certificate: certificate.der().clone(), tokens, home };
+        let certificate = certificate.der().clone();
+        let place = Self { process, at, certificate, tokens, policy, home };
         let end = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(at).await.is_err() {
             ensure!(Instant::now() < end, "the guard does not listen after 60 s");
@@ -127,6 +152,13 @@ impl Place {
     /// The guard's process.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Takes another policy; it is written aside and moved, so that none is seen half written.
+    pub(crate) fn change(&self, policy: &Policy) -> anyhow::Result<()> {
+        let new = self.home.path().join("new");
+        fs::write(&new, policy.write())?;
+        Ok(fs::rename(new, self.home.path().join(FILE))?)
     }
 
     /// Holds `token`, `tls.crt` and `audit`.

@@ -1,15 +1,16 @@
 //! A connection: who is at its other end, and whether it may stay.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::account::Account;
 use super::identity::{Denied, Known};
 use super::patience::Patience;
 use super::place::Place;
@@ -17,7 +18,6 @@ use super::record::Transport;
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::shared::Shared;
-use crate::policy::Caller;
 
 /// A connection whose handshake is done.
 pub struct Connection {
@@ -31,9 +31,15 @@ pub struct Connection {
     pub transport: Transport,
     /// How long it may do what it is doing.
     pub patience: Arc<Patience>,
+    /// It is to end once nothing is under way.
+    pub ends: Notify,
     certificates: Vec<CertificateDer<'static>>,
     seen: Mutex<Seen>,
     place: Place,
+    /// The WebSocket that it has become.
+    socket: Mutex<Option<JoinHandle<()>>>,
+    /// Requests of nobody that is known.
+    strange: AtomicU32,
 }
 
 /// What was seen of who is at the other end.
@@ -42,7 +48,7 @@ struct Seen {
     /// By whom the latest one is known, and by which rules and token.
     last: Option<(Known, Arc<Rules>, Option<String>)>,
     /// Everyone it has been, each counted as one of its connections.
-    callers: Vec<(Caller, Arc<Account>)>,
+    callers: Vec<(Arc<Rules>, usize)>,
 }
 
 /// What the handshake says of a connection.
@@ -55,6 +61,9 @@ pub struct Handshake {
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
+/// Requests of a connection before somebody is known: what a browser asks before it calls.
+const STRANGE: u32 = 16;
+
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Connection {
@@ -64,7 +73,20 @@ impl Connection {
         let Handshake { place, transport, certificates } = handshake;
         let (number, shared) = (NUMBERS.fetch_add(1, Ordering::Relaxed), place.shared().clone());
         let (from, seen) = (place.from(), Mutex::default());
-        Arc::new(Self { shared, number, from, transport, patience, certificates, seen, place })
+        let (ends, socket, strange) = (Notify::new(), Mutex::default(), AtomicU32::new(0));
+        Arc::new(Self {
+            shared,
+            number,
+            from,
+            transport,
+            patience,
+            ends,
+            certificates,
+            seen,
+            place,
+            socket,
+            strange,
+        })
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -84,39 +106,76 @@ impl Connection {
             && with.as_deref() == token
             && now.as_secs() < known.until
         {
-            return Ok(*known);
+            return Ok(known.clone());
         }
-        let known = match token {
-            Some(token) => rules.identities.of_token(token, now.as_secs()),
-            None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
-        };
-        let known = known.map_err(|denied| Refusal::identity(&denied))?;
+        let known = self.shown(rules, token, now).map_err(|denied| Refusal::identity(&denied))?;
         seen.counted(rules, known.caller)?;
-        seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
+        seen.last = Some((known.clone(), rules.clone(), token.map(str::to_owned)));
         drop(seen);
         self.place.known();
         self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));
         Ok(known)
     }
 
+    /// It has become a WebSocket, which is served by a task of its own.
+    pub fn lasts_as_long_as(&self, socket: JoinHandle<()>) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
+
+    /// Waits until the WebSocket that it has become has ended.
+    pub async fn ended(&self) {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(socket) = socket {
+            let _ = socket.await;
+        }
+    }
+
+    /// Whether what was last shown is still a caller's by other rules: a key or an authority may be withdrawn.
+    #[must_use]
+    pub fn is_still(&self, rules: &Rules, name: &str) -> bool {
+        let token = self.seen().last.as_ref().and_then(|last| last.2.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.shown(rules, token.as_deref(), now).is_ok_and(|known| rules.caller(known.caller).name == name)
+    }
+
+    fn shown(&self, rules: &Rules, token: Option<&str>, now: Duration) -> Result<Known, Denied> {
+        match token {
+            Some(token) => rules.identities.of_token(token, now.as_secs()),
+            None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
+        }
+    }
+
+    /// Whether the connection goes on after an answer: nobody that is known has so many requests, and no refusal.
+    pub fn goes_on(&self, is_refused: bool) -> bool {
+        let is_known = self.place.is_known();
+        let goes_on = is_known || !is_refused && self.strange.fetch_add(1, Ordering::Relaxed) < STRANGE;
+        if !goes_on {
+            self.ends.notify_one();
+        }
+        goes_on
+    }
+
     /// Whether everyone it has been is still known in the same way.
     #[must_use]
     pub fn may_stay(&self, rules: &Rules) -> bool {
-        self.seen().callers.iter().all(|(caller, _)| {
+        self.seen().callers.iter().all(|(by, at)| {
+            let caller = by.caller(*at);
             rules.position(&caller.name).is_some_and(|at| rules.caller(at).identity == caller.identity)
         })
     }
 }
 
 impl Seen {
-    fn counted(&mut self, rules: &Rules, caller: usize) -> Result<(), Refusal> {
-        let (caller, account) = (rules.caller(caller), rules.account(caller));
-        match self.callers.iter_mut().find(|(_, known)| Arc::ptr_eq(known, account)) {
-            Some((known, _)) => known.clone_from(caller),
-            None if account.connect(caller.connections) => {
-                self.callers.push((caller.clone(), account.clone()))
+    fn counted(&mut self, rules: &Arc<Rules>, caller: usize) -> Result<(), Refusal> {
+        let (most, account) = (rules.caller(caller).connections, rules.account(caller));
+        let now = (rules.clone(), caller);
+        match self.callers.iter_mut().find(|(by, at)| Arc::ptr_eq(by.account(*at), account)) {
+            Some(known) => *known = now,
+            None if account.connect(most) => {
+                self.callers.reserve_exact(1);
+                self.callers.push(now);
             }
-            None => return Err(Refusal::connections(caller.connections)),
+            None => return Err(Refusal::connections(most)),
         }
         Ok(())
     }
@@ -124,7 +183,7 @@ impl Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.callers.iter().for_each(|(_, account)| account.disconnect());
+        self.callers.iter().for_each(|(by, at)| by.account(*at).disconnect());
     }
 }
 

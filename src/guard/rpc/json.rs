@@ -48,10 +48,14 @@ impl<'a> Reader<'a> {
 
     /// The next byte that is no space; `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-        self.at += space;
-        rest.get(space).copied()
+        let bytes = self.text.as_bytes();
+        while let Some(byte) = bytes.get(self.at) {
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
     }
 
     /// Passes a byte that may be here.
@@ -142,9 +146,7 @@ impl<'a> Reader<'a> {
         let (bytes, begin) = (self.text.as_bytes(), self.at);
         self.at += 1;
         loop {
-            let rest = &bytes[self.at..];
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '));
-            self.at += plain.unwrap_or(rest.len());
+            self.at += plain(&bytes[self.at..]);
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
@@ -212,6 +214,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes before the first that ends a string, begins an escape or has to be one. Many at once are looked at without a
+/// branch, which processors do side by side.
+fn plain(bytes: &[u8]) -> usize {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..b' ');
+    let has_special = |some: &&[u8; 32]| some.iter().fold(false, |found, byte| found | is_special(byte));
+    let at = 32 * bytes.as_chunks().0.iter().take_while(|some| !has_special(some)).count();
+    let rest = &bytes[at..];
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -274,6 +286,24 @@ mod tests {
         assert_eq!(whole(nested(65).as_bytes()), Err(Syntax { at: 64, wanted: "at most 64 levels" }));
         let many = format!("[{}[]]", "[[]],".repeat(1000));
         assert!(whole(many.as_bytes()).is_ok(), "levels that have ended do not count");
+    }
+
+    #[test]
+    fn a_long_string_ends_where_it_ends() {
+        for length in 0..200 {
+            let text = "é".repeat(length / 3) + &"x".repeat(length);
+            for end in ["\"", "\\n\"", "\\u00e9\""] {
+                let quoted = format!("\"{text}{end}");
+                assert_eq!(whole(quoted.as_bytes()), Ok(quoted.as_str()));
+            }
+            let broken = format!("\"{text}\u{1f}\"");
+            assert_eq!(whole(broken.as_bytes()).map_err(|fault| fault.at), Err(1 + text.len()));
+            assert!(whole(&quoted_part(&text)).is_err());
+        }
+    }
+
+    fn quoted_part(text: &str) -> Vec<u8> {
+        format!("\"{text}").into_bytes()
     }
 
     #[test]

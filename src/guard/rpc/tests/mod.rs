@@ -1,8 +1,10 @@
 //! The whole guard on loopback, before a client that is told what to answer.
 
+mod audit;
 mod client;
 mod http;
 mod limits;
+mod pressure;
 mod reload;
 mod websocket;
 

@@ -1,0 +1,154 @@
+//! What is large and unread, or never ends: answers, messages, bodies. Neither the guard nor the client may die of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{FutureExt as _, SinkExt as _};
+use http_body_util::BodyExt as _;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::caller::{Caller, call};
+use super::stage::Behind;
+use super::strangers::{free, header};
+use super::{Flood, crowd};
+
+/// It reverts with 3.4 MiB, which are twice as much as text.
+pub(super) const HEAVY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"data":"0x623600006000fd","gas":"0x17d7840"},"latest"]}"#;
+
+/// Bytes of the largest body that is taken.
+const MOST: usize = 1024 * 1024;
+/// Bytes of an answer that are read before no more is.
+const HALFWAY: usize = 32 * 1024 * 1024;
+/// Streams of a connection.
+const STREAMS: usize = 64;
+
+pub(super) fn floods() -> Vec<Flood> {
+    let real = |flood| Flood { behind: Behind::Real, least: 5, ..flood };
+    vec![
+        real(Flood::new("unread batches", |scene| {
+            crowd(scene, 2, |caller| Box::pin(unread_batches(caller))).boxed()
+        })),
+        real(Flood::new("many unread batches", |scene| {
+            crowd(scene, 8, |caller| Box::pin(unread_batches(caller))).boxed()
+        })),
+        Flood::new("answers left halfway", |scene| {
+            crowd(scene, 32, |caller| Box::pin(left_halfway(caller))).boxed()
+        }),
+        Flood::new("unfinished messages", |scene| {
+            crowd(scene, 128, |caller| Box::pin(unfinished(caller))).boxed()
+        }),
+        real(Flood::new("heavy batches", |scene| {
+            crowd(scene, 2, |caller| Box::pin(heavy_batches(caller))).boxed()
+        })),
+        Flood {
+            policy: free,
+            ..real(Flood::new("unread streams", |scene| {
+                crowd(scene, 64, |caller| Box::pin(unread_streams(caller))).boxed()
+            }))
+        },
+        Flood {
+            is_large: true,
+            ..Flood::new("stalled bodies", |scene| {
+                crowd(scene, 12, |caller| Box::pin(stalled(caller))).boxed()
+            })
+        },
+    ]
+}
+
+fn batch(calls: usize) -> String {
+    format!("[{}]", vec![HEAVY; calls].join(","))
+}
+
+/// Batches of four over a WebSocket, again and again, of which no answer is read. In each other one of them a call is
+/// refused, which has a place in the answer.
+async fn unread_batches(caller: Caller) -> anyhow::Result<()> {
+    let mut socket = caller.deaf().socket().await?;
+    loop {
+        socket.send(Message::text(batch(4))).await?;
+        socket
+            .send(Message::text(batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")))))
+            .await?;
+    }
+}
+
+/// An answer without end that is read as fast as it comes, so that all buffers grow, and then no more.
+async fn left_halfway(caller: Caller) -> anyhow::Result<()> {
+    let mut sender = caller.http1().await?;
+    let mut answer = sender.send_request(caller.request(call("eth_gigabyte"))).await?.into_body();
+    let mut read = 0;
+    while let Some(frame) = answer.frame().await {
+        read += frame?.data_ref().map_or(0, Bytes::len);
+        if read > HALFWAY {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    }
+    Ok(())
+}
+
+/// A message of 1 MiB but for its last byte: in one frame, or in many.
+async fn unfinished(caller: Caller) -> anyhow::Result<()> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    const ALL: usize = 1024 * 1024;
+    const PIECE: usize = 64 * 1024;
+    let mut socket = caller.socket().await?;
+    let stream = socket.get_mut();
+    let is_whole = NUMBER.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+    // masked with nothing
+    let head = |first: u8, size: usize| {
+        let mut head = vec![first, 0xff];
+        head.extend((size as u64).to_be_bytes());
+        head.extend([0; 4]);
+        head
+    };
+    let (text, more) = (0x01, 0x00);
+    if is_whole {
+        stream.write_all(&head(0x80 | text, ALL)).await?;
+    }
+    for piece in 0..ALL / PIECE {
+        let is_last = piece + 1 == ALL / PIECE;
+        if !is_whole {
+            stream.write_all(&head(if piece == 0 { text } else { more }, PIECE)).await?;
+        }
+        stream.write_all(&vec![b' '; PIECE - usize::from(is_last)]).await?;
+        stream.flush().await?;
+    }
+    // until it is cut
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
+}
+
+/// Batches of a hundred over HTTP, of which all answers are read.
+async fn heavy_batches(caller: Caller) -> anyhow::Result<()> {
+    let mut sender = caller.http1().await?;
+    loop {
+        caller.drain(&mut sender, batch(100)).await?;
+    }
+}
+
+/// As many streams as a connection has, of which nobody reads an answer; and after a while another connection.
+async fn unread_streams(caller: Caller) -> anyhow::Result<()> {
+    let caller = caller.deaf();
+    let mut sender = caller.http2().await?;
+    let mut answers = Vec::new();
+    for _ in 0..STREAMS {
+        sender.ready().await?;
+        answers.push(tokio::spawn(sender.send_request(caller.stream(HEAVY)?)));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // with the connection all that was asked is reset
+    answers.iter().for_each(JoinHandle::abort);
+    Ok(())
+}
+
+/// A body that lacks its last byte.
+async fn stalled(caller: Caller) -> anyhow::Result<()> {
+    let mut stream = caller.tls("http/1.1").await?;
+    stream.write_all(header(&caller, MOST).as_bytes()).await?;
+    stream.write_all(&vec![b' '; MOST - 1]).await?;
+    stream.flush().await?;
+    while stream.read(&mut [0; 1024]).await? > 0 {}
+    Ok(())
+}

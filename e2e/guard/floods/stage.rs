@@ -1,0 +1,179 @@
+//! What a flood runs on: a guard with the memory of its container, and a client with that of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use quorum_operator::policy::Policy;
+use tokio::time::{Instant, timeout};
+
+use super::caller::{Caller, call};
+use super::cgroup::Cgroup;
+use super::records::Records;
+use crate::geth::{Chain, Geth};
+use crate::moody::Moody;
+use crate::place::{Place, Run};
+
+/// MiB of the containers, as the operator sets them by default.
+const GUARD: u64 = 128;
+const CLIENT: u64 = 2048;
+/// How long it may take to give back what a flood has left.
+const SETTLES: Duration = Duration::from_secs(5);
+/// How often it is looked how much is held.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The programs.
+pub(crate) struct Programs {
+    pub(crate) guard: PathBuf,
+    pub(crate) client: String,
+    pub(crate) genesis: PathBuf,
+}
+
+/// What is behind the guard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// The stand-in.
+    Moody,
+    /// The real client.
+    Real,
+    /// The real client with a block a second.
+    Blocks,
+}
+
+/// What runs, and ends with this.
+pub(crate) struct Stage {
+    pub(crate) place: Place,
+    pub(crate) records: Arc<Records>,
+    pub(crate) moody: Option<Moody>,
+    pub(crate) geth: Option<Geth>,
+    /// Where the client listens for HTTP.
+    pub(crate) client_at: SocketAddr,
+    /// After the programs: they must have ended before these can go.
+    guard: Cgroup,
+    client: Cgroup,
+}
+
+impl Stage {
+    pub(crate) async fn new(
+        programs: &Programs,
+        behind: Behind,
+        policy: fn(&mut Policy),
+    ) -> anyhow::Result<Arc<Self>> {
+        let (guard, client) = (Cgroup::new("guard", GUARD)?, Cgroup::new("client", CLIENT)?);
+        let start = async |chain| Geth::within(&client.enter(), &programs.client, chain).await.map(Some);
+        let (moody, geth) = match behind {
+            Behind::Moody => (Some(Moody::start()?), None),
+            Behind::Real => (None, start(Chain::Still(&programs.genesis)).await?),
+            Behind::Blocks => (None, start(Chain::BlockEachSecond).await?),
+        };
+        let at = match (&moody, &geth) {
+            (Some(moody), _) => moody.at,
+            (None, Some(geth)) => [geth.http, geth.socket],
+            (None, None) => unreachable!("one of them was started"),
+        };
+        let (records, stdout) = Records::read()?;
+        let run = Run { program: &programs.guard, within: &guard.enter(), client: at, policy };
+        let place = Place::run(run, |_: &Path| Ok(stdout)).await?;
+        Ok(Arc::new(Self { place, records, moody, geth, client_at: at[0], guard, client }))
+    }
+
+    /// What behaves, and what does not.
+    pub(crate) fn callers(&self) -> anyhow::Result<(Caller, Caller)> {
+        Ok((Caller::of(&self.place, 0)?, Caller::of(&self.place, 1)?))
+    }
+
+    /// Waits until the guard answers, and gives the bytes that it holds then.
+    pub(crate) async fn quiet(&self) -> anyhow::Result<u64> {
+        let caller = Caller::of(&self.place, 0)?;
+        let once = async || {
+            let answered = async { caller.call(&mut caller.http1().await?, call("eth_chainId")).await };
+            timeout(Duration::from_secs(10), answered).await.unwrap_or_else(|late| Err(late.into()))
+        };
+        let end = Instant::now() + Duration::from_secs(20);
+        while let Err(failed) = once().await {
+            held(self.place.process()).context("the guard has ended")?;
+            anyhow::ensure!(Instant::now() < end, "the guard answers nobody any more: {failed:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        held(self.place.process()).context("the guard has ended")
+    }
+
+    /// Waits until the guard holds so many bytes at most, for a while: it takes a second to notice who has left. Gives what
+    /// it holds then.
+    pub(crate) async fn settled(&self, most: u64) -> anyhow::Result<u64> {
+        let end = Instant::now() + SETTLES;
+        loop {
+            let held = self.quiet().await?;
+            if held <= most || Instant::now() > end {
+                return Ok(held);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Looks how much is held until it is told to stop.
+    pub(crate) fn look(self: &Arc<Self>) -> Look {
+        let look = Look::default();
+        let (to, guard) = (look.clone(), self.place.process());
+        let client = self.geth.as_ref().map(Geth::process);
+        std::thread::spawn(move || {
+            while !to.stop.load(Ordering::Relaxed) {
+                for (held_at, most) in [(held(guard), &to.guard), (client.and_then(held), &to.client)] {
+                    most.fetch_max(held_at.unwrap_or_default(), Ordering::Relaxed);
+                }
+                std::thread::sleep(LOOK);
+            }
+        });
+        look
+    }
+
+    /// What went wrong with the memory of either.
+    pub(crate) fn faults(&self, look: &Look) -> anyhow::Result<Vec<String>> {
+        let mut faults = Vec::new();
+        let guard = ("guard", &self.guard, Some(self.place.process()), &look.guard, GUARD);
+        let client = ("client", &self.client, self.geth.as_ref().map(Geth::process), &look.client, CLIENT);
+        for (what, group, process, most, limit) in [guard, client] {
+            let kills = group.kills()?;
+            if kills > 0 {
+                faults.push(format!("the {what} was killed for memory: it has {limit} MiB"));
+            } else if process.is_some_and(|process| held(process).is_none()) {
+                faults.push(format!("the {what} has ended"));
+            }
+            let all = most.load(Ordering::Relaxed) + group.sockets()?;
+            if all > limit * 1024 * 1024 {
+                let all = all / 1024 / 1024;
+                faults.push(format!("the {what} held {all} MiB with its sockets, of {limit}"));
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Bytes at most: of the guard with its files, and of its sockets.
+    pub(crate) fn peaks(&self) -> anyhow::Result<[u64; 2]> {
+        Ok([self.guard.peak()?, self.guard.sockets()?])
+    }
+}
+
+/// What was held at most by guard and client, without files.
+#[derive(Clone, Default)]
+pub(crate) struct Look {
+    pub(crate) guard: Arc<AtomicU64>,
+    pub(crate) client: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that a process holds, without what files can give back; nothing of one that has ended.
+fn held(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
+}

@@ -1,0 +1,150 @@
+//! Calls that go on when whoever made them has gone. How many run at once, and for how long, is what the client counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{FutureExt as _, SinkExt as _};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::stage::Behind;
+use super::{Flood, Scene, Told};
+use crate::moody::Load;
+
+/// Hashes 1 MiB again and again until its gas is used up, in so few steps that the client does not look at its clock.
+const BUSY: &str =
+    r#"{"jsonrpc":"2.0","method":"eth_call","params":[{"data":"0x5b6210000060002050600056"},"latest"]}"#;
+/// How long the real client may compute for those who have left: what was begun, and no more.
+const GOES_ON: Duration = Duration::from_secs(10);
+
+pub(super) fn floods() -> Vec<Flood> {
+    vec![
+        Flood::new("calls without an id", |scene| without_id(scene).boxed()),
+        Flood {
+            behind: Behind::Real,
+            ..Flood::new("heavy calls without an id", |scene| heavy(scene).boxed())
+        },
+        Flood { least: 5, ..Flood::new("close and reopen", |scene| reopened(scene).boxed()) },
+        Flood::new("reset while it runs", |scene| reset(scene).boxed()),
+    ]
+}
+
+fn slow(id: &str, millis: u64) -> String {
+    format!(r#"{{"jsonrpc":"2.0",{id}"method":"eth_slow","params":[{millis}]}}"#)
+}
+
+fn load(scene: &Scene) -> anyhow::Result<Arc<Load>> {
+    Ok(scene.stage.moody.as_ref().context("the stand-in")?.load.clone())
+}
+
+/// No caller has more than half of what the client sees at a time.
+fn told(scene: &Scene, load: &Load, more: &str) -> Told {
+    let ([_, most, all], half) = (load.get(), scene.limits.requests_at_client.div_ceil(2));
+    let mut faults = Vec::new();
+    if most > half.into() {
+        faults.push(format!("{most} calls of one caller were under way at once, of {half}"));
+    }
+    if all == 0 {
+        faults.push("no call reached the client: this proves nothing".to_owned());
+    }
+    Told { note: format!("{all} slow calls, {most} of them at once{more}"), faults }
+}
+
+/// Two hundred over one WebSocket, none of which has an id; and it is closed.
+async fn without_id(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    const SLOW: Duration = Duration::from_secs(2);
+    let load = load(&scene)?;
+    let mut socket = scene.bad.socket().await?;
+    for _ in 0..200 {
+        socket.feed(Message::text(slow("", SLOW.as_millis() as u64))).await?;
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.flush()).await;
+    sleep(Duration::from_millis(500)).await;
+    drop(socket);
+    let closed = Instant::now();
+    while load.get()[0] > 0 && closed.elapsed() < Duration::from_secs(60) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let over = closed.elapsed();
+    let mut told =
+        told(&scene, &load, &format!("; they were over {:.1} s after the close", over.as_secs_f64()));
+    if over > 2 * SLOW {
+        told.faults.push(format!("calls went on for {over:?} after the close, each takes {SLOW:?}"));
+    }
+    sleep_until(scene.until).await;
+    Ok(told)
+}
+
+/// The same before the real client, with calls that compute.
+async fn heavy(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    let client = scene.stage.geth.as_ref().context("the client")?.process();
+    let mut socket = scene.bad.socket().await?;
+    for _ in 0..200 {
+        socket.feed(Message::text(BUSY)).await?;
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), socket.flush()).await;
+    sleep(Duration::from_millis(500)).await;
+    drop(socket);
+    let closed = Instant::now();
+    let (begin, mut last) = (used(client)?, Instant::now());
+    let mut before = begin;
+    // one that computes uses most of a second; the calls of the well-behaved caller use far less
+    while last.elapsed() < Duration::from_secs(1) && closed.elapsed() < Duration::from_secs(80) {
+        sleep(Duration::from_millis(250)).await;
+        let now = used(client)?;
+        if now - before > 15 {
+            last = Instant::now();
+        }
+        before = now;
+    }
+    let (over, seconds) = (last - closed, (before - begin) as f64 / 100.0);
+    let note = format!(
+        "the client computed for {:.1} s after the close, {seconds:.1} s of processor",
+        over.as_secs_f64()
+    );
+    let faults = if over > GOES_ON { vec![note.clone()] } else { vec![] };
+    sleep_until(scene.until).await;
+    Ok(Told { note, faults })
+}
+
+/// Hundredths of a second of processor that a process has used.
+fn used(process: u32) -> anyhow::Result<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("a process")?;
+    let times = rest.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    times.sum::<Result<u64, _>>().context("numbers")
+}
+
+/// Thirty-two calls, the WebSocket closed and another opened, six times.
+async fn reopened(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    let load = load(&scene)?;
+    for round in 0..6 {
+        let mut socket = scene.bad.socket().await?;
+        for call in 0..32 {
+            socket.feed(Message::text(slow(&format!("\"id\":{},", 100 * round + call), 8000))).await?;
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(1), socket.flush()).await;
+        sleep(Duration::from_millis(300)).await;
+    }
+    sleep_until(scene.until).await;
+    Ok(told(&scene, &load, ""))
+}
+
+/// Streams of HTTP/2 that are reset once their call has begun.
+async fn reset(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    let load = load(&scene)?;
+    while Instant::now() < scene.until {
+        let mut sender = scene.bad.http2().await?;
+        for _ in 0..100 {
+            if sender.ready().await.is_err() || Instant::now() > scene.until {
+                break;
+            }
+            let asked = sender.send_request(scene.bad.stream(slow("\"id\":1,", 5000))?);
+            // reset after a moment
+            tokio::spawn(tokio::time::timeout(Duration::from_millis(50), asked));
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(told(&scene, &load, ""))
+}

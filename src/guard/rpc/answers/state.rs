@@ -1,0 +1,42 @@
+//! What is being done for an answer.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use hyper::body::Bytes;
+use tokio::time::Instant;
+
+use super::super::at_client::AtClient;
+use super::super::entry::Entry;
+use super::super::filters::Watch;
+use super::super::judge::Ask;
+use super::super::refusal::Refusal;
+use super::super::upstream::{Exchange, Turn};
+
+/// What is being done.
+pub(super) enum State {
+    /// Nothing: the next call's turn is next.
+    Next,
+    /// For a turn.
+    Waits(Box<(Ask, Coming<Result<Turn, Refusal>>)>),
+    /// For a connection to the client.
+    Dials(Box<(Under, Coming<Option<Exchange>>, Option<Turn>)>),
+    Asks(Box<(Under, AtClient)>),
+    /// Of a WebSocket's subscriptions.
+    Subscribes(Box<(Under, Coming<Result<Bytes, Refusal>>, Turn)>),
+    Ended,
+}
+
+pub(super) type Coming<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
+
+/// A call that has its turn.
+pub(super) struct Under {
+    pub(super) id: Option<Bytes>,
+    pub(super) entry: Entry,
+    pub(super) watch: Option<Watch>,
+    /// Whether something of its answer was passed on.
+    pub(super) has_begun: bool,
+    /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.
+    pub(super) ends_line: bool,
+    pub(super) due: Instant,
+}
