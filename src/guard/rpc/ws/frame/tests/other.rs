@@ -277,8 +277,9 @@ proptest! {
             .collect();
         // text that is no UTF-8 is found later here
         let is_text = matches!(error, Error::Utf8(_));
+        // a longer way to write a length, also that of a control frame, and codes of a close are not looked at there
         let is_stricter = breach.is_some_and(|breach| {
-            breach.reason.contains("shortest") || breach.reason.contains("close")
+            ["shortest", "125", "close"].iter().any(|lax| breach.reason.contains(lax))
         });
         let both = theirs.len().min(ours.len());
         prop_assert_eq!(&theirs[..both], &ours[..both], "{:?}, {:?}", error, breach);
