@@ -16,7 +16,8 @@ const CONTROL: u64 = 125;
 /// What a caller has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Bytes of a message, text or binary, unmasked; at least one, at most [`PIECE`].
+    /// Bytes of a message, text or binary, unmasked; at least one, at most [`PIECE`]. A caller may send each byte in
+    /// a frame of its own: who keeps pieces joins them, or they weigh many times what they hold.
     Piece(Bytes),
     /// The message is complete.
     End,

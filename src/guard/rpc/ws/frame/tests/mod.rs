@@ -20,9 +20,9 @@ struct Stream {
     /// Whether it keeps everyone waiting once before each step.
     is_slow: bool,
     is_waited_for: bool,
-    /// How often a flush was done.
+    /// How often something was written, and how often a flush was done.
+    writes: usize,
     flushes: usize,
-    is_shut: bool,
     /// Bytes that it takes before it fails.
     takes: usize,
 }
@@ -37,8 +37,8 @@ impl Stream {
             step,
             is_slow,
             is_waited_for: false,
+            writes: 0,
             flushes: 0,
-            is_shut: false,
             takes: usize::MAX,
         }
     }
@@ -79,6 +79,7 @@ impl AsyncWrite for Stream {
         }
         let taken = min(bytes.len(), self.step);
         self.output.extend_from_slice(&bytes[..taken]);
+        self.writes += 1;
         Poll::Ready(Ok(taken))
     }
 
@@ -103,8 +104,7 @@ impl AsyncWrite for Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_shut = true;
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

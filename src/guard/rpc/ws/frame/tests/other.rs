@@ -1,15 +1,16 @@
 //! Before another implementation as the client.
 
+use std::io::{Cursor, Read, Write};
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use proptest::prelude::*;
 use tokio::io::{DuplexStream, duplex};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket};
 
 use super::*;
 
@@ -204,5 +205,88 @@ proptest! {
             drop(sends.await.unwrap().reunite(reads).unwrap());
             serves.await.unwrap();
         });
+    }
+}
+
+/// Gives what a caller sends, and throws away what it is sent.
+struct Given(Cursor<Vec<u8>>);
+
+impl Read for Given {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Given {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the other implementation, as the server, makes of the bytes, and how it ends.
+fn theirs(bytes: &[u8]) -> (Vec<Message>, Error) {
+    let config = WebSocketConfig::default().max_message_size(Some(1 << 20)).max_frame_size(Some(1 << 20));
+    let given = Given(Cursor::new(bytes.to_vec()));
+    let mut socket = WebSocket::from_raw_socket(given, Role::Server, Some(config));
+    let mut messages = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(message) => messages.push(message),
+            Err(error) => return (messages, error),
+        }
+    }
+}
+
+/// What is made of them here, and the breach in the end, if there is one.
+fn ours(bytes: &[u8]) -> (Vec<Message>, Option<Breach>) {
+    let mut frames = Frames::new(Stream::new(bytes, usize::MAX, false), Bytes::new(), 1 << 20);
+    let (mut messages, mut message) = (Vec::new(), Vec::new());
+    loop {
+        let Poll::Ready(next) = once(frames.next()) else { panic!("it waits") };
+        messages.push(match next {
+            Ok(Some(Event::Piece(piece))) => {
+                message.extend_from_slice(&piece);
+                continue;
+            }
+            Ok(Some(Event::End)) => Message::binary(std::mem::take(&mut message)),
+            Ok(Some(Event::Ping(payload))) => Message::Ping(payload),
+            Ok(Some(Event::Pong)) => Message::Pong(Bytes::new()),
+            Ok(Some(Event::Close(close))) => Message::Close(
+                close.map(|(code, reason)| CloseFrame { code: code.into(), reason: reason.into() }),
+            ),
+            Ok(None) | Err(Fault::Stream(_)) => return (messages, None),
+            Err(Fault::Breach(breach)) => return (messages, Some(breach)),
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn both_implementations_read_the_same_and_this_one_is_the_stricter(bytes in super::read::hostile()) {
+        let ((theirs, error), (ours, breach)) = (theirs(&bytes), ours(&bytes));
+        let theirs: Vec<Message> = theirs
+            .into_iter()
+            .map(|message| match message {
+                Message::Text(text) => Message::Binary(text.into()),
+                Message::Pong(_) => Message::Pong(Bytes::new()),
+                message => message,
+            })
+            .collect();
+        // text that is no UTF-8 is found later here
+        let is_text = matches!(error, Error::Utf8(_));
+        // a longer way to write a length, also that of a control frame, and codes of a close are not looked at there
+        let is_stricter = breach.is_some_and(|breach| {
+            ["shortest", "125", "close"].iter().any(|lax| breach.reason.contains(lax))
+        });
+        let both = theirs.len().min(ours.len());
+        prop_assert_eq!(&theirs[..both], &ours[..both], "{:?}, {:?}", error, breach);
+        prop_assert!(theirs.len() == both || is_stricter, "{:?} but {:?}", error, breach);
+        prop_assert!(ours.len() == both || is_text, "{:?} but {:?}", error, breach);
     }
 }

@@ -67,6 +67,31 @@ fn a_frame_of_several_parts_is_one_frame() {
 }
 
 #[test]
+fn what_waits_is_written_at_once_and_flushed_once() {
+    let mut frames = frames(usize::MAX);
+    assert!(once(frames.written()).is_ready());
+    assert_eq!((frames.stream.writes, frames.stream.flushes), (0, 0), "there was nothing");
+    for at in 0..7 {
+        frames.fragment("xyz".into(), at == 0, at == 6);
+    }
+    frames.ping(Bytes::new());
+    written(&mut frames);
+    assert_eq!((frames.stream.writes, frames.stream.flushes), (1, 1));
+}
+
+#[test]
+fn a_flush_that_waits_is_gone_on_with() {
+    let mut frames = frames(10);
+    frames.text("four".into());
+    while frames.waiting() > 0 {
+        assert!(once(frames.written()).is_pending());
+    }
+    assert!(frames.is_writing() && frames.stream.flushes == 0);
+    written(&mut frames);
+    assert_eq!((frames.stream.writes, frames.stream.flushes), (1, 1));
+}
+
+#[test]
 fn a_control_frame_waits_for_the_frame_that_has_begun_and_for_no_other() {
     for begun in 1..10 {
         let mut frames = frames(1);
