@@ -66,12 +66,13 @@ fn batch(calls: usize) -> String {
 /// refused, which has a place in the answer.
 async fn unread_batches(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.deaf().socket().await?;
-    loop {
-        socket.send(Message::text(batch(4))).await?;
-        socket
-            .send(Message::text(batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")))))
-            .await?;
+    let mixed = batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")));
+    for text in [batch(4), mixed].iter().cycle() {
+        socket.send(Message::text(text.as_str())).await?;
+        // slowly, so that the client has answered before it is asked again
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
+    Ok(())
 }
 
 /// An answer without end that is read as fast as it comes, so that all buffers grow, and then no more.
@@ -137,7 +138,8 @@ async fn unread_streams(caller: Caller) -> anyhow::Result<()> {
         sender.ready().await?;
         answers.push(tokio::spawn(sender.send_request(caller.stream(HEAVY)?)));
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // before the client has answered
+    tokio::time::sleep(Duration::from_millis(300)).await;
     // with the connection all that was asked is reset
     answers.iter().for_each(JoinHandle::abort);
     Ok(())
