@@ -103,7 +103,8 @@ async fn run() -> anyhow::Result<()> {
     }
     let geth = Geth::start(&client, &genesis).await?;
     let guard = Guard::start(Path::new(&program), &geth).await?;
-    let grants = Grants::read(place::GRANTED).map_err(|wrong| anyhow::anyhow!("{wrong}"))?;
+    let grants =
+        Grants::read(place::GRANTED).map_err(|wrong| anyhow::anyhow!("{wrong}"))?.with_private_state(true);
     let mut suite = Suite { geth, guard, grants, seed, cases, faults: vec![] };
     println!(
         "{:22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>7} {:>6}",

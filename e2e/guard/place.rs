@@ -58,6 +58,7 @@ fn identities() -> anyhow::Result<(Vec<String>, Policy)> {
         name: account.into(),
         identity: Identity::ServiceAccount { namespace: "apps".into(), name: account.into() },
         methods: GRANTED.map(str::to_owned).to_vec(),
+        private_state: true,
         origins: vec![],
         calls_per_second: most,
         burst: most,

@@ -9,7 +9,8 @@ use crate::geth::Counts;
 /// What is sent on.
 #[derive(Default)]
 pub(crate) struct Written {
-    pub(crate) body: Vec<u8>,
+    /// Of each call, in their order.
+    pub(crate) bodies: Vec<Vec<u8>>,
     /// What was granted.
     pub(crate) granted: Counts,
 }
@@ -19,23 +20,19 @@ pub(crate) fn written(body: &[u8], grants: &Grants) -> Option<Written> {
     let mut written = Written::default();
     let most = Limits::default().batch_calls as usize;
     let is_granted = |call: &Call<'_>| grants.allow(call.method);
-    match message::read(body, most).ok()? {
-        Body::Single(asked) => {
-            let call = asked.ok().filter(is_granted)?;
-            message::write(&call, &mut written.body);
-            written.count(&call);
-        }
-        Body::Batch(asked) => {
-            let calls: Vec<Call<'_>> = asked.into_iter().flatten().filter(is_granted).collect();
-            message::write_batch(&calls, &mut written.body);
-            calls.iter().for_each(|call| written.count(call));
-        }
-    }
+    let calls = match message::read(body, most).ok()? {
+        Body::Single(asked) => vec![asked],
+        Body::Batch(asked) => asked,
+    };
+    calls.into_iter().flatten().filter(is_granted).for_each(|call| written.add(&call));
     (!written.granted.is_empty()).then_some(written)
 }
 
 impl Written {
-    fn count(&mut self, call: &Call<'_>) {
+    fn add(&mut self, call: &Call<'_>) {
+        let mut body = Vec::new();
+        message::write(call, &mut body);
+        self.bodies.push(body);
         *self.granted.entry(call.method.to_owned()).or_default() += 1;
     }
 }

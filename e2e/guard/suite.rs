@@ -126,14 +126,16 @@ impl Suite {
         let Some(written) = pure::written(body, &self.grants) else { return Ok(()) };
         let before = self.geth.executed().await?;
         let nobody = Who { host: "localhost".to_owned(), bearer: None };
-        let mut stream = TcpStream::connect(self.geth.http).await?;
-        wire::exchange(&mut stream, &nobody.signed(&requests::post(&written.body))).await;
+        for body in &written.bodies {
+            let mut stream = TcpStream::connect(self.geth.http).await?;
+            wire::exchange(&mut stream, &nobody.signed(&requests::post(body))).await;
+        }
         let ran = since(&before, &self.geth.executed().await?);
         outcome.granted += written.granted.values().sum::<u64>();
         outcome.ran += ran.values().sum::<u64>();
         let more = beyond(&ran, &written.granted);
         if !more.is_empty() || !strays(&ran).is_empty() {
-            let body = String::from_utf8_lossy(&written.body);
+            let body = String::from_utf8_lossy(&written.bodies.concat()).into_owned();
             self.faults.push(format!("{name}: {ran:?} ran of what was written: {body}"));
         }
         Ok(())

@@ -2,10 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quorum_operator::policy::{
-    Policy,
-    grants::{self, Grants},
-};
+use quorum_operator::policy::{Policy, grants};
 
 /// What a caller gets by its name alone.
 const NAMED: [&str; 6] = [
@@ -17,18 +14,31 @@ const NAMED: [&str; 6] = [
     "personal_listAccounts",
 ];
 
+/// What a wildcard grants with private state alone.
+const PRIVATE: [&str; 3] = ["eth_call", "eth_getLogs", "eth_subscribe"];
+
 /// What nobody gets.
-const NEVER: [&str; 4] =
-    ["admin_startWS", "debug_cpuProfile", "personal_importRawKey", "personal_unlockAccount"];
+const NEVER: [&str; 6] = [
+    "admin_startWS",
+    "debug_cpuProfile",
+    "debug_traceBlockFromFile",
+    "debug_verbosity",
+    "personal_importRawKey",
+    "personal_unlockAccount",
+];
 
 fuzz_target!(|file: &[u8]| {
     let Ok(policy) = Policy::read(file) else { return };
     assert_eq!(Policy::read(policy.write().as_bytes()), Ok(policy.clone()));
     for caller in &policy.callers {
         let methods = || caller.methods.iter().map(String::as_str);
-        let granted = Grants::read(methods()).expect("the policy was checked");
+        let granted = caller.grants().expect("the policy was checked");
         for method in NAMED {
             assert_eq!(granted.allow(method), methods().any(|pattern| pattern == method), "{method}");
+        }
+        for method in PRIVATE {
+            let by = |pattern: &str| pattern == method || pattern == "eth_*" && caller.private_state;
+            assert_eq!(granted.allow(method), methods().any(by), "{method}");
         }
         for method in NEVER {
             assert!(!granted.allow(method), "{method}");

@@ -46,6 +46,7 @@ fn policy(public: &Public) -> Policy {
         name: name.into(),
         identity,
         methods: vec![],
+        private_state: false,
         origins: vec![],
         calls_per_second: 1,
         burst: 1,

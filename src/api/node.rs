@@ -87,7 +87,9 @@ use super::{
     validation = Rule::new("!has(self.tls) || !has(self.tls.provided) || (has(self.rpc) && has(self.rpc.callers) && size(self.rpc.callers) > 0) == has(self.tls.provided.rpc)")
         .message("tls.provided.rpc goes with rpc.callers: name its Secret where there is a caller, and only there"),
     validation = Rule::new("self.profile == 'Development' || !has(self.rpc) || !has(self.rpc.callers) || self.rpc.callers.all(caller, !has(caller.origins) || caller.origins.all(origin, origin.startsWith('https://')))")
-        .message("rpc.callers[].origins must begin with https:// unless profile is Development")
+        .message("rpc.callers[].origins must begin with https:// unless profile is Development"),
+    validation = Rule::new("!has(self.transactionManager) || !has(self.rpc) || !has(self.rpc.callers) || self.rpc.callers.all(caller, has(caller.privateState) || !('eth_*' in caller.methods))")
+        .message("rpc.callers[].privateState must be said with a transactionManager and eth_*: true lets the caller read the node's private contracts, false leaves the methods that could out of eth_*")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumNodeSpec {
@@ -278,10 +280,20 @@ pub struct Tunables {
     pub gc_mode: GcMode,
 
     /// Log level (`--verbosity`), 0 silent to 3 info, default 3. Higher levels are refused: they log
-    /// configuration, and make CVE-2022-29177 reachable. Takes effect at the next start.
+    /// configuration, and make CVE-2022-29177 reachable. Where there are callers the client's server of JSON-RPC logs
+    /// at 1 at most, since it would write the data of each failed call. Takes effect at the next start.
     #[serde(default = "default_verbosity")]
     #[schemars(range(min = 0, max = 3))]
     pub verbosity: i32,
+
+    /// Gas that one `eth_call` or `eth_estimateGas` may use (`--rpc.gascap`), 1000000 to 1000000000, default 25000000:
+    /// it bounds time and memory of a call. At the default a call takes up to 26 MiB of the client's memory, and
+    /// `rpc.limits.requestsAtClient` of them run at a time: give `client.resources.memory` room for all of them
+    /// beside twice `cacheMib`, which is what 2Gi, 32 and 512 are made for. Rendered where there are callers. Takes
+    /// effect at the next start.
+    #[serde(default = "default_gas_cap")]
+    #[schemars(range(min = 1_000_000, max = 1_000_000_000))]
+    pub rpc_gas_cap: i32,
 }
 
 fn default_cache() -> i32 {
@@ -293,6 +305,9 @@ fn default_max_peers() -> i32 {
 fn default_verbosity() -> i32 {
     3
 }
+fn default_gas_cap() -> i32 {
+    25_000_000
+}
 
 impl Default for Tunables {
     fn default() -> Self {
@@ -301,6 +316,7 @@ impl Default for Tunables {
             max_peers: default_max_peers(),
             gc_mode: GcMode::default(),
             verbosity: default_verbosity(),
+            rpc_gas_cap: default_gas_cap(),
         }
     }
 }

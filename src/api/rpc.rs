@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     node::is_default,
-    parts::{ConfigMapKey, Source},
+    parts::{ConfigMapKey, Resources, Source},
 };
 use crate::policy;
 
@@ -28,9 +28,39 @@ pub struct Rpc {
     #[schemars(length(max = 16), inner(length(max = 253), regex(pattern = HOSTNAME)))]
     pub hostnames: Vec<String>,
 
-    /// How much the guard takes of everything. A change takes effect within seconds. Default: see each.
+    /// How much the guard takes of everything. A change takes effect within seconds, and restarts the client only
+    /// where the guard's default memory changes with `connections`. Default: see each.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
+
+    /// CPU and memory of the guard's container. Half of the memory is for bytes in flight: requests, messages and
+    /// answers of all callers. It must be at least 32Mi and 64Ki for each of `limits.connections`. A change restarts
+    /// the client. Default: 50m CPU requested; 64Mi of memory, and 32Mi more for each 256 of `limits.connections` or
+    /// part of them: 128Mi at 512.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+impl Rpc {
+    /// CPU and memory of the guard's container.
+    #[must_use]
+    pub fn guard_resources(&self) -> Resources {
+        let default = || {
+            let memory = 64 + 32 * self.connections().div_ceil(256);
+            Resources { cpu: "50m".into(), memory: format!("{memory}Mi") }
+        };
+        self.resources.clone().unwrap_or_else(default)
+    }
+
+    /// MiB of memory that the guard needs at least, for as many connections as there may be.
+    #[must_use]
+    pub fn least_memory_mib(&self) -> u64 {
+        32 + self.connections().div_ceil(16)
+    }
+
+    fn connections(&self) -> u64 {
+        u64::try_from(self.limits.connections).unwrap_or_default()
+    }
 }
 
 /// A DNS name in lower case.
@@ -67,10 +97,20 @@ pub struct Caller {
     pub identity: Identity,
 
     /// What it may call, 1 to 128: methods by name (`eth_call`), or all of a module (`eth_*`, `net_*`, `txpool_*`,
-    /// `web3_*`). What signs, unlocks, or shows accounts or private data is granted by its own name alone, and some
-    /// methods are granted to nobody.
+    /// `web3_*`). What signs, unlocks, traces, or shows accounts or private data is granted by its own name alone, and
+    /// some methods are granted to nobody. For what `eth_*` includes of private contracts see `privateState`.
     #[schemars(length(min = 1, max = 128), inner(length(max = 128), regex(pattern = METHOD)))]
     pub methods: Vec<String>,
+
+    /// Whether `eth_*` includes the methods that read private contracts where there are any: `eth_call`,
+    /// `eth_createAccessList`, `eth_estimateGas`, `eth_getBalance`, `eth_getCode`, `eth_getFilterChanges`,
+    /// `eth_getFilterLogs`, `eth_getLogs`, `eth_getProof`, `eth_getStorageAt`, `eth_getTransactionCount`,
+    /// `eth_getTransactionReceipt`, `eth_newFilter`, `eth_subscribe`. What is listed by its own name is granted either
+    /// way. With a transactionManager it must be said for each caller that has `eth_*`; so adding one to a node never
+    /// shows private contracts to a caller that did not have them. Default, without a transactionManager: true, as
+    /// there are no private contracts to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_state: Option<bool>,
 
     /// Origins from which a browser may call in its name, at most 16, exactly as the browser writes them, such as
     /// `https://app.example`. `http` only where profile is Development. Default: none.
@@ -187,7 +227,8 @@ impl Default for Rate {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
-    /// Connections at a time, of all callers and of those not yet known, 1 to 65536, default 512.
+    /// Connections at a time, of all callers and of those not yet known, 1 to 65536, default 512. The guard's memory
+    /// must be enough for them, see `resources`.
     #[schemars(range(min = 1, max = 65536))]
     pub connections: i32,
     /// Seconds for the TLS handshake, 1 to 300, default 5.
@@ -216,21 +257,27 @@ pub struct Limits {
     /// has as long to answer.
     #[schemars(range(min = 1, max = 86400))]
     pub idle_seconds: i32,
-    /// Requests that the client sees at a time, 1 to 4096, default 64.
+    /// Calls that the client executes at a time, 1 to 4096, default 32; one caller has half of them at most. Each may
+    /// take as much of the client's memory as `client.tunables.rpcGasCap` lets it.
     #[schemars(range(min = 1, max = 4096))]
     pub requests_at_client: i32,
-    /// Requests that wait for their turn at the client, 1 to 65536, default 256. One more is refused at once.
+    /// Calls that wait for their turn at the client, 1 to 65536, default 256. One more is refused at once.
     #[schemars(range(min = 1, max = 65536))]
     pub requests_waiting: i32,
-    /// Seconds from a request's turn to the last byte of its answer, 1 to 3600, default 60.
+    /// Seconds from a call's turn to the last byte of its answer, 1 to 3600, default 60.
     #[schemars(range(min = 1, max = 3600))]
     pub answer_seconds: i32,
-    /// Bytes of an answer, or of a WebSocket's message to the caller, 1024 to 1073741824, default 33554432.
+    /// Bytes of the answer to one call, and of all answers to one batch together, 1024 to 1073741824, default
+    /// 33554432. The guard streams answers and holds none of them whole; the client holds each one that it gives.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub answer_bytes: i32,
     /// Subscriptions of one WebSocket at a time, 1 to 4096, default 32.
     #[schemars(range(min = 1, max = 4096))]
     pub subscriptions: i32,
+    /// Filters that one caller has installed in the client at a time, 1 to 4096, default 64. The client drops a filter
+    /// that nobody reads for five minutes.
+    #[schemars(range(min = 1, max = 4096))]
+    pub filters: i32,
 }
 
 impl Default for Limits {
@@ -250,6 +297,7 @@ impl Default for Limits {
             answer_seconds,
             answer_bytes,
             subscriptions,
+            filters,
         } = policy::Limits::default();
         let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Self {
@@ -267,6 +315,7 @@ impl Default for Limits {
             answer_seconds: signed(answer_seconds),
             answer_bytes: signed(answer_bytes),
             subscriptions: signed(subscriptions),
+            filters: signed(filters),
         }
     }
 }
@@ -290,6 +339,7 @@ impl From<&Limits> for policy::Limits {
             answer_seconds: unsigned(limits.answer_seconds),
             answer_bytes: unsigned(limits.answer_bytes),
             subscriptions: unsigned(limits.subscriptions),
+            filters: unsigned(limits.filters),
         }
     }
 }

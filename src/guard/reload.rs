@@ -53,6 +53,7 @@ impl Files {
         let mut config = tls::server(&content.cert, &content.key, verifier).with_context(place)?;
         if terms.speaks_http2 {
             config.alpn_protocols.insert(0, b"h2".to_vec());
+            config.alpn_protocols.push(b"http/1.0".to_vec());
         }
         Ok(Arc::new(config))
     }
@@ -63,7 +64,7 @@ impl Files {
 pub struct Terms {
     /// Whom a handshake lets in, where no file says so; nobody set, everyone.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// HTTP/2 besides HTTP/1.1.
+    /// HTTP/2 and HTTP/1.0 besides HTTP/1.1.
     pub speaks_http2: bool,
 }
 

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 55] = [
+const PURE: [&str; 59] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -42,11 +42,15 @@ const PURE: [&str; 55] = [
     "guard/metrics/sanitize.rs",
     "guard/metrics/series.rs",
     "guard/rpc/account.rs",
+    "guard/rpc/backlog.rs",
+    "guard/rpc/effect.rs",
     "guard/rpc/identity",
     "guard/rpc/json.rs",
     "guard/rpc/judge.rs",
     "guard/rpc/message",
     "guard/rpc/message.rs",
+    "guard/rpc/quota.rs",
+    "guard/rpc/record",
     "guard/rpc/record.rs",
     "guard/rpc/refusal.rs",
     "guard/rpc/rules.rs",

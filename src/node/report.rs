@@ -4,6 +4,7 @@ mod callers;
 mod certificates;
 mod contested;
 mod genesis;
+mod grants;
 mod lasting;
 mod monitored;
 mod resized;
@@ -218,6 +219,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         }
     }
     findings.extend(tolerance::quorum_tolerant(node));
+    findings.extend(grants::to_review(node));
     findings.extend(monitored::monitored(observed));
     findings.extend(contested::imposed(applied));
     findings.extend(resized::volumes_resized(observed, node));

@@ -25,12 +25,53 @@ const CLOSED: [&str; 15] = [
     "eth_submit",
 ];
 
+/// Methods that also read private contracts where the client has, or once had, a transaction manager: whatever reads
+/// an account or storage, runs a call, or returns logs. A wildcard grants them with private state alone. The id of a
+/// filter still works after the grants have changed, so reading a filter of any kind is among them.
+const PRIVATE_STATE: [&str; 14] = [
+    "eth_call",
+    "eth_createAccessList",
+    "eth_estimateGas",
+    "eth_getBalance",
+    "eth_getCode",
+    "eth_getFilterChanges",
+    "eth_getFilterLogs",
+    "eth_getLogs",
+    "eth_getProof",
+    "eth_getStorageAt",
+    "eth_getTransactionCount",
+    "eth_getTransactionReceipt",
+    "eth_newFilter",
+    "eth_subscribe",
+];
+
+/// How methods begin that read private state or payloads, and that no wildcard grants anyway.
+const PRIVATE_BY_NAME: [&str; 12] = [
+    "debug_accountRange",
+    "debug_defaultStateRoot",
+    "debug_dump",
+    "debug_privateStateRoot",
+    "debug_storageRangeAt",
+    "debug_subscribe",
+    "debug_trace",
+    "eth_decryptQuorumPayload",
+    "eth_getContractPrivacyMetadata",
+    "eth_getPrivate",
+    "eth_getQuorumPayload",
+    "eth_storageRoot",
+];
+
+/// How methods begin that run a tracer; `debug_subscribe` starts `traceChain`.
+const TRACING: [&str; 2] = ["debug_subscribe", "debug_trace"];
+
 /// How methods begin that nobody is granted: they open a listener past the guard, read or write files of the
-/// host, or leave an account unlocked.
-const NEVER: [&str; 16] = [
+/// host, leave an account unlocked, or raise the level of the client's log.
+const NEVER: [&str; 22] = [
     "admin_exportChain",
     "admin_importChain",
+    "admin_reloadPlugin",
     "admin_start",
+    "debug_backtraceAt",
     "debug_blockProfile",
     "debug_cpuProfile",
     "debug_goTrace",
@@ -39,11 +80,15 @@ const NEVER: [&str; 16] = [
     "debug_standardTraceBlockToFile",
     "debug_startCPUProfile",
     "debug_startGoTrace",
+    "debug_traceBlockFromFile",
+    "debug_verbosity",
+    "debug_vmodule",
     "debug_writeBlockProfile",
     "debug_writeMemProfile",
     "debug_writeMutexProfile",
     "personal_importRawKey",
     "personal_unlockAccount",
+    "qlight_reloadPlugin",
 ];
 
 /// Bytes that a method's name may have; the longest one of the client has 44.
@@ -55,6 +100,8 @@ pub struct Grants {
     methods: BTreeSet<String>,
     /// With their `_`.
     modules: BTreeSet<String>,
+    /// Whether the wildcards include [`PRIVATE_STATE`].
+    private_state: bool,
 }
 
 /// A pattern that grants nothing.
@@ -90,7 +137,7 @@ impl Grants {
                 }
                 None if NEVER.iter().any(|never| pattern.starts_with(never)) => {
                     return wrong(
-                        "nobody may call it: it opens a listener, touches files of the host or unlocks an account",
+                        "nobody may call it: it opens a listener, touches files of the host, unlocks an account or raises the log level",
                     );
                 }
                 None if is_method(pattern) && pattern.contains('_') => {
@@ -102,10 +149,35 @@ impl Grants {
         Ok(grants)
     }
 
+    /// The same, with or without private state in the wildcards. A method that is listed by its name is granted in
+    /// either case.
+    #[must_use]
+    pub fn with_private_state(self, private_state: bool) -> Self {
+        Self { private_state, ..self }
+    }
+
     /// Whether a method may be called.
     #[must_use]
     pub fn allow(&self, method: &str) -> bool {
-        self.methods.contains(method) || !must_be_named(method) && self.has_module(method)
+        self.methods.contains(method)
+            || self.has_module(method)
+                && !must_be_named(method)
+                && (self.private_state || !PRIVATE_STATE.contains(&method))
+    }
+
+    /// What of these grants reads private state: methods by their names, and `eth_*` where it includes them.
+    pub fn private_state(&self) -> impl Iterator<Item = &str> {
+        let wildcard = self.private_state && self.modules.contains("eth_");
+        let named = self.methods.iter().map(String::as_str).filter(|method| {
+            PRIVATE_STATE.contains(method) || PRIVATE_BY_NAME.iter().any(|begin| method.starts_with(begin))
+        });
+        wildcard.then_some("eth_*").into_iter().chain(named)
+    }
+
+    /// Methods that run a tracer.
+    pub fn tracing(&self) -> impl Iterator<Item = &str> {
+        let traces = |method: &&str| TRACING.iter().any(|begin| method.starts_with(begin));
+        self.methods.iter().map(String::as_str).filter(traces)
     }
 
     /// Those that no wildcard would have granted.
@@ -157,7 +229,8 @@ mod tests {
         for (method, granted) in [
             ("eth_blockNumber", true),
             ("eth_sendRawTransaction", true),
-            ("eth_subscribe", true),
+            ("eth_newBlockFilter", true),
+            ("eth_subscribe", false),
             ("eth_", true),
             ("net_version", true),
             ("admin_peers", true),
@@ -200,6 +273,40 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_reads_private_state_only_where_the_caller_has_it() {
+        let (without, with) = (grants(&["eth_*"]), grants(&["eth_*"]).with_private_state(true));
+        for method in PRIVATE_STATE {
+            assert!(!without.allow(method) && with.allow(method), "{method}");
+            let named = grants(&["eth_*", method]);
+            assert!(named.allow(method) && named.clone().with_private_state(true).allow(method), "{method}");
+            assert!(!grants(&["net_*", "web3_*"]).with_private_state(true).allow(method), "{method}");
+        }
+        for method in ["eth_blockNumber", "eth_getBlockByNumber", "eth_getTransactionByHash", "eth_gasPrice"]
+        {
+            assert!(without.allow(method) && with.allow(method), "{method}");
+        }
+        for method in ["eth_sign", "eth_getQuorumPayload", "eth_storageRoot", "debug_dumpBlock"] {
+            assert!(!with.allow(method), "{method}: by its name alone, private state or not");
+        }
+    }
+
+    #[test]
+    fn what_reads_private_state_or_traces_is_told() {
+        let told = |grants: &Grants| grants.private_state().map(str::to_owned).collect::<Vec<_>>();
+        let public = ["eth_*", "net_version", "txpool_*", "eth_sendRawTransaction", "eth_accounts"];
+        assert_eq!(told(&grants(&public)), [""; 0]);
+        assert_eq!(told(&grants(&public).with_private_state(true)), ["eth_*"]);
+        assert_eq!(told(&grants(&["net_*"]).with_private_state(true)), [""; 0]);
+        let named =
+            grants(&["eth_call", "eth_getQuorumPayload", "debug_traceCall", "admin_peers", "eth_subscribe"]);
+        assert_eq!(told(&named), ["debug_traceCall", "eth_call", "eth_getQuorumPayload", "eth_subscribe"]);
+        assert_eq!(named.tracing().collect::<Vec<_>>(), ["debug_traceCall"]);
+        let tracing = ["debug_subscribe", "debug_traceBlockByNumber", "debug_traceTransaction"];
+        assert_eq!(grants(&tracing).tracing().collect::<Vec<_>>(), tracing);
+        assert_eq!(grants(&["debug_getBlockRlp", "eth_subscribe"]).tracing().count(), 0);
+    }
+
+    #[test]
     fn a_pattern_that_grants_nothing_or_too_much_is_an_error_that_names_it() {
         for pattern in [
             "*",
@@ -223,6 +330,9 @@ mod tests {
             "admin_startRPC",
             "personal_unlockAccount",
             "debug_writeMemProfile",
+            "debug_traceBlockFromFile",
+            "debug_verbosity",
+            "admin_reloadPlugin",
         ] {
             let wrong = Grants::read(["net_version", pattern]).expect_err(pattern);
             assert_eq!(wrong.pattern, pattern);

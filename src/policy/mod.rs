@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use grants::{Grants, Wrong};
+
 /// The key of the ConfigMap, and the name of the file.
 pub const FILE: &str = "policy.json";
 
@@ -103,6 +105,9 @@ pub struct Caller {
     pub identity: Identity,
     /// What it may call, as [`grants::Grants::read`] reads it.
     pub methods: Vec<String>,
+    /// Whether wildcards among `methods` include methods that read private state.
+    #[serde(default)]
+    pub private_state: bool,
     /// Origins from which a browser may call in its name, as `https://HOST[:PORT]`.
     #[serde(default)]
     pub origins: Vec<String>,
@@ -112,6 +117,17 @@ pub struct Caller {
     pub burst: u32,
     /// Connections at a time.
     pub connections: u32,
+}
+
+impl Caller {
+    /// What it may call.
+    ///
+    /// # Errors
+    /// At the first pattern that grants nothing, or too much.
+    pub fn grants(&self) -> Result<Grants, Wrong> {
+        let grants = Grants::read(self.methods.iter().map(String::as_str))?;
+        Ok(grants.with_private_state(self.private_state))
+    }
 }
 
 /// How a caller is known.
@@ -165,16 +181,18 @@ pub struct Limits {
     pub batch_calls: u32,
     /// How long a connection may say nothing; a WebSocket is asked by a ping, and has as long to answer.
     pub idle_seconds: u32,
-    /// Requests that the client sees at a time.
+    /// Calls that the client executes at a time.
     pub requests_at_client: u32,
-    /// Requests that wait for their turn at the client; one more is refused at once.
+    /// Calls that wait for their turn at the client; one more is refused at once.
     pub requests_waiting: u32,
-    /// From a request's turn to the last byte of the answer.
+    /// From a call's turn to the last byte of the answer.
     pub answer_seconds: u32,
-    /// Bytes of an answer, or of a WebSocket's message to the caller.
+    /// Bytes of the answer to one call, and of all answers to one batch.
     pub answer_bytes: u32,
     /// Subscriptions of one WebSocket at a time.
     pub subscriptions: u32,
+    /// Filters that one caller has installed in the client at a time.
+    pub filters: u32,
 }
 
 impl Default for Limits {
@@ -189,18 +207,19 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             batch_calls: 100,
             idle_seconds: 120,
-            requests_at_client: 64,
+            requests_at_client: 32,
             requests_waiting: 256,
             answer_seconds: 60,
             answer_bytes: 32 * 1024 * 1024,
             subscriptions: 32,
+            filters: 64,
         }
     }
 }
 
 impl Limits {
     /// Each by the name it has in the file.
-    fn named(&self) -> [(&'static str, u32); 14] {
+    fn named(&self) -> [(&'static str, u32); 15] {
         [
             ("connections", self.connections),
             ("handshakeSeconds", self.handshake_seconds),
@@ -216,6 +235,7 @@ impl Limits {
             ("answerSeconds", self.answer_seconds),
             ("answerBytes", self.answer_bytes),
             ("subscriptions", self.subscriptions),
+            ("filters", self.filters),
         ]
     }
 }
@@ -250,8 +270,7 @@ impl Policy {
                 return Err(format!("callers: {}: each name once", caller.name));
             }
             let at = |field: &str| format!("callers.{}.{field}", caller.name);
-            grants::Grants::read(caller.methods.iter().map(String::as_str))
-                .map_err(|wrong| format!("{}: {wrong}", at("methods")))?;
+            caller.grants().map_err(|wrong| format!("{}: {wrong}", at("methods")))?;
             let numbers = [
                 ("callsPerSecond", caller.calls_per_second),
                 ("burst", caller.burst),

@@ -5,6 +5,7 @@ fn policy() -> Policy {
         name: name.into(),
         identity,
         methods: vec!["eth_*".into(), "net_version".into()],
+        private_state: name == "bank",
         origins: vec!["https://app.example".into()],
         calls_per_second: 100,
         burst: 200,
@@ -47,6 +48,18 @@ fn policy() -> Policy {
 fn what_is_written_is_what_is_read() {
     let policy = policy();
     assert_eq!(Policy::read(policy.write().as_bytes()), Ok(policy));
+}
+
+#[test]
+fn a_caller_whose_entry_does_not_say_has_no_private_state() {
+    let mut file: serde_json::Value = serde_json::from_str(&policy().write()).unwrap();
+    let reads = |file: &serde_json::Value| {
+        let policy = Policy::read(file.to_string().as_bytes()).unwrap();
+        policy.callers.iter().map(|caller| caller.grants().unwrap().allow("eth_call")).collect::<Vec<_>>()
+    };
+    assert_eq!(reads(&file), [false, true, false]);
+    file["callers"][1].as_object_mut().unwrap().remove("privateState");
+    assert_eq!(reads(&file), [false; 3]);
 }
 
 #[test]

@@ -141,6 +141,14 @@ pub fn creations() -> Vec<Creation> {
         ("an origin without TLS", base(), "rpc.callers[].origins must begin with https", |node| {
             node["spec"]["rpc"]["callers"][1]["origins"][0] = json!("http://app.example");
         }),
+        (
+            "private contracts, and nothing said of them",
+            base(),
+            "rpc.callers[].privateState must be said",
+            |node| {
+                remove(node, "/spec/rpc/callers/1", "privateState");
+            },
+        ),
         ("a caller that is known in two ways", base(), "give exactly one of serviceAccount", |node| {
             node["spec"]["rpc"]["callers"][2]["identity"]["serviceAccount"] =
                 json!({"namespace": "a", "name": "b"});

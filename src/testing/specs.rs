@@ -80,8 +80,7 @@ fn full() -> Value {
     spec["role"] = json!("Validator");
     spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast"});
     spec["client"]["resources"] = json!({"cpu": "500m", "memory": "4Gi"});
-    spec["client"]["tunables"] =
-        json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2});
+    spec["client"]["tunables"] = json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2, "rpcGasCap": 40_000_000});
     spec["consensus"]["validators"] = json!(4);
     spec["genesis"]["networkId"] = json!(1337);
     spec["genesis"]["sha256"] = json!("0f".repeat(32));
@@ -136,7 +135,7 @@ fn rpc() -> Value {
     let caller = |name: &str, identity: Value| {
         json!({
             "name": name, "from": from, "identity": identity, "methods": ["eth_*", "personal_listAccounts"],
-            "origins": ["https://app.example:8443"], "rate": {"callsPerSecond": 50, "burst": 75}, "connections": 8,
+            "privateState": false, "origins": ["https://app.example:8443"], "rate": {"callsPerSecond": 50, "burst": 75}, "connections": 8,
         })
     };
     json!({
@@ -156,7 +155,8 @@ fn rpc() -> Value {
             "connections": 100, "handshakeSeconds": 6, "headerSeconds": 7, "headerBytes": 8192, "bodySeconds": 20,
             "bodyBytesPerSecond": 2048, "bodyBytes": 524_288, "batchCalls": 50, "idleSeconds": 60,
             "requestsAtClient": 32, "requestsWaiting": 128, "answerSeconds": 30, "answerBytes": 16_777_216,
-            "subscriptions": 16,
+            "subscriptions": 16, "filters": 48,
         },
+        "resources": {"cpu": "75m", "memory": "160Mi"},
     })
 }

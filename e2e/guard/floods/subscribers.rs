@@ -173,7 +173,7 @@ async fn counted(scene: Arc<Scene>) -> anyhow::Result<Told> {
 
 /// Filters are kept by the client for minutes, whoever made them.
 async fn filters(scene: Arc<Scene>) -> anyhow::Result<Told> {
-    let most = scene.limits.subscriptions as usize;
+    let most = scene.limits.filters as usize;
     let mut sender = scene.bad.http1().await?;
     let mut there = 0;
     for _ in 0..4 * most {

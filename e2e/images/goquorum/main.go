@@ -24,7 +24,7 @@ var quorum = map[string]bool{
 	"ptm.tls.insecureskipverify": false, "emitcheckpoints": false, "immutabilitythreshold": true,
 	"allowedfutureblocktime": true, "multitenancy": false, "revertreason": false,
 	"privatetriecache.enable": false, "privacymarker.enable": false, "authorizationlist": true,
-	"istanbul.requesttimeout": true, "istanbul.blockperiod": true,
+	"istanbul.requesttimeout": true, "istanbul.blockperiod": true, "vm.calltimeout": true,
 }
 
 // Flags of go-ethereum that would seal; true where they take a value.
@@ -34,7 +34,7 @@ var sealing = map[string]bool{
 }
 
 // Flags of go-ethereum that take a value, as far as they are told apart here: the next word is then theirs.
-var valued = regexp.MustCompile(`^(datadir.*|nodekey.*|networkid|port|nat|syncmode|gcmode|cache.*|maxpeers|maxpendpeers|verbosity|` +
+var valued = regexp.MustCompile(`^(datadir.*|nodekey.*|networkid|port|nat|syncmode|gcmode|cache.*|maxpeers|maxpendpeers|verbosity|vmodule|` +
 	`metrics\.(addr|port)|http\.(addr|port|api|corsdomain|vhosts|rpcprefix)|ws\.(addr|port|api|origins|rpcprefix)|keystore|identity|` +
 	`bootnodes|netrestrict|ipcpath|txpool\..*|rpc\..*|unlock|password|signer|snapshot)$`)
 

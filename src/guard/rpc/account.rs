@@ -1,9 +1,10 @@
 //! What is counted of a caller: its rate, its connections, its calls. Pure.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::filters::Filters;
 use super::turns::Turns;
 use crate::policy::Caller;
 
@@ -15,10 +16,22 @@ pub struct Account {
     connections: AtomicU32,
     /// Its turns at the client.
     pub turns: Turns,
+    /// Its filters in the client.
+    pub filters: Filters,
+    /// Its bytes in flight.
+    pub bytes: AtomicUsize,
     /// Calls that were passed on.
     pub allowed: AtomicU64,
     /// Calls that were not.
     pub refused: AtomicU64,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Account(")?;
+        f.write_str(&self.name)?;
+        f.write_str(")")
+    }
 }
 
 /// Calls that may come now: filled at the caller's rate, up to its burst.
@@ -46,8 +59,17 @@ impl Account {
     pub fn new(name: &str) -> Self {
         let bucket = Mutex::new(Bucket { calls: None, at: Duration::ZERO });
         let (allowed, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (connections, turns) = (AtomicU32::new(0), Turns::default());
-        Self { name: name.to_owned(), bucket, connections, turns, allowed, refused }
+        let (connections, turns, bytes) = (AtomicU32::new(0), Turns::default(), AtomicUsize::new(0));
+        Self {
+            name: name.to_owned(),
+            bucket,
+            connections,
+            turns,
+            filters: Filters::default(),
+            bytes,
+            allowed,
+            refused,
+        }
     }
 
     /// Takes calls, all or none of them. `now` is the time since the process began.
@@ -92,6 +114,7 @@ mod tests {
             name: "wallet".into(),
             identity: Identity::ServiceAccount { namespace: "apps".into(), name: "wallet".into() },
             methods: vec![],
+            private_state: false,
             origins: vec![],
             calls_per_second,
             burst,

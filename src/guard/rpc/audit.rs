@@ -1,50 +1,92 @@
 //! Audit records to stdout.
 //!
-//! A record is written before the last byte of its answer is passed on, so what ends with the process is what was
-//! under way. While stdout takes nothing, [`BACKLOG`] bytes are kept, and then no call is passed on: what cannot
-//! be recorded does not happen. Writing never waits: a file is written at once, a pipe when it says that it
-//! takes `PIECE` bytes, which is what POSIX promises of a pipe.
+//! Space for all records of a call is reserved before it is sent, and where there is none it is not sent: what cannot
+//! be recorded does not happen, and what happened has its record. While stdout takes nothing, [`CALLS`] bytes are kept
+//! or reserved for calls; everything else (refusals above all) has [`NOTES`] bytes and a rate of its own, and is counted
+//! beyond that, so that no flood of it is in the way of a call. Writing never waits: a file is written at once, a pipe
+//! when it says that it takes `PIECE` bytes, which is what POSIX promises of a pipe.
 
 use std::fmt::Write as _;
+use std::io::IoSlice;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use time::OffsetDateTime;
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::record::{self, Fact, Way};
+use super::backlog::{Backlog, Kind};
+use super::quota::Quota;
+use super::record::{self, Clock, Fact, Verdict, Way};
 
-/// Bytes that are kept while stdout takes nothing: some 4000 records.
-pub const BACKLOG: usize = 1024 * 1024;
+/// Bytes of records of calls that are kept or reserved while stdout takes nothing: some 3000 records.
+pub const CALLS: usize = 1024 * 1024;
+/// Bytes of all other records that are kept meanwhile.
+pub const NOTES: usize = 128 * 1024;
 /// What a pipe that can be written to takes without waiting: `PIPE_BUF`.
 const PIECE: usize = 4096;
 /// Between two tries while stdout takes nothing.
 const RETRY: Duration = Duration::from_millis(50);
+/// Between two lines of what was counted.
+const SUMS: Duration = Duration::from_secs(1);
 
 /// Where records go.
 pub struct Audit {
     out: OwnedFd,
-    /// What stdout has not taken yet.
-    kept: Mutex<String>,
+    /// Whether stdout has to be asked whether it takes something, before each time.
+    asks: AtomicBool,
+    kept: Mutex<Kept>,
+    /// Bytes that are kept.
     waiting: AtomicUsize,
+    /// Bytes of records of calls that are kept or reserved.
+    calls: AtomicUsize,
+    /// Calls whose last record is not written yet.
+    open: AtomicU64,
     lost: AtomicU64,
+    /// Calls and requests that were counted instead of having a line of their own.
+    summed: AtomicU64,
+    lines: [AtomicU64; Verdict::ALL.len()],
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Kept {
+    backlog: Backlog,
+    quota: Quota,
+    clock: Clock,
+}
+
+/// Space for records of one call. Nobody but [`Audit`] gives it back.
+#[derive(Debug)]
+pub struct Space(usize);
+
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Audit {
     /// To a file, a pipe or a terminal.
     #[must_use]
     pub fn to(out: OwnedFd) -> Self {
-        let kept = Mutex::new(String::new());
-        Self { out, kept, waiting: AtomicUsize::new(0), lost: AtomicU64::new(0) }
+        Self {
+            out,
+            asks: AtomicBool::new(false),
+            kept: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            open: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            summed: AtomicU64::new(0),
+            lines: Default::default(),
+            since: Instant::now(),
+        }
     }
 
-    /// Whether a call may be made: its record will have a place.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.waiting() < BACKLOG
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that stdout has not taken yet.
@@ -53,43 +95,128 @@ impl Audit {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Records that were lost, since stdout took none of them for too long.
+    /// Bytes that are reserved for records of calls under way.
+    #[must_use]
+    pub fn reserved(&self) -> usize {
+        let kept = self.kept();
+        self.calls.load(Ordering::Relaxed).saturating_sub(kept.backlog.of(Kind::Call))
+    }
+
+    /// Records that were lost: stdout never took them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Records calls that came together.
-    pub fn record<'a>(&self, way: Way, facts: impl IntoIterator<Item = Fact<'a>>) {
-        let now = OffsetDateTime::now_utc();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for fact in facts {
-            // calls that were let in together may be more than there was room for
-            if kept.len() >= 2 * BACKLOG {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            } else {
-                record::line(now, way, &fact, &mut kept);
+    /// Calls and requests that were counted instead of having a line of their own.
+    #[must_use]
+    pub fn summed(&self) -> u64 {
+        self.summed.load(Ordering::Relaxed)
+    }
+
+    /// Lines so far, as [`Verdict::ALL`] has it.
+    #[must_use]
+    pub fn lines(&self) -> [u64; Verdict::ALL.len()] {
+        self.lines.each_ref().map(|lines| lines.load(Ordering::Relaxed))
+    }
+
+    /// Reserves so many bytes for all records of one call, if there is room; the call is open until [`Audit::last`] or
+    /// [`Audit::release`].
+    pub(super) fn reserve(&self, bytes: usize) -> Option<Space> {
+        let more = |there: usize| (there + bytes <= CALLS).then(|| there + bytes);
+        self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(Space(bytes))
+    }
+
+    /// Gives back what was reserved for a call that has no record of its own.
+    pub(super) fn release(&self, space: &mut Space) {
+        self.calls.fetch_sub(std::mem::take(&mut space.0), Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Writes a record of a call that is not its last.
+    pub(super) fn write(&self, space: &mut Space, way: &Way, fact: &Fact<'_>) {
+        let mut kept = self.kept();
+        let bytes = self.put(&mut kept, Kind::Call, way, fact);
+        debug_assert!(bytes <= space.0, "{bytes} of {}", space.0);
+        match space.0.checked_sub(bytes) {
+            Some(left) => space.0 = left,
+            None => {
+                self.calls.fetch_add(bytes - space.0, Ordering::Relaxed);
+                space.0 = 0;
             }
         }
         self.flush(&mut kept);
     }
 
+    /// Writes the last record of a call, and gives back what it did not need.
+    pub(super) fn last(&self, space: &mut Space, way: &Way, fact: &Fact<'_>) {
+        self.write(space, way, fact);
+        self.release(space);
+    }
+
+    /// Writes a record of no call, or counts it.
+    pub(super) fn note(&self, way: &Way, fact: &Fact<'_>) {
+        let mut kept = self.kept();
+        let fits = kept.backlog.of(Kind::Note) + record::most(fact) <= NOTES;
+        if fits && kept.quota.take(fact.caller, self.since.elapsed()) {
+            self.put(&mut kept, Kind::Note, way, fact);
+            self.flush(&mut kept);
+        } else {
+            kept.quota.count(way, fact, now());
+            self.summed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn put(&self, kept: &mut Kept, kind: Kind, way: &Way, fact: &Fact<'_>) -> usize {
+        let Kept { backlog, clock, .. } = kept;
+        let bytes = backlog.put(kind, |to| record::line(clock, now(), way, fact, to));
+        self.lines[fact.verdict as usize].fetch_add(1, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Writes what was counted, as far as there is room.
+    fn sums(&self, kept: &mut Kept) {
+        let Kept { backlog, quota, clock } = kept;
+        quota.give(self.since.elapsed(), |sum| {
+            let fits = backlog.of(Kind::Note) < NOTES;
+            if fits {
+                backlog.put(Kind::Note, |to| record::sum(clock, now(), sum, to));
+                self.lines[sum.verdict as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            fits
+        });
+    }
+
     /// Writes what stdout takes now.
-    fn flush(&self, kept: &mut String) {
-        let mut written = 0;
-        while written < kept.len() && self.takes() {
-            let piece = &kept.as_bytes()[written..kept.len().min(written + PIECE)];
-            match rustix::io::write(&self.out, piece) {
-                Ok(bytes) => written += bytes,
-                Err(rustix::io::Errno::INTR) => {}
+    fn flush(&self, kept: &mut Kept) {
+        while !kept.backlog.is_empty() {
+            match self.out(kept.backlog.first(PIECE)) {
+                Ok(0) => break,
+                Ok(bytes) => {
+                    let of_calls = kept.backlog.take(bytes);
+                    self.calls.fetch_sub(of_calls, Ordering::Relaxed);
+                }
+                Err(Errno::INTR) => {}
                 Err(_) => break,
             }
         }
-        kept.drain(..written);
-        if kept.is_empty() && kept.capacity() > 4 * PIECE {
-            *kept = String::new();
+        self.waiting.store(kept.backlog.len(), Ordering::Relaxed);
+    }
+
+    /// Writes without waiting, with one system call where the kernel does that for what stdout is (a pipe: since 6.4).
+    /// Where it says no, a file may still take it: so it is asked.
+    fn out(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        if !self.asks.load(Ordering::Relaxed) {
+            // an offset of -1 is where it stands
+            match pwritev2(&self.out, &[IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
+                Ok(written) => return Ok(written),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => self.asks.store(true, Ordering::Relaxed),
+            }
         }
-        self.waiting.store(kept.len(), Ordering::Relaxed);
+        if self.takes() { rustix::io::write(&self.out, bytes) } else { Err(Errno::AGAIN) }
     }
 
     fn takes(&self) -> bool {
@@ -98,30 +225,45 @@ impl Audit {
         ready.is_ok() && asked[0].revents().contains(PollFlags::OUT)
     }
 
-    /// Tries again and again while something waits.
+    /// Tries again and again while something waits, and writes each second what was counted.
     pub async fn run(&self) {
         let mut ticks = interval(RETRY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut summed = Instant::now();
         loop {
             ticks.tick().await;
-            if self.waiting() > 0 {
-                self.flush(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+            let is_due = summed.elapsed() >= SUMS;
+            if is_due {
+                summed = Instant::now();
+                self.sums(&mut self.kept());
+            }
+            if is_due || self.waiting() > 0 {
+                self.flush(&mut self.kept());
             }
         }
     }
 
-    /// Writes what is left, for so long at most; what then is left is counted as lost, and how many there are.
+    /// Writes what is left, and what calls that still end have to say, for so long at most; what then is left is counted
+    /// as lost, and how many there are.
     pub async fn end(&self, grace: Duration) -> u64 {
         let _ = tokio::time::timeout(grace, async {
             let mut ticks = interval(RETRY);
-            while self.waiting() > 0 {
+            while self.left() > 0 {
                 ticks.tick().await;
-                self.flush(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+                let mut kept = self.kept();
+                self.sums(&mut kept);
+                self.flush(&mut kept);
             }
         })
         .await;
-        let left = self.kept.lock().unwrap_or_else(PoisonError::into_inner).matches('\n').count();
-        self.lost.fetch_add(left as u64, Ordering::Relaxed) + left as u64
+        let left = self.left();
+        self.lost.fetch_add(left, Ordering::Relaxed) + left
+    }
+
+    /// Records that stdout has not taken, and will have.
+    fn left(&self) -> u64 {
+        let kept = self.kept();
+        kept.backlog.lines() + kept.quota.counted() + self.open.load(Ordering::Relaxed)
     }
 }
 
@@ -135,82 +277,4 @@ impl std::fmt::Debug for Audit {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use super::super::record::Transport;
-    use super::*;
-
-    const WAY: Way = Way {
-        connection: 1,
-        from: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        transport: Transport::Http2,
-    };
-
-    fn fact(method: &str) -> Fact<'_> {
-        Fact {
-            caller: Some("wallet"),
-            method: Some(method),
-            reason: None,
-            is_allowed: true,
-            bytes: (1, 2),
-            took: Duration::from_micros(3),
-        }
-    }
-
-    fn pipe() -> (Audit, std::fs::File) {
-        let (out, into) = rustix::pipe::pipe().unwrap();
-        (Audit::to(into), std::fs::File::from(out))
-    }
-
-    #[test]
-    fn a_record_is_there_when_record_returns() {
-        let (audit, mut out) = pipe();
-        audit.record(WAY, [fact("eth_call"), fact("net_version")]);
-        assert_eq!(audit.waiting(), 0);
-        drop(audit);
-        let mut text = String::new();
-        out.read_to_string(&mut text).unwrap();
-        let methods: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["method"].clone())
-            .collect();
-        assert_eq!(methods, ["eth_call", "net_version"]);
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stops_stops_calls_and_nothing_is_lost() {
-        let (audit, mut out) = pipe();
-        let mut written = 0;
-        while audit.has_room() {
-            audit.record(WAY, [fact("eth_call")]);
-            written += 1;
-        }
-        // what was let in before is still recorded
-        audit.record(WAY, [fact("eth_late")]);
-        let reader = std::thread::spawn(move || {
-            let mut text = String::new();
-            out.read_to_string(&mut text).unwrap();
-            text
-        });
-        assert_eq!(audit.end(Duration::from_secs(20)).await, 0);
-        assert!(audit.has_room() && audit.waiting() == 0);
-        drop(audit);
-        let text = reader.join().unwrap();
-        assert_eq!(text.lines().count(), written + 1);
-        assert!(text.lines().last().unwrap().contains("eth_late"));
-        assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
-    }
-
-    #[tokio::test]
-    async fn what_nobody_ever_reads_is_counted() {
-        let (audit, _out) = pipe();
-        while audit.has_room() {
-            audit.record(WAY, [fact("eth_call")]);
-        }
-        let waiting = audit.waiting();
-        let lost = audit.end(Duration::from_millis(100)).await;
-        assert!(lost > 1000 && lost < waiting as u64 / 100, "{lost} of {waiting} bytes");
-        assert_eq!(audit.lost(), lost);
-    }
-}
+mod tests;

@@ -1,12 +1,14 @@
 //! A connection: who is at its other end, and whether it may stay.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::account::Account;
@@ -31,9 +33,15 @@ pub struct Connection {
     pub transport: Transport,
     /// How long it may do what it is doing.
     pub patience: Arc<Patience>,
+    /// It is to end once nothing is under way.
+    pub ends: Notify,
     certificates: Vec<CertificateDer<'static>>,
     seen: Mutex<Seen>,
     place: Place,
+    /// The WebSocket that it has become.
+    socket: Mutex<Option<JoinHandle<()>>>,
+    /// Requests of nobody that is known.
+    strange: AtomicU32,
 }
 
 /// What was seen of who is at the other end.
@@ -55,6 +63,9 @@ pub struct Handshake {
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
+/// Requests of a connection before somebody is known: what a browser asks before it calls.
+const STRANGE: u32 = 16;
+
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Connection {
@@ -64,7 +75,20 @@ impl Connection {
         let Handshake { place, transport, certificates } = handshake;
         let (number, shared) = (NUMBERS.fetch_add(1, Ordering::Relaxed), place.shared().clone());
         let (from, seen) = (place.from(), Mutex::default());
-        Arc::new(Self { shared, number, from, transport, patience, certificates, seen, place })
+        let (ends, socket, strange) = (Notify::new(), Mutex::default(), AtomicU32::new(0));
+        Arc::new(Self {
+            shared,
+            number,
+            from,
+            transport,
+            patience,
+            ends,
+            certificates,
+            seen,
+            place,
+            socket,
+            strange,
+        })
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -84,19 +108,53 @@ impl Connection {
             && with.as_deref() == token
             && now.as_secs() < known.until
         {
-            return Ok(*known);
+            return Ok(known.clone());
         }
-        let known = match token {
-            Some(token) => rules.identities.of_token(token, now.as_secs()),
-            None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
-        };
-        let known = known.map_err(|denied| Refusal::identity(&denied))?;
+        let known = self.shown(rules, token, now).map_err(|denied| Refusal::identity(&denied))?;
         seen.counted(rules, known.caller)?;
-        seen.last = Some((known, rules.clone(), token.map(str::to_owned)));
+        seen.last = Some((known.clone(), rules.clone(), token.map(str::to_owned)));
         drop(seen);
         self.place.known();
         self.patience.known_until(Instant::now() + Duration::from_secs(known.until).saturating_sub(now));
         Ok(known)
+    }
+
+    /// It has become a WebSocket, which is served by a task of its own.
+    pub fn lasts_as_long_as(&self, socket: JoinHandle<()>) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
+
+    /// Waits until the WebSocket that it has become has ended.
+    pub async fn ended(&self) {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(socket) = socket {
+            let _ = socket.await;
+        }
+    }
+
+    /// Whether what was last shown is still a caller's by other rules: a key or an authority may be withdrawn.
+    #[must_use]
+    pub fn is_still(&self, rules: &Rules, name: &str) -> bool {
+        let token = self.seen().last.as_ref().and_then(|last| last.2.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.shown(rules, token.as_deref(), now).is_ok_and(|known| rules.caller(known.caller).name == name)
+    }
+
+    fn shown(&self, rules: &Rules, token: Option<&str>, now: Duration) -> Result<Known, Denied> {
+        match token {
+            Some(token) => rules.identities.of_token(token, now.as_secs()),
+            None => rules.identities.of_certificates(&self.certificates, UnixTime::since_unix_epoch(now)),
+        }
+    }
+
+    /// Whether the connection goes on after an answer: nobody that is known has so many requests, and no refusal.
+    pub fn goes_on(&self, is_refused: bool) -> bool {
+        let is_known = self.place.is_known();
+        let goes_on = is_known || !is_refused && self.strange.fetch_add(1, Ordering::Relaxed) < STRANGE;
+        if !goes_on {
+            self.ends.notify_one();
+        }
+        goes_on
     }
 
     /// Whether everyone it has been is still known in the same way.

@@ -7,6 +7,7 @@ use super::account::Account;
 use super::audit::Audit;
 use super::patience::Bound;
 use super::place::Places;
+use super::record::Verdict;
 use super::refusal::REASONS;
 use super::rules::Rules;
 use crate::guard::metrics::series::family;
@@ -138,17 +139,42 @@ impl Counts {
                 "1 if the policy on disk cannot be used and an older one is gone by.",
                 self.policy_failed.load(Ordering::Relaxed).into(),
             ),
-            (
-                "audit_waiting_bytes",
-                "gauge",
-                "Bytes of audit records that stdout has not taken yet.",
-                self.audit.waiting() as u64,
-            ),
-            ("audit_lost_total", "counter", "Audit records that were lost.", self.audit.lost()),
         ] {
             family(&mut out, [&format!("quorum_guard_rpc_{name}"), kind, help], &[(&[], value)]);
         }
+        self.audited(&mut out);
         out
+    }
+
+    fn audited(&self, out: &mut String) {
+        let audit = &self.audit;
+        let verdicts = Verdict::ALL.map(|verdict| [("verdict", verdict.as_str())]);
+        let lines: Vec<_> = verdicts.iter().map(|labels| &labels[..]).zip(audit.lines()).collect();
+        let head = ["quorum_guard_rpc_audit_records_total", "counter", "Audit records, by verdict."];
+        family(out, head, &lines);
+        for (name, kind, help, value) in [
+            (
+                "summed_total",
+                "counter",
+                "Refusals and openings that were counted in a record of several.",
+                audit.summed(),
+            ),
+            (
+                "waiting_bytes",
+                "gauge",
+                "Bytes of audit records that stdout has not taken yet.",
+                audit.waiting() as u64,
+            ),
+            (
+                "reserved_bytes",
+                "gauge",
+                "Bytes that are reserved for audit records of calls under way.",
+                audit.reserved() as u64,
+            ),
+            ("lost_total", "counter", "Audit records that stdout never took.", audit.lost()),
+        ] {
+            family(out, [&format!("quorum_guard_rpc_audit_{name}"), kind, help], &[(&[], value)]);
+        }
     }
 
     fn calls(&self, out: &mut String, rules: &Rules) {

@@ -1,27 +1,31 @@
 //! A request of HTTP: judged, passed on, answered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
-use tokio::time::timeout;
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::account::Take;
-use super::body::{Answer, Asking, Passed};
+use super::answers::{self, Answers, Asker};
+use super::body::Answer;
+use super::budget::Charge;
 use super::connection::Connection;
-use super::entry::{Entry, Ledger};
-use super::judge::{Judged, judge};
+use super::entry::Ledger;
+use super::identity::Known;
+use super::intake;
+use super::judge::{Judged, SLOT, Slot, judge};
 use super::patience::Busy;
 use super::record::{Transport, Way};
 use super::refusal::Refusal;
 use super::rules::Rules;
-use super::upstream::Unanswered;
 use super::ws;
 
 /// How long a browser may remember what a preflight was answered, in seconds.
 const PREFLIGHT: &str = "600";
+/// What the client takes, and so do libraries send.
+const TYPES: [&str; 3] = ["application/json", "application/json-rpc", "application/jsonrequest"];
 
 /// Answers a request, whatever it is.
 pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Response<Answer> {
@@ -32,15 +36,20 @@ pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> 
         counts: connection.shared.counts.clone(),
         way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
         account: None,
+        who: None,
         since: Instant::now(),
     };
     let asked = Asked { connection: &connection, rules: &rules, busy: Some(busy) };
     let mut response = match asked.answer(request, &mut ledger).await {
-        Ok(response) => response,
+        Ok(response) => {
+            connection.goes_on(false);
+            response
+        }
         Err(Stop { refusal, id, recorded, busy }) => {
             if !recorded {
                 ledger.refused(&refusal, 0);
             }
+            let refusal = if connection.goes_on(true) { refusal } else { refusal.and_closes() };
             refused(&refusal, id.as_deref(), busy, connection.transport)
         }
     };
@@ -92,6 +101,7 @@ impl Asked<'_> {
         }
         let known = self.connection.who(self.rules, request.headers())?;
         ledger.account = Some(self.rules.account(known.caller).clone());
+        ledger.who = Some(known.who.clone());
         self.origin(request.headers(), known.caller)?;
         if is_upgrade {
             let socket = ws::Socket {
@@ -104,15 +114,24 @@ impl Asked<'_> {
         }
         content(request.headers())?;
         let shared = &self.connection.shared;
-        let held = shared.memory.read(request.into_body(), &self.rules.policy.limits).await?;
-        let size = held.body.len() as u64;
-        let judged = judge(self.rules, known.caller, &held.body)?;
-        self.rate(known.caller, judged.calls())?;
-        ledger.judged(&judged, size);
-        if judged.allowed.is_empty() {
-            return Ok(json(StatusCode::OK, Answer::text(judged.answer(), self.busy.take())));
+        let account = self.rules.account(known.caller);
+        let held = intake::read(request.into_body(), &self.rules.policy.limits, &shared.budget, account);
+        let mut held = held.await?;
+        // what was withdrawn while the body came does not count any more
+        let rules = shared.rules();
+        if !rules.still_knows(self.rules, &known) {
+            return Err(Refusal::revoked().into());
         }
-        self.pass(known.caller, &judged, (size, ledger)).await
+        let judged = judge(self.rules, known.caller, &held.body);
+        let calls = judged.as_ref().map_or(1, Judged::number);
+        self.rate(known.caller, calls)?;
+        let judged = judged?;
+        ledger.judged(&judged, held.body.len() as u64);
+        if !held.charge.grow(judged.calls.len() * SLOT) {
+            return Err(Refusal::memory().into());
+        }
+        let (slots, is_batch) = (judged.plan(&held.body), judged.is_batch);
+        self.pass(known, (slots, is_batch), held.charge, ledger).await
     }
 
     /// Where it was sent to.
@@ -124,6 +143,8 @@ impl Asked<'_> {
             (Transport::Http2, Some(target), None) => self.rules.serves(target),
             (Transport::Http2, Some(target), Some(host)) => target == host && self.rules.serves(target),
             (Transport::Http1, None, Some(host)) => self.rules.serves(host),
+            // it need not say
+            (Transport::Http1, None, None) => request.version() == Version::HTTP_10,
             _ => false,
         };
         if !is_right || hosts.next().is_some() {
@@ -178,62 +199,40 @@ impl Asked<'_> {
         }
     }
 
-    /// `put` is the size of the body, and where it is put down.
+    /// Asks what is granted, and begins to answer.
     async fn pass(
         mut self,
-        caller: usize,
-        judged: &Judged<'_>,
-        put: (u64, &Ledger),
+        known: Known,
+        plan: (Vec<Slot>, bool),
+        charge: Charge,
+        ledger: &Ledger,
     ) -> Result<Response<Answer>, Stop> {
-        let (size, ledger) = put;
-        let (shared, limits) = (&self.connection.shared, &self.rules.policy.limits);
         let busy = self.busy.take();
-        let id =
-            judged.allowed.first().filter(|_| !judged.is_batch).and_then(|call| call.id).map(str::to_owned);
-        let shed = |refusal: Refusal, busy| {
-            ledger.open(judged, size).shed(&refusal);
-            Err(Stop { refusal, id: id.clone(), recorded: true, busy })
+        let asker = Asker {
+            connection: self.connection.clone(),
+            rules: self.rules.clone(),
+            known,
+            ledger: ledger.clone(),
+            subscriptions: None,
+            charge,
         };
-        if !shared.counts.audit.has_room() {
-            return shed(Refusal::audit_blocked(), busy);
-        }
-        let turn = match shared.http.turn(self.rules.account(caller), limits).await {
-            Ok(turn) => turn,
-            Err(refusal) => return shed(refusal, busy),
-        };
-        let mut entry = ledger.open(judged, size);
-        let bound = Duration::from_secs(limits.answer_seconds.into());
-        let asked = timeout(bound, shared.http.ask(judged.written().into())).await;
-        let (answer, line) = match asked {
-            Ok(Ok((answer, line))) if answer.status() == StatusCode::OK => (answer, line),
-            Ok(Ok(_)) => return Err(failed(&mut entry, Refusal::client_failed(), id, busy)),
-            Ok(Err(Unanswered::NotAsked(refusal))) => {
-                entry.shed(&refusal);
-                return Err(Stop { refusal, id, recorded: true, busy });
+        let mut answers = Answers::new(asker, plan.0, plan.1);
+        match std::future::poll_fn(|cx| answers.poll(cx)).await {
+            None => Ok(json(StatusCode::OK, Answer::text("", busy))),
+            Some(Ok(first)) if answers.has_ended() => Ok(json(StatusCode::OK, Answer::text(first, busy))),
+            Some(Ok(first)) => Ok(json(StatusCode::OK, Answer::passed(first, answers, busy))),
+            Some(Err(answers::Stop::Refused(refusal, id))) => {
+                let id = id.and_then(|id| String::from_utf8(id.to_vec()).ok());
+                Err(Stop { refusal, id, recorded: true, busy })
             }
-            Ok(Err(Unanswered::Asked(refusal))) => return Err(failed(&mut entry, refusal, id, busy)),
-            Err(_) => {
-                let refusal = Refusal::answer_too_slow(limits.answer_seconds);
-                return Err(failed(&mut entry, refusal, id, busy));
+            Some(Err(answers::Stop::Broken(refusal))) => {
+                Err(Stop { refusal, id: None, recorded: true, busy })
             }
-        };
-        if answer.body().size_hint().lower() > u64::from(limits.answer_bytes) {
-            let refusal = Refusal::answer_too_large(limits.answer_bytes);
-            return Err(failed(&mut entry, refusal, id, busy));
         }
-        let asking = Asking { turn, line, upstream: shared.http.clone(), errors: judged.errors() };
-        let passed = Passed::new(answer.into_body(), asking, (limits.answer_bytes, bound), entry);
-        Ok(json(StatusCode::OK, Answer::passed(passed, busy)))
     }
 }
 
-/// It was passed on, and there is no answer to pass back.
-fn failed(entry: &mut Entry, refusal: Refusal, id: Option<String>, busy: Option<Busy>) -> Stop {
-    entry.end(Some(refusal.reason));
-    Stop { refusal, id, recorded: true, busy }
-}
-
-/// What a body must be.
+/// What a body must be: a type that the client takes, in UTF-8, as it is.
 fn content(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(given), None) = (types.next(), types.next()) else { return Err(Refusal::content_type()) };
@@ -241,11 +240,12 @@ fn content(headers: &HeaderMap) -> Result<(), Refusal> {
         Ok((kind, rest)) => (kind.trim(), rest.trim()),
         Err(_) => return Err(Refusal::content_type()),
     };
-    let is_utf8 = rest.is_empty() || rest.eq_ignore_ascii_case("charset=utf-8");
-    if !kind.eq_ignore_ascii_case("application/json") || !is_utf8 {
+    let is_utf8 = ["", "charset=utf-8", "charset=\"utf-8\""].iter().any(|one| rest.eq_ignore_ascii_case(one));
+    if !TYPES.iter().any(|one| kind.eq_ignore_ascii_case(one)) || !is_utf8 {
         return Err(Refusal::content_type());
     }
-    if headers.contains_key(header::CONTENT_ENCODING) {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::encoding());
     }
     Ok(())
@@ -264,8 +264,8 @@ fn refused(
     busy: Option<Busy>,
     transport: Transport,
 ) -> Response<Answer> {
-    let mut text = Vec::new();
-    refusal.object(id, &mut text);
+    let mut text = refusal.text(id);
+    text.push(b'\n');
     let mut response = json(refusal.status, Answer::text(text, busy));
     let mut set = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {

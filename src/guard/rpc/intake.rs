@@ -1,95 +1,76 @@
-//! The body of a request: whole, bounded in size and time and in what all of them hold together.
+//! The body of a request: whole, bounded in size and time, and charged from its first byte.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::account::Account;
+use super::budget::{Budget, Charge};
 use super::refusal::Refusal;
 use crate::policy::Limits;
 
-/// Bodies under this size are not counted: the number of connections bounds them.
+/// Bytes by which a small body's memory grows.
 const SMALL: usize = 16 * 1024;
-/// Bytes by which a body's memory grows: what is counted is what is held.
+/// Bytes by which a large one's grows: what is charged is what is held.
 const STEP: usize = 64 * 1024;
-/// KiB that bodies may hold together, of all callers.
-const TOGETHER: usize = 12 * 1024;
 
-/// What bodies may hold together.
-#[derive(Debug)]
-pub struct Memory(Arc<Semaphore>);
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(TOGETHER)))
-    }
-}
-
-/// A body, which counts while this is there.
-#[derive(Debug)]
+/// A body, and what it is charged.
 pub struct Held {
     /// All of it.
     pub body: Bytes,
-    _counted: Option<OwnedSemaphorePermit>,
+    /// Its own.
+    pub charge: Charge,
 }
 
-impl Memory {
-    /// Reads a body to its end.
-    ///
-    /// # Errors
-    /// Where it is too large or too slow, or there is no memory for it.
-    pub async fn read(&self, mut body: Incoming, limits: &Limits) -> Result<Held, Refusal> {
-        let most = u64::from(limits.body_bytes);
-        if body.size_hint().lower() > most {
+/// Reads a body to its end.
+///
+/// # Errors
+/// Where it is too large or too slow, or there is no memory for it.
+pub async fn read(
+    mut body: Incoming,
+    limits: &Limits,
+    budget: &Arc<Budget>,
+    account: &Arc<Account>,
+) -> Result<Held, Refusal> {
+    let most = u64::from(limits.body_bytes);
+    if body.size_hint().lower() > most {
+        return Err(Refusal::body_too_large(limits.body_bytes));
+    }
+    let declared = body.size_hint().exact();
+    let began = Instant::now();
+    let (mut first, mut rest) = (Bytes::new(), Vec::new());
+    let mut charge = Charge::nothing(budget, account);
+    loop {
+        let there = first.len() + rest.len();
+        let frame = match timeout_at(due(began, there, limits), body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => break,
+            Ok(Some(Err(_))) | Err(_) => return Err(Refusal::body_too_slow()),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let size = there + data.len();
+        if size as u64 > most {
             return Err(Refusal::body_too_large(limits.body_bytes));
         }
-        let declared = body.size_hint().exact();
-        let began = Instant::now();
-        let (mut first, mut rest) = (Bytes::new(), Vec::new());
-        let mut counted: Option<OwnedSemaphorePermit> = None;
-        loop {
-            let there = first.len() + rest.len();
-            let frame = match timeout_at(due(began, there, limits), body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(None) => break,
-                Ok(Some(Err(_))) | Err(_) => return Err(Refusal::body_too_slow()),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            let size = there + data.len();
-            if size as u64 > most {
-                return Err(Refusal::body_too_large(limits.body_bytes));
-            }
-            let room = if there == 0 { size } else { room(&rest, size, declared) };
-            if room > SMALL {
-                self.count(&mut counted, room)?;
-            }
-            if there == 0 {
-                first = data;
-            } else {
-                rest.reserve_exact(room - rest.len());
-                rest.extend_from_slice(&std::mem::take(&mut first));
-                rest.extend_from_slice(&data);
-            }
-            if body.is_end_stream() {
-                break;
-            }
+        let room = if there == 0 { size } else { room(&rest, size, declared) };
+        if !charge.grow(room.saturating_sub(charge.bytes())) {
+            return Err(Refusal::memory());
         }
-        Ok(Held { body: if rest.is_empty() { first } else { rest.into() }, _counted: counted })
-    }
-
-    fn count(&self, counted: &mut Option<OwnedSemaphorePermit>, size: usize) -> Result<(), Refusal> {
-        let there = counted.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(size.div_ceil(1024).saturating_sub(there)).unwrap_or(u32::MAX);
-        let more = self.0.clone().try_acquire_many_owned(more).map_err(|_| Refusal::memory())?;
-        match counted {
-            Some(counted) => counted.merge(more),
-            None => *counted = Some(more),
+        if there == 0 {
+            first = data;
+        } else {
+            rest.reserve_exact(room - rest.len());
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
         }
-        Ok(())
+        if body.is_end_stream() {
+            break;
+        }
     }
+    Ok(Held { body: if rest.is_empty() { first } else { rest.into() }, charge })
 }
 
 /// Bytes of memory for a body that has come to this size: as many as there are already, or the next step.

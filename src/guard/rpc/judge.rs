@@ -1,10 +1,12 @@
-//! What of a body is passed on, and what is answered here. Pure.
+//! What of a body is passed on, and what is answered here, in the order of the calls. Pure.
+
+use hyper::body::Bytes;
 
 use super::message::{self, Asked, Body, Call};
 use super::refusal::Refusal;
 use super::rules::Rules;
 
-/// A call and what becomes of it.
+/// A call that is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused<'a> {
     /// The caller's id, where it could be read.
@@ -17,6 +19,15 @@ pub struct Refused<'a> {
     pub bytes: usize,
     /// Why.
     pub why: Refusal,
+}
+
+/// A call and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It is passed on.
+    Allowed(Call<'a>),
+    /// It is not.
+    Refused(Refused<'a>),
 }
 
 impl<'a> Refused<'a> {
@@ -35,10 +46,8 @@ pub fn size(call: &Call<'_>) -> usize {
 /// What becomes of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judged<'a> {
-    /// What is passed on, in its order.
-    pub allowed: Vec<Call<'a>>,
-    /// What is not.
-    pub refused: Vec<Refused<'a>>,
+    /// Of each call.
+    pub calls: Vec<Verdict<'a>>,
     /// Whether it was a batch.
     pub is_batch: bool,
 }
@@ -54,76 +63,98 @@ pub fn judge<'a>(rules: &Rules, caller: usize, body: &'a [u8]) -> Result<Judged<
         message::Refused::Empty => Refusal::batch_empty(),
         message::Refused::TooMany => Refusal::batch_too_long(most),
     })?;
-    let mut judged = Judged { is_batch: matches!(body, Body::Batch(_)), ..Judged::default() };
-    match body {
-        Body::Single(asked) => judged.add(rules, caller, asked),
-        Body::Batch(calls) => calls.into_iter().for_each(|asked| judged.add(rules, caller, asked)),
-    }
-    Ok(judged)
+    let verdict = |asked: Asked<'a>| match asked {
+        Ok(call) if rules.allows(caller, call.method) => Verdict::Allowed(call),
+        Ok(call) => Verdict::Refused(Refused::of(&call, Refusal::not_granted())),
+        Err(invalid) => Verdict::Refused(Refused {
+            id: invalid.id,
+            method: None,
+            is_notification: false,
+            bytes: 0,
+            why: Refusal::invalid(&invalid),
+        }),
+    };
+    Ok(match body {
+        Body::Single(asked) => Judged { calls: vec![verdict(asked)], is_batch: false },
+        Body::Batch(calls) => Judged { calls: calls.into_iter().map(verdict).collect(), is_batch: true },
+    })
 }
 
 impl<'a> Judged<'a> {
-    fn add(&mut self, rules: &Rules, caller: usize, asked: Asked<'a>) {
-        match asked {
-            Ok(call) if rules.allows(caller, call.method) => self.allowed.push(call),
-            Ok(call) => self.refused.push(Refused::of(&call, Refusal::not_granted())),
-            Err(invalid) => self.refused.push(Refused {
-                id: invalid.id,
-                method: None,
-                is_notification: false,
-                bytes: 0,
-                why: Refusal::invalid(invalid.wanted),
-            }),
-        }
-    }
-
     /// Refuses what may be called and may not be now.
     pub fn refuse(&mut self, mut why: impl FnMut(&Call<'a>) -> Option<Refusal>) {
-        let refused = &mut self.refused;
-        self.allowed.retain(|call| match why(call) {
-            None => true,
-            Some(why) => {
-                refused.push(Refused::of(call, why));
-                false
+        for verdict in &mut self.calls {
+            if let Verdict::Allowed(call) = verdict
+                && let Some(why) = why(call)
+            {
+                *verdict = Verdict::Refused(Refused::of(call, why));
             }
-        });
+        }
     }
 
     /// How many calls there are.
     #[must_use]
-    pub fn calls(&self) -> u32 {
-        u32::try_from(self.allowed.len() + self.refused.len()).unwrap_or(u32::MAX)
+    pub fn number(&self) -> u32 {
+        u32::try_from(self.calls.len()).unwrap_or(u32::MAX)
     }
 
-    /// What is passed on, written anew.
-    #[must_use]
-    pub fn written(&self) -> Vec<u8> {
-        let sizes = self.allowed.iter().map(|call| 64 + size(call));
-        let mut body = Vec::with_capacity(sizes.sum());
-        match (&self.allowed[..], self.is_batch) {
-            ([call], false) => message::write(call, &mut body),
-            (calls, _) => message::write_batch(calls, &mut body),
-        }
-        body
+    /// What of it is refused.
+    pub fn refused(&self) -> impl Iterator<Item = &Refused<'a>> {
+        self.calls.iter().filter_map(|verdict| match verdict {
+            Verdict::Refused(refused) => Some(refused),
+            Verdict::Allowed(_) => None,
+        })
     }
 
-    /// The error objects of what is refused, with commas between them.
+    /// What is to be done, in parts of the body that was judged.
     #[must_use]
-    pub fn errors(&self) -> Vec<u8> {
-        let mut errors = Vec::new();
-        for refused in self.refused.iter().filter(|refused| !refused.is_notification) {
-            if !errors.is_empty() {
-                errors.push(b',');
-            }
-            refused.why.object(refused.id, &mut errors);
-        }
-        errors
+    pub fn plan(&self, body: &Bytes) -> Vec<Slot> {
+        let part = |text: &str| body.slice_ref(text.as_bytes());
+        let slot = |verdict: &Verdict<'_>| match verdict {
+            Verdict::Allowed(call) => Slot::Ask(Ask {
+                id: call.id.map(part),
+                method: call.method.to_owned(),
+                params: call.params.map(part).unwrap_or_default(),
+                bytes: if self.is_batch { size(call) } else { body.len() } as u64,
+            }),
+            Verdict::Refused(refused) if refused.is_notification => Slot::Silent,
+            Verdict::Refused(refused) => Slot::Answer(refused.why.text(refused.id)),
+        };
+        self.calls.iter().map(slot).collect()
     }
+}
 
-    /// The whole answer where nothing is passed on; empty where nobody waits for one.
+/// Bytes that a call takes until it is answered, besides its own.
+pub const SLOT: usize = 256;
+
+/// What is done for a call.
+#[derive(Debug)]
+pub enum Slot {
+    /// The client is asked.
+    Ask(Ask),
+    /// It is answered with this.
+    Answer(Vec<u8>),
+    /// Nobody waits for an answer.
+    Silent,
+}
+
+impl Slot {
+    /// What the client is asked; empty where it is not.
     #[must_use]
-    pub fn answer(&self) -> Vec<u8> {
-        let errors = self.errors();
-        if self.is_batch && !errors.is_empty() { [b"[", &errors[..], b"]"].concat() } else { errors }
+    pub fn method(&self) -> &str {
+        if let Self::Ask(ask) = self { &ask.method } else { "" }
     }
+}
+
+/// What the client is asked.
+#[derive(Debug)]
+pub struct Ask {
+    /// The caller's id; a notification has none.
+    pub id: Option<Bytes>,
+    /// Letters, digits, `_` and `@`.
+    pub method: String,
+    /// Empty where there are none.
+    pub params: Bytes,
+    /// As it is put down: of the body, or in a batch of method and params.
+    pub bytes: u64,
 }

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -27,10 +29,31 @@ use crate::policy::Limits;
 
 /// What is left to requests under way once the process is asked to end.
 const GRACE: Duration = Duration::from_secs(20);
+/// Bytes that TLS holds for a caller that does not read.
+const UNREAD: usize = 16 * 1024;
+/// Bytes that the kernel keeps of what a connection receives and sends; it takes twice as much for them.
+const KERNEL: (u32, u32) = (32 * 1024, 64 * 1024);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Requests of one connection of HTTP/2 at a time.
 const STREAMS: u32 = 64;
+/// Bytes of an answer that wait in HTTP/2 for a caller that does not read, of each request; they are charged.
+const SENT: usize = 32 * 1024;
 /// Bytes that a caller may send of a request, and of all of a connection's, before they are read.
 const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+
+/// Listens for callers. The kernel keeps little of what is not read, on either side: that is memory of the guard's too.
+///
+/// # Errors
+/// Where the address is taken.
+pub fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(KERNEL.0)?;
+    socket.set_send_buffer_size(KERNEL.1)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until the process is asked to end, and then until what is under way has ended.
 pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
@@ -73,6 +96,9 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
             return;
         }
     };
+    let mut stream = stream;
+    // what a caller does not read is held here, and not charged
+    stream.get_mut().1.set_buffer_limit(Some(UNREAD));
     let (_, session) = stream.get_ref();
     let transport = if session.alpn_protocol() == Some(b"h2") { Transport::Http2 } else { Transport::Http1 };
     let certificates = session.peer_certificates().unwrap_or_default();
@@ -86,6 +112,9 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
     let connection = Connection::new(Handshake { place, transport, certificates }, patience);
     exchange(stream, connection, &limits).await;
 }
+
+/// What a caller is connected by.
+pub type Stream = Bounded<TlsStream<TcpStream>>;
 
 async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, limits: &Limits) {
     let of = connection.clone();
@@ -109,11 +138,12 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
-            .max_send_buf_size(WINDOWS.0 as usize)
+            .max_send_buf_size(SENT)
             .max_header_list_size(limits.header_bytes)
             .serve_connection(io, service);
         watched(pin!(serving), &connection, |serving| serving.graceful_shutdown()).await
     };
+    connection.ended().await;
     // one that ends before it has said a word counts as ended well
     if let Some(bound) = connection.patience.ended() {
         connection.shared.counts.timed_out(bound);
@@ -145,6 +175,10 @@ where
                 }
             }
             _ = stop.wait_for(|stop| *stop), if !ends => {
+                ends = true;
+                end(serving.as_mut());
+            }
+            () = connection.ends.notified(), if !ends => {
                 ends = true;
                 end(serving.as_mut());
             }

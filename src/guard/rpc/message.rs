@@ -9,6 +9,10 @@ use crate::policy::grants::is_method;
 /// Bytes that a caller's id may have, with its quotes.
 const ID: usize = 256;
 
+/// Bytes that the name of a member may have to be told.
+const MEMBER: usize = 64;
+const OTHER: &str = "no other members than jsonrpc, id, method and params, in lower case";
+
 /// A call as it was understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
@@ -27,6 +31,8 @@ pub struct Invalid<'a> {
     pub id: Option<&'a str>,
     /// What would have been right.
     pub wanted: &'static str,
+    /// The member that is too many, as it stands between its quotes.
+    pub member: Option<&'a str>,
 }
 
 /// A call, or why it is none.
@@ -101,10 +107,10 @@ struct Members<'a> {
 
 fn call<'a>(reader: &mut Reader<'a>) -> Result<Asked<'a>, Syntax> {
     let mut members = Members::default();
-    let mut wanted = None;
+    let mut wrong = None;
     if !reader.passes(b'{') {
         reader.value()?;
-        return Ok(Err(Invalid { id: None, wanted: "an object" }));
+        return Ok(Err(Invalid { id: None, wanted: "an object", member: None }));
     }
     let mut is_first = true;
     while !reader.passes(b'}') {
@@ -120,37 +126,38 @@ fn call<'a>(reader: &mut Reader<'a>) -> Result<Asked<'a>, Syntax> {
             "method" => &mut members.method,
             "params" => &mut members.params,
             _ => {
-                wanted =
-                    wanted.or(Some("no other members than jsonrpc, id, method and params, in lower case"));
+                wrong = wrong.or(Some((OTHER, key)));
                 continue;
             }
         };
         if member.replace(value).is_some() {
-            wanted = wanted.or(Some("each member once"));
+            wrong = wrong.or(Some(("each member once", key)));
         }
     }
-    Ok(members.understood(wanted))
+    Ok(members.understood(wrong))
 }
 
 impl<'a> Members<'a> {
-    /// `wanted` is what was wrong with them already.
-    fn understood(self, wanted: Option<&'static str>) -> Asked<'a> {
+    /// `wrong` is what was wrong with a member already.
+    fn understood(self, wrong: Option<(&'static str, &'a str)>) -> Asked<'a> {
         let id = self.id.filter(|id| is_id(id));
-        let fault = |wanted| Err(Invalid { id, wanted });
-        if let Some(wanted) = wanted {
-            return fault(wanted);
+        if let Some((wanted, member)) = wrong {
+            return Err(Invalid { id, wanted, member: Some(member).filter(|name| name.len() <= MEMBER) });
         }
+        let fault = |wanted| Err(Invalid { id, wanted, member: None });
+        // the client takes it as none
+        let params = self.params.filter(|params| *params != "null");
         if self.version != Some("\"2.0\"") {
             return fault("\"jsonrpc\": \"2.0\"");
         }
         if self.id != id {
             return fault("an id that is a string of at most 254 bytes, a number, or null");
         }
-        if self.params.is_some_and(|params| !params.starts_with(['[', '{'])) {
+        if params.is_some_and(|params| !params.starts_with(['[', '{'])) {
             return fault("params that are an array or an object");
         }
         match self.method.and_then(name) {
-            Some(method) => Ok(Call { id, method, params: self.params }),
+            Some(method) => Ok(Call { id, method, params }),
             None => fault("a method of at most 128 letters, digits, _ and @"),
         }
     }
@@ -168,33 +175,27 @@ fn name(quoted: &str) -> Option<&str> {
     quoted.strip_prefix('"')?.strip_suffix('"').filter(|name| is_method(name))
 }
 
-/// Writes a call, from nothing but what was understood.
+/// What stands before the id of an answer.
+pub const BEFORE_ID: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
+
+/// How the client's answer to a call begins, before the rest of its members.
+pub const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1"#;
+
+/// Writes a call as the client is asked: from nothing but what was understood, with an id of our own.
 pub fn write(call: &Call<'_>, to: &mut Vec<u8>) {
-    let mut put = |text: &str| to.extend_from_slice(text.as_bytes());
-    put("{\"jsonrpc\":\"2.0\",\"method\":\"");
-    put(call.method);
-    put("\"");
-    for (name, value) in [("id", call.id), ("params", call.params)] {
-        if let Some(value) = value {
-            put(",\"");
-            put(name);
-            put("\":");
-            put(value);
-        }
-    }
-    put("}");
+    begin(call.method, call.params.is_some(), to);
+    to.extend_from_slice(call.params.unwrap_or_default().as_bytes());
+    to.extend_from_slice(END);
 }
 
-/// Writes several calls as one batch.
-pub fn write_batch<'a>(calls: impl IntoIterator<Item = &'a Call<'a>>, to: &mut Vec<u8>) {
-    to.push(b'[');
-    for (index, call) in calls.into_iter().enumerate() {
-        if index > 0 {
-            to.push(b',');
-        }
-        write(call, to);
-    }
-    to.push(b']');
+/// Behind a call's params.
+pub const END: &[u8] = b"}";
+
+/// Writes a call up to its params.
+pub fn begin(method: &str, has_params: bool, to: &mut Vec<u8>) {
+    to.extend_from_slice(br#"{"jsonrpc":"2.0","id":1,"method":""#);
+    to.extend_from_slice(method.as_bytes());
+    to.extend_from_slice(if has_params { br#"","params":"# } else { b"\"" });
 }
 
 #[cfg(test)]

@@ -4,19 +4,27 @@
 //! | --- | --- | --- |
 //! | `json`, `message` | pure | a body, read strictly and written anew |
 //! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
-//! | `account`, `record`, `ws::reply` | pure | what is counted of a caller, a line of audit, what the client says |
+//! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
+//! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
 //! | `watch` | i/o | the policy's file |
 //! | `listen`, `place`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
-//! | `http`, `intake`, `body`, `turns`, `upstream` | i/o | a request, its body, its answer, its turn, the client |
+//! | `http`, `intake`, `body` | i/o | a request, its body, its answer |
+//! | `answers`, `at_client`, `turns`, `upstream` | i/o | calls and their answers in order, one of them at the client, its turn, the client |
 //! | `ws` | i/o | WebSockets |
 //! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
 
 pub mod account;
+pub mod answers;
+pub mod at_client;
 pub mod audit;
+pub mod backlog;
 pub mod body;
+pub mod budget;
 pub mod connection;
 pub mod counts;
+pub mod effect;
 pub mod entry;
+pub mod filters;
 pub mod http;
 pub mod identity;
 pub mod intake;
@@ -26,6 +34,7 @@ pub mod listen;
 pub mod message;
 pub mod patience;
 pub mod place;
+pub mod quota;
 pub mod record;
 pub mod refusal;
 pub mod rules;
@@ -50,11 +59,13 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::guard::metrics::series::family;
 use crate::guard::reload::{Files, Reloading};
 use crate::guard::server::{self, Answer, Limits, Port, not_found};
 use crate::guard::{flags, health, stop};
 
 use self::audit::Audit;
+use self::budget::Budget;
 use self::counts::Counts;
 use self::shared::Shared;
 use self::upstream::Upstream;
@@ -101,8 +112,10 @@ pub async fn run(args: Args) -> Result<()> {
     let bind = async |flag: &str, at: SocketAddr| {
         TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
     };
+    let callers = listen::bind(args.listen)
+        .with_context(|| format!("--listen {}: choose an address that is free", args.listen));
     let ports = Ports {
-        callers: bind("--listen", args.listen).await?,
+        callers: callers?,
         health: bind("--health", args.health).await?,
         metrics: bind("--metrics", args.metrics).await?,
     };
@@ -136,7 +149,7 @@ async fn serve(
     let shared = Arc::new(Shared {
         rules: watched.rules(),
         counts: counts.clone(),
-        memory: intake::Memory::default(),
+        budget: Budget::within(budget::memory_limit(), watched.rules().borrow().policy.limits.connections),
         http: Arc::new(Upstream::new(args.http)),
         ws: args.ws,
         stop,
@@ -200,7 +213,18 @@ fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     let rules = shared.rules();
     let (waiting, at_client) = shared.http.load();
     let of_callers: u32 = rules.accounts().iter().map(|account| account.turns.load().0).sum();
-    let text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
+    let mut text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
+    for (name, help, bytes) in [
+        ("in_flight_bytes", "Bytes of calls and answers that are held.", shared.budget.held()),
+        (
+            "in_flight_limit_bytes",
+            "Bytes that may be held, half of them for one caller.",
+            shared.budget.most(),
+        ),
+    ] {
+        let head = [&format!("quorum_guard_rpc_{name}"), "gauge", help];
+        family(&mut text, head, &[(&[], bytes as u64)]);
+    }
     let mut answer = Response::new(http_body_util::Full::new(text.into()));
     *answer.status_mut() = StatusCode::OK;
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

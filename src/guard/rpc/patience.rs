@@ -14,6 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How late it may be noticed that it has been too long.
 const LATE: Duration = Duration::from_secs(5);
 
+/// How long a connection lives of which nobody is known.
+const UNKNOWN: Duration = Duration::from_secs(60);
+
 /// How long for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -78,6 +81,7 @@ struct Doing {
 #[derive(Debug)]
 pub struct Patience {
     bounds: Bounds,
+    began: Instant,
     doing: Mutex<Doing>,
 }
 
@@ -87,7 +91,7 @@ impl Patience {
     pub fn new(bounds: Bounds) -> Arc<Self> {
         let (requests, idle) = (Vec::new(), Instant::now());
         let doing = Doing { requests, idle, header: None, known: None, released: false, ended: None };
-        Arc::new(Self { bounds, doing: Mutex::new(doing) })
+        Arc::new(Self { bounds, began: Instant::now(), doing: Mutex::new(doing) })
     }
 
     fn doing(&self) -> std::sync::MutexGuard<'_, Doing> {
@@ -141,6 +145,11 @@ impl Patience {
             Some(since) => (since + self.bounds.header, Bound::Header),
             None => (doing.idle + idle, Bound::Idle),
         };
+        // nor to live on requests that need no name
+        let due = match doing.known {
+            None if self.began + UNKNOWN < due.0 => (self.began + UNKNOWN, Bound::Identity),
+            _ => due,
+        };
         // the last answer may not be out yet
         let last = doing.idle + self.bounds.header;
         let known = doing.known.map(|known| known.max(last)).filter(|known| *known < due.0);
@@ -179,6 +188,11 @@ impl<S> Bounded<S> {
     pub fn new(stream: S, patience: Arc<Patience>, hears: bool) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + patience.bounds.header));
         Self { stream, patience, timer, hears }
+    }
+
+    /// What is bounded.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
     }
 
     /// Whether it has been too long; wakes the task when it will have been.

@@ -83,6 +83,12 @@ impl Place {
         self.from
     }
 
+    /// Whether somebody is known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
     /// Somebody is known.
     pub fn known(&self) {
         if !self.is_known.swap(true, Ordering::Relaxed) {

@@ -1,11 +1,15 @@
 //! An audit record as a line of JSON: who called what, and what became of it; never what was asked with it or
 //! answered. Pure.
+//!
+//! A line is written for each call, so piece by piece and without `fmt`; how long one can be is known before.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+
+use super::refusal::REASONS;
 
 /// How a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub enum Transport {
 impl Transport {
     /// As it stands in a record.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http1 => "http/1.1",
             Self::Http2 => "h2",
@@ -41,110 +45,255 @@ pub struct Way {
     pub transport: Transport,
 }
 
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was passed on, and has ended.
+    Allowed,
+    /// It is being passed on, and may change something.
+    Begun,
+    /// No call: a WebSocket was opened.
+    Opened,
+    /// It was not passed on.
+    Refused,
+}
+
+impl Verdict {
+    /// Every verdict there is.
+    pub const ALL: [Self; 4] = [Self::Allowed, Self::Begun, Self::Opened, Self::Refused];
+
+    /// As it stands in a record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Begun => "begun",
+            Self::Opened => "opened",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// What is recorded of a call, besides when and how it came.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact<'a> {
     /// The caller's name, if it is known.
     pub caller: Option<&'a str>,
+    /// By what it is known: members of JSON, as [`Known::who`](super::identity::Known) has them.
+    pub who: Option<&'a str>,
     /// Letters, digits, `_` and `@`, if it could be read.
     pub method: Option<&'a str>,
+    /// Whether it was passed on.
+    pub verdict: Verdict,
     /// Why it was refused, or how its answer ended early.
     pub reason: Option<&'static str>,
-    /// Whether it was passed on.
-    pub is_allowed: bool,
-    /// Bytes that were asked, and answered; of a batch the answer is counted as a whole with each call.
+    /// Number of the call since the process began, where it has two records.
+    pub call: Option<u64>,
+    /// Bytes that were asked, and answered.
     pub bytes: (u64, u64),
     /// From the request's header to the end of its answer.
     pub took: Duration,
 }
 
-/// Writes the line of a call, piece by piece: it is written for each.
-pub fn line(at: OffsetDateTime, way: Way, fact: &Fact<'_>, to: &mut String) {
+/// Calls of a kind that have one line together.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    /// What became of them.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Option<&'static str>,
+    /// How many.
+    pub count: u64,
+    /// Bytes that they asked together.
+    pub bytes: u64,
+    /// When the first of them was, since 1970.
+    pub since: Duration,
+    /// Who called, if it was the same for all, as are the following.
+    pub caller: Option<Box<str>>,
+    /// As [`Fact::who`].
+    pub who: Option<Box<str>>,
+    /// As [`Fact::method`].
+    pub method: Option<Box<str>>,
+    /// As [`Way::connection`].
+    pub connection: Option<u64>,
+    /// As [`Way::from`].
+    pub from: Option<IpAddr>,
+    /// As [`Way::transport`].
+    pub transport: Option<Transport>,
+}
+
+/// Knows what time it is in text: it is asked for more than once a second.
+#[derive(Debug, Default)]
+pub struct Clock {
+    second: u64,
+    text: [u8; SECOND],
+}
+
+/// Bytes of a date and a time to the second.
+const SECOND: usize = "2025-11-25T17:05:05".len();
+/// The last second that has a text.
+const LAST: u64 = 253_402_300_799;
+
+impl Clock {
+    /// The second in which a time since 1970 is.
+    fn second(&mut self, at: Duration) -> &[u8; SECOND] {
+        let second = at.as_secs().min(LAST);
+        if second != self.second || self.text[0] == 0 {
+            (self.second, self.text) = (second, text(second));
+        }
+        &self.text
+    }
+
+    fn write(&mut self, at: Duration, to: &mut Vec<u8>) {
+        to.extend_from_slice(self.second(at));
+        let millis = at.subsec_millis();
+        let digit = |of: u32| b'0' + (millis / of % 10) as u8;
+        to.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);
+    }
+}
+
+fn text(second: u64) -> [u8; SECOND] {
+    let at = i64::try_from(second).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+    let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (hour, minute, second) = at.to_hms();
     let (year, month, day) = at.to_calendar_date();
-    to.push_str("{\"time\":\"");
-    digits(year.unsigned_abs().into(), 4, to);
-    for (before, part) in [('-', u8::from(month)), ('-', day), ('T', hour), (':', minute), (':', second)] {
-        to.push(before);
-        digits(part.into(), 2, to);
+    let year = year.unsigned_abs();
+    let mut text = *b"0000-00-00T00:00:00";
+    let parts = [(0, year / 100), (2, year % 100), (5, u8::from(month).into()), (8, day.into())];
+    let parts = parts.into_iter().chain([(11, hour.into()), (14, minute.into()), (17, second.into())]);
+    for (at, number) in parts {
+        text[at] += (number / 10 % 10) as u8;
+        text[at + 1] += (number % 10) as u8;
     }
-    to.push('.');
-    digits(at.millisecond().into(), 3, to);
-    to.push_str("Z\",\"connection\":");
-    digits(way.connection, 1, to);
-    let _ = write!(to, ",\"from\":\"{}\"", way.from);
-    member("transport", Some(way.transport.as_str()), to);
-    member("caller", fact.caller, to);
-    member("method", fact.method, to);
-    member("verdict", Some(if fact.is_allowed { "allowed" } else { "refused" }), to);
-    member("reason", fact.reason, to);
-    let (asked, answered) = fact.bytes;
-    let micros = u64::try_from(fact.took.as_micros()).unwrap_or(u64::MAX);
-    for (name, number) in [("bytesIn", asked), ("bytesOut", answered), ("micros", micros)] {
-        to.push_str(",\"");
-        to.push_str(name);
-        to.push_str("\":");
-        digits(number, 1, to);
+    text
+}
+
+/// What is the same in every line of a call, all members there, and the longest of what is not bounded by its own
+/// length: an address, numbers, a reason.
+const FIXED: usize = {
+    let longest = [
+        "{\"time\":\"2025-11-25T17:05:05.007Z\",\"connection\":,\"from\":\"\",\"transport\":\"",
+        Transport::WebSocket.as_str(),
+        "\",\"caller\":\"\",\"method\":\"\",\"verdict\":\"",
+        Verdict::Allowed.as_str(),
+        "\",\"reason\":\"\",\"call\":,\"bytesIn\":,\"bytesOut\":,\"micros\":}\n",
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    ];
+    let (mut bytes, mut at) = (5 * NUMBER + REASON, 0);
+    while at < longest.len() {
+        bytes += longest[at].len();
+        at += 1;
     }
-    to.push_str("}\n");
+    bytes
+};
+/// Digits of the largest number.
+const NUMBER: usize = 20;
+/// Bytes of the longest reason.
+const REASON: usize = {
+    let (mut longest, mut at) = (0, 0);
+    while at < REASONS.len() {
+        if REASONS[at].len() > longest {
+            longest = REASONS[at].len();
+        }
+        at += 1;
+    }
+    longest
+};
+
+/// Bytes that a line of this caller and method has at most, whatever becomes of the call.
+#[must_use]
+pub fn most(fact: &Fact<'_>) -> usize {
+    let own = [fact.caller, fact.who, fact.method];
+    FIXED + own.iter().flatten().map(|text| text.len()).sum::<usize>()
+}
+
+/// Writes the line of a call that was put down at a time since 1970.
+pub fn line(clock: &mut Clock, at: Duration, way: &Way, fact: &Fact<'_>, to: &mut Vec<u8>) {
+    to.reserve(most(fact));
+    to.extend_from_slice(b"{\"time\":\"");
+    clock.write(at, to);
+    number(b"\",\"connection\":", way.connection, to);
+    address(way.from, to);
+    text_member(b",\"transport\":\"", Some(way.transport.as_str()), to);
+    text_member(b",\"caller\":\"", fact.caller, to);
+    to.extend_from_slice(fact.who.unwrap_or_default().as_bytes());
+    text_member(b",\"method\":\"", fact.method, to);
+    text_member(b",\"verdict\":\"", Some(fact.verdict.as_str()), to);
+    text_member(b",\"reason\":\"", fact.reason, to);
+    if let Some(call) = fact.call {
+        number(b",\"call\":", call, to);
+    }
+    number(b",\"bytesIn\":", fact.bytes.0, to);
+    number(b",\"bytesOut\":", fact.bytes.1, to);
+    number(b",\"micros\":", u64::try_from(fact.took.as_micros()).unwrap_or(u64::MAX), to);
+    to.extend_from_slice(b"}\n");
+}
+
+/// Writes the line of several.
+pub fn sum(clock: &mut Clock, at: Duration, sum: &Sum, to: &mut Vec<u8>) {
+    to.extend_from_slice(b"{\"time\":\"");
+    clock.write(at, to);
+    to.push(b'"');
+    if let Some(connection) = sum.connection {
+        number(b",\"connection\":", connection, to);
+    }
+    if let Some(from) = sum.from {
+        address(from, to);
+    }
+    text_member(b",\"transport\":\"", sum.transport.map(Transport::as_str), to);
+    text_member(b",\"caller\":\"", sum.caller.as_deref(), to);
+    to.extend_from_slice(sum.who.as_deref().unwrap_or_default().as_bytes());
+    text_member(b",\"method\":\"", sum.method.as_deref(), to);
+    text_member(b",\"verdict\":\"", Some(sum.verdict.as_str()), to);
+    text_member(b",\"reason\":\"", sum.reason, to);
+    number(b",\"count\":", sum.count, to);
+    to.extend_from_slice(b",\"since\":\"");
+    Clock::default().write(sum.since, to);
+    number(b"\",\"bytesIn\":", sum.bytes, to);
+    to.extend_from_slice(b"}\n");
 }
 
 /// A member whose value needs no escapes.
-fn member(name: &str, value: Option<&str>, to: &mut String) {
+fn text_member(name: &[u8], value: Option<&str>, to: &mut Vec<u8>) {
     if let Some(value) = value {
-        for part in [",\"", name, "\":\"", value, "\""] {
-            to.push_str(part);
-        }
+        to.extend_from_slice(name);
+        to.extend_from_slice(value.as_bytes());
+        to.push(b'"');
     }
 }
 
-/// A number of so many digits at least.
-fn digits(mut number: u64, least: usize, to: &mut String) {
-    let mut text = [b'0'; 20];
-    let mut begin = text.len();
-    while number > 0 || text.len() - begin < least {
+fn number(name: &[u8], mut number: u64, to: &mut Vec<u8>) {
+    to.extend_from_slice(name);
+    let mut text = [b'0'; NUMBER];
+    let mut begin = NUMBER;
+    loop {
         begin -= 1;
         text[begin] = b'0' + (number % 10) as u8;
         number /= 10;
+        if number == 0 {
+            break;
+        }
     }
-    to.extend(text[begin..].iter().map(|digit| char::from(*digit)));
+    to.extend_from_slice(&text[begin..]);
+}
+
+fn address(from: IpAddr, to: &mut Vec<u8>) {
+    match from {
+        IpAddr::V4(from) => {
+            let [a, b, c, d] = from.octets();
+            number(b",\"from\":\"", a.into(), to);
+            for part in [b, c, d] {
+                number(b".", part.into(), to);
+            }
+        }
+        IpAddr::V6(from) => {
+            let mut text = String::with_capacity(48);
+            let _ = write!(text, ",\"from\":\"{from}");
+            to.extend_from_slice(text.as_bytes());
+        }
+    }
+    to.push(b'"');
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(fact: &Fact<'_>) -> serde_json::Value {
-        let at = OffsetDateTime::from_unix_timestamp_nanos(1_764_090_305_007_000_000).unwrap();
-        let way = Way { connection: 7, from: "10.1.2.3".parse().unwrap(), transport: Transport::Http1 };
-        let mut text = String::new();
-        line(at, way, fact, &mut text);
-        assert!(text.ends_with("}\n") && text.matches('\n').count() == 1, "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
-    #[test]
-    fn a_line_says_who_what_and_how_it_ended() {
-        let fact = Fact {
-            caller: Some("wallet"),
-            method: Some("eth_blockNumber"),
-            reason: None,
-            is_allowed: true,
-            bytes: (63, 45),
-            took: Duration::from_micros(812),
-        };
-        let wanted = serde_json::json!({
-            "time": "2025-11-25T17:05:05.007Z", "connection": 7, "from": "10.1.2.3", "transport": "http/1.1",
-            "caller": "wallet", "method": "eth_blockNumber", "verdict": "allowed",
-            "bytesIn": 63, "bytesOut": 45, "micros": 812,
-        });
-        assert_eq!(written(&fact), wanted);
-        let fact = Fact { caller: None, method: None, reason: Some("identity"), is_allowed: false, ..fact };
-        let refused = written(&fact);
-        assert_eq!((&refused["verdict"], &refused["reason"]), (&"refused".into(), &"identity".into()));
-        assert!(refused.get("caller").is_none() && refused.get("method").is_none());
-        let most = written(&Fact { bytes: (u64::MAX, 10), took: Duration::MAX, ..fact });
-        assert_eq!((&most["bytesIn"], &most["bytesOut"]), (&u64::MAX.into(), &10.into()));
-        assert_eq!(most["micros"], u64::MAX);
-    }
-}
+mod tests;

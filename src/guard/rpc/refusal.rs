@@ -9,6 +9,7 @@ use hyper::StatusCode;
 
 use super::identity::Denied;
 use super::json::Syntax;
+use super::message::Invalid;
 
 /// Why something is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ const UNAUTHORIZED: i32 = -32001;
 const LIMIT: i32 = -32005;
 
 /// Every reason there is.
-pub const REASONS: [&str; 39] = [
+pub const REASONS: [&str; 40] = [
     "answer_too_large",
     "answer_too_slow",
     "audit_blocked",
@@ -51,16 +52,17 @@ pub const REASONS: [&str; 39] = [
     "content_type",
     "cut",
     "encoding",
+    "filters",
     "host",
     "invalid_request",
     "memory",
     "no_caller",
     "no_credentials",
     "not_granted",
-    "not_text",
     "origin",
     "path",
     "rate",
+    "revoked",
     "subscriptions",
     "syntax",
     "token_algorithm",
@@ -86,7 +88,9 @@ impl Refusal {
         Self { status, code, reason, message: message.into(), retry_after: None, closes: false }
     }
 
-    fn and_closes(self) -> Self {
+    /// The same, and the connection ends.
+    #[must_use]
+    pub fn and_closes(self) -> Self {
         Self { closes: true, ..self }
     }
 
@@ -110,7 +114,7 @@ impl Refusal {
     /// No `Host`, two of them, or one that is not served.
     #[must_use]
     pub fn host() -> Self {
-        let message = "no such host here: call the node by the name of its Service";
+        let message = "no such host here: call the node by the name of its Service, or have the name listed in spec.rpc.hostnames";
         Self::new(StatusCode::MISDIRECTED_REQUEST, INVALID, "host", message).and_closes()
     }
 
@@ -145,7 +149,8 @@ impl Refusal {
     /// More bytes than may be asked.
     #[must_use]
     pub fn body_too_large(most: u32) -> Self {
-        let message = format!("the body has more than {most} bytes: ask in smaller pieces");
+        let message =
+            format!("the body has more than {most} bytes (spec.rpc.limits.bodyBytes): ask in smaller pieces");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, LIMIT, "body_too_large", message).and_closes()
     }
 
@@ -178,14 +183,20 @@ impl Refusal {
     /// A batch of too many calls.
     #[must_use]
     pub fn batch_too_long(most: u32) -> Self {
-        let message = format!("the batch holds more than {most} calls: ask in smaller pieces");
+        let message = format!(
+            "the batch holds more than {most} calls (spec.rpc.limits.batchCalls): ask in smaller pieces"
+        );
         Self::new(StatusCode::BAD_REQUEST, LIMIT, "batch_too_long", message)
     }
 
     /// JSON that is no call.
     #[must_use]
-    pub fn invalid(wanted: &'static str) -> Self {
-        Self::new(StatusCode::OK, INVALID, "invalid_request", format!("not a call: give {wanted}"))
+    pub fn invalid(invalid: &Invalid<'_>) -> Self {
+        let message = match invalid.member {
+            Some(member) => format!("not a call: give {}; \"{member}\" is too many", invalid.wanted),
+            None => format!("not a call: give {}", invalid.wanted),
+        };
+        Self::new(StatusCode::OK, INVALID, "invalid_request", message)
     }
 
     /// A method that the caller may not call, whether it exists or not.
@@ -249,37 +260,51 @@ impl Refusal {
     /// The client was given all the time there is.
     #[must_use]
     pub fn answer_too_slow(seconds: u32) -> Self {
-        let message = format!("the client has not answered within {seconds} s");
+        let message =
+            format!("the client has not answered within {seconds} s (spec.rpc.limits.answerSeconds)");
         Self::new(StatusCode::GATEWAY_TIMEOUT, LIMIT, "answer_too_slow", message)
     }
 
     /// The client answers more than may be passed on.
     #[must_use]
     pub fn answer_too_large(most: u32) -> Self {
-        let message = format!("the answer has more than {most} bytes: ask for less at once");
+        let message = format!(
+            "the answer has more than {most} bytes (spec.rpc.limits.answerBytes): ask for less at once"
+        );
         Self::new(StatusCode::BAD_GATEWAY, LIMIT, "answer_too_large", message)
     }
 
     /// A WebSocket is told enough.
     #[must_use]
     pub fn subscriptions(most: u32) -> Self {
-        let message = format!("this WebSocket has {most} subscriptions: end some, or open another");
+        let message = format!(
+            "this WebSocket has {most} subscriptions (spec.rpc.limits.subscriptions): end some, or open another"
+        );
         Self::new(StatusCode::OK, LIMIT, "subscriptions", message)
     }
 
-    /// A WebSocket's message that is no text.
+    /// A caller has filters enough.
     #[must_use]
-    pub fn not_text() -> Self {
-        Self::new(StatusCode::OK, INVALID, "not_text", "send text")
+    pub fn filters(most: u32) -> Self {
+        let message = format!(
+            "this caller has {most} filters (spec.rpc.limits.filters): uninstall some, or wait until they end"
+        );
+        Self::new(StatusCode::OK, LIMIT, "filters", message)
     }
 
-    /// As the body of an answer, or as a part of a batch's.
-    pub fn object(&self, id: Option<&str>, to: &mut Vec<u8>) {
+    /// What the caller may do has changed since the call was read.
+    #[must_use]
+    pub fn revoked() -> Self {
+        let message = "what this caller may do has changed: call again";
+        Self::new(StatusCode::FORBIDDEN, UNAUTHORIZED, "revoked", message).and_closes()
+    }
+
+    /// As a part of a batch's answer, or before the line's end as an answer of its own.
+    #[must_use]
+    pub fn text(&self, id: Option<&str>) -> Vec<u8> {
         let message = serde_json::Value::from(self.message.as_ref());
         let (id, code) = (id.unwrap_or("null"), self.code);
-        let object =
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#);
-        to.extend_from_slice(object.as_bytes());
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#).into_bytes()
     }
 }
 
@@ -289,13 +314,11 @@ mod tests {
 
     #[test]
     fn an_error_object_is_one_of_the_standard_with_the_callers_id() {
-        let mut text = Vec::new();
-        Refusal::not_granted().object(Some("\"a\\\"b\""), &mut text);
+        let text = Refusal::not_granted().text(Some("\"a\\\"b\""));
         let object: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(object["id"], "a\"b");
         assert_eq!((&object["jsonrpc"], &object["error"]["code"]), (&"2.0".into(), &(-32001).into()));
-        let mut text = Vec::new();
-        Refusal::syntax(Syntax { at: 3, wanted: "a \"quoted\" word" }).object(None, &mut text);
+        let text = Refusal::syntax(Syntax { at: 3, wanted: "a \"quoted\" word" }).text(None);
         let object: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert!(object["id"].is_null());
         assert_eq!(object["error"]["message"], "not JSON at byte 3: a \"quoted\" word");
@@ -317,7 +340,7 @@ mod tests {
             Refusal::syntax(Syntax { at: 0, wanted: "" }),
             Refusal::batch_empty(),
             Refusal::batch_too_long(1),
-            Refusal::invalid(""),
+            Refusal::invalid(&Invalid { id: None, wanted: "", member: None }),
             Refusal::not_granted(),
             Refusal::rate(1),
             Refusal::over_burst(1),
@@ -329,7 +352,8 @@ mod tests {
             Refusal::answer_too_slow(1),
             Refusal::answer_too_large(1),
             Refusal::subscriptions(1),
-            Refusal::not_text(),
+            Refusal::filters(1),
+            Refusal::revoked(),
         ];
         assert!(all.iter().all(|refusal| REASONS.contains(&refusal.reason)));
         assert!(Denied::REASONS.iter().all(|reason| REASONS.contains(reason)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::account::Account;
-use super::identity::Identities;
+use super::identity::{Identities, Known};
 use crate::policy::grants::Grants;
 use crate::policy::{Caller, Policy};
 
@@ -24,8 +24,7 @@ impl Rules {
     /// Names the field, its value and what would be right.
     pub fn of(policy: Policy, before: Option<&Rules>) -> Result<Self, String> {
         let grants = policy.callers.iter().map(|caller| {
-            let methods = caller.methods.iter().map(String::as_str);
-            Grants::read(methods).map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
+            caller.grants().map_err(|wrong| format!("callers.{}.methods: {wrong}", caller.name))
         });
         let grants = grants.collect::<Result<_, _>>()?;
         let accounts = policy.callers.iter().map(|caller| {
@@ -40,6 +39,27 @@ impl Rules {
     #[must_use]
     pub fn allows(&self, caller: usize, method: &str) -> bool {
         self.grants.get(caller).is_some_and(|grants| grants.allow(method))
+    }
+
+    /// Where a caller stands that other rules knew, if it is still known in the same way.
+    fn same(&self, before: &Rules, known: &Known) -> Option<usize> {
+        if std::ptr::eq(self, before) {
+            return Some(known.caller);
+        }
+        let then = before.caller(known.caller);
+        self.position(&then.name).filter(|at| self.caller(*at).identity == then.identity)
+    }
+
+    /// Whether a caller that other rules knew is still known in the same way.
+    #[must_use]
+    pub fn still_knows(&self, before: &Rules, known: &Known) -> bool {
+        self.same(before, known).is_some()
+    }
+
+    /// Whether a caller that other rules knew may still call a method.
+    #[must_use]
+    pub fn still_allows(&self, before: &Rules, known: &Known, method: &str) -> bool {
+        self.same(before, known).is_some_and(|at| self.allows(at, method))
     }
 
     /// Where a caller stands, by its name.
@@ -73,6 +93,7 @@ impl Rules {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
+        let name = name.strip_suffix('.').unwrap_or(name);
         self.policy.hosts.iter().any(|served| served.eq_ignore_ascii_case(name))
     }
 
@@ -82,12 +103,13 @@ impl Rules {
         self.policy.callers.iter().any(|caller| caller.origins.iter().any(|one| one == origin))
     }
 
-    /// Whether a caller is what it was: what it has open may stay open.
+    /// Whether a caller that other rules knew is what it was: what it has open may stay open.
     #[must_use]
-    pub fn keeps(&self, caller: &Caller) -> bool {
-        self.position(&caller.name).is_some_and(|at| {
-            let now = self.caller(at);
-            now.identity == caller.identity && now.methods == caller.methods && now.origins == caller.origins
+    pub fn keeps(&self, before: &Rules, known: &Known) -> bool {
+        self.same(before, known).is_some_and(|at| {
+            let (now, then) = (self.caller(at), before.caller(known.caller));
+            let has_grants = now.methods == then.methods && now.private_state == then.private_state;
+            has_grants && now.origins == then.origins
         })
     }
 }

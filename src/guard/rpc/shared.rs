@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::budget::Budget;
 use super::counts::Counts;
-use super::intake::Memory;
 use super::rules::Rules;
 use super::upstream::Upstream;
 
@@ -16,8 +16,8 @@ pub struct Shared {
     pub rules: watch::Receiver<Arc<Rules>>,
     /// What is counted, and where records go.
     pub counts: Arc<Counts>,
-    /// What bodies may hold together.
-    pub memory: Memory,
+    /// Bytes in flight.
+    pub budget: Arc<Budget>,
     /// The client's HTTP listener.
     pub http: Arc<Upstream>,
     /// Where the client's WebSocket listener is.

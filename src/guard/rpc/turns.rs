@@ -60,6 +60,11 @@ impl Turns {
         (self.waiting.load(Ordering::Relaxed), turns.0.saturating_sub(free))
     }
 
+    /// A turn, if there is one now.
+    pub fn take_now(&self, share: Share) -> Option<OwnedSemaphorePermit> {
+        self.free(share.turns).try_acquire_owned().ok()
+    }
+
     /// A turn, which ends when what is given is dropped.
     ///
     /// # Errors

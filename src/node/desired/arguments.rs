@@ -53,7 +53,7 @@ pub(super) fn run(node: &Validated) -> Vec<String> {
 
 fn base(node: &Validated) -> Vec<String> {
     let tunables = &node.spec.client.tunables;
-    vec![
+    let mut arguments = vec![
         format!("--datadir={}", path::DATA),
         // through the data directory a key that cannot be read would be replaced by a new identity
         format!("--nodekey={}", path::NODE_KEY),
@@ -82,14 +82,27 @@ fn base(node: &Validated) -> Vec<String> {
         "--ipcdisable".into(),
         // also ends the snap protocol: CVE-2021-41173 is not patched
         "--snapshot=false".into(),
-        // 4 and more log configuration and make CVE-2022-29177 reachable
-        format!("--verbosity={}", tunables.verbosity),
+    ];
+    arguments.extend(log(node));
+    arguments.extend([
         // bare: with a value, collection stays off
         "--metrics".into(),
         // a listener of its own, without the profiler, on loopback: the sidecar is the way to it
         "--metrics.addr=127.0.0.1".into(),
         format!("--metrics.port={}", names::CLIENT_METRICS),
-    ]
+    ]);
+    arguments
+}
+
+/// 4 and more log configuration and make CVE-2022-29177 reachable. At 2 and 3 the client's server of JSON-RPC writes
+/// whatever data a failed call has, megabytes of it: for callers it is at 1, and all else at what the spec says.
+fn log(node: &Validated) -> Vec<String> {
+    let level = node.spec.client.tunables.verbosity;
+    if level <= 1 || !node.has_callers() {
+        return vec![format!("--verbosity={level}")];
+    }
+    // the first rule that matches counts, and none lowers `--verbosity`
+    vec!["--verbosity=1".into(), format!("--vmodule=rpc=1,go-ethereum/*={level}")]
 }
 
 /// A validator seals with its node key: no account, nothing to unlock.
@@ -132,6 +145,9 @@ fn json_rpc(node: &Validated) -> Vec<String> {
         format!("--ws.api={modules}"),
         // whoever names an origin must then be of this host; the guard names none
         "--ws.origins=".into(),
+        // 0 would be no bound: eth_estimateGas has no other one
+        format!("--rpc.gascap={}", node.spec.client.tunables.rpc_gas_cap),
+        "--vm.calltimeout=5".into(),
     ]
 }
 

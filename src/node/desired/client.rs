@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{
-        Container, ContainerPort, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume,
+        Container, ContainerPort, EnvVar, KeyToPath, ProjectedVolumeSource, SecretProjection, Volume,
         VolumeProjection,
     },
 };
@@ -62,7 +62,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
 
 fn containers(node: &Validated, surroundings: &Surroundings) -> Vec<Container> {
     let mut containers = vec![geth(node), metrics(node, surroundings)];
-    containers.extend(node.has_callers().then(|| rpc::guard(surroundings)));
+    containers.extend(node.has_callers().then(|| rpc::guard(node, surroundings)));
     containers
 }
 
@@ -145,6 +145,7 @@ fn geth(node: &Validated) -> Container {
         mounts.push(pods::mount("tls-tm", path::MANAGER_TLS));
     }
     Container {
+        env: node.has_callers().then(|| vec![memory_goal(node)]),
         ports: Some(vec![ContainerPort {
             name: Some("p2p".into()),
             container_port: names::P2P,
@@ -158,6 +159,13 @@ fn geth(node: &Validated) -> Container {
         liveness_probe: pods::accepts(names::P2P, 20, 6),
         ..pods::container(names::CLIENT_CONTAINER, &node.spec.client.image, &["geth"], arguments::run(node))
     }
+}
+
+/// What callers ask makes garbage as fast as it is answered: near its limit the client collects it sooner, instead of
+/// being killed. It is read by the client's Go runtime.
+fn memory_goal(node: &Validated) -> EnvVar {
+    let memory = node.spec.client.resources.memory_mib() * 9 / 10;
+    EnvVar { name: "GOMEMLIMIT".into(), value: Some(format!("{memory}MiB")), value_from: None }
 }
 
 /// Shows the client's metrics over TLS and nothing else of that port; its readiness is the client's.

@@ -9,7 +9,7 @@ use k8s_openapi::{
 
 use super::{Live, arguments::path, certificates, pods};
 use crate::{
-    api::{self, parts::Resources},
+    api,
     node::{
         names::{self, Component, Names, Purpose},
         observed::{Found, ObservedCallers},
@@ -33,9 +33,7 @@ pub(super) fn hosts(node: &Validated) -> Vec<String> {
 
 /// Modules of the client that the guard can reach: those of every method that was granted among them.
 pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
-    let callers = &node.spec.rpc.callers;
-    let granted =
-        callers.iter().filter_map(|caller| Grants::read(caller.methods.iter().map(String::as_str)).ok());
+    let granted = node.spec.rpc.callers.iter().filter_map(|caller| grants(node, caller));
     let mut modules: BTreeSet<String> = MODULES.map(str::to_owned).into();
     for grants in granted {
         modules.extend(grants.modules().into_iter().map(str::to_owned));
@@ -120,11 +118,25 @@ fn caller(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Caller>
         name: caller.name.clone(),
         identity: identity(node, caller)?,
         methods: caller.methods.clone(),
+        private_state: reads_private_state(node, caller),
         origins: caller.origins.clone(),
         calls_per_second: unsigned(caller.rate.calls_per_second),
         burst: unsigned(caller.rate.burst),
         connections: unsigned(caller.connections),
     })
+}
+
+/// Whether its wildcards include what reads private state. The definition has it said where there is a transaction
+/// manager; for a node that is older than that rule it is `false`.
+fn reads_private_state(node: &Validated, caller: &api::rpc::Caller) -> bool {
+    caller.private_state.unwrap_or(node.spec.transaction_manager.is_none())
+}
+
+/// What a caller may call; `None` where its methods are a fault of the spec.
+#[must_use]
+pub fn grants(node: &Validated, caller: &api::rpc::Caller) -> Option<Grants> {
+    let grants = Grants::read(caller.methods.iter().map(String::as_str)).ok()?;
+    Some(grants.with_private_state(reads_private_state(node, caller)))
 }
 
 fn identity(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Identity> {
@@ -150,7 +162,7 @@ fn identity(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Ident
 }
 
 /// The one way to the client's JSON-RPC.
-pub(super) fn guard(surroundings: &Surroundings) -> Container {
+pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container {
     let args = vec![
         "rpc".into(),
         format!("--listen=0.0.0.0:{}", names::RPC),
@@ -172,7 +184,7 @@ pub(super) fn guard(surroundings: &Surroundings) -> Container {
             pods::mount("tls-rpc", path::RPC_TLS),
             pods::mount("callers", path::POLICY),
         ]),
-        resources: pods::resources(&Resources { cpu: "50m".into(), memory: "128Mi".into() }),
+        resources: pods::resources(&node.spec.rpc.guard_resources()),
         startup_probe: pods::says_ok("/livez", names::RPC_HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::RPC_HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::RPC_HEALTH, 5, 3),

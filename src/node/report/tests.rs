@@ -1,6 +1,7 @@
 mod certificates;
 mod events;
 mod genesis;
+mod grants;
 mod kstatus;
 mod reasons;
 mod resized;

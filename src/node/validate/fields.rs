@@ -8,6 +8,7 @@ use crate::{
 /// Checks them all.
 pub(super) fn check(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     tunables(spec, faults);
+    guard(spec, faults);
     sources(spec, faults);
     manager(spec, faults);
 }
@@ -20,6 +21,19 @@ fn tunables(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             "spec.client.tunables.cacheMib",
             cache.to_string(),
             format!("geth keeps about twice its cache resident: at most half of client.resources.memory ({memory} MiB)"),
+        ));
+    }
+}
+
+fn guard(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
+    let (memory, least) = (spec.rpc.guard_resources().memory, spec.rpc.least_memory_mib());
+    if spec.rpc.guard_resources().memory_mib() < least {
+        let connections = spec.rpc.limits.connections;
+        faults.push(Fault::new(
+            Reason::InvalidField,
+            "spec.rpc.resources.memory",
+            memory,
+            format!("spec.rpc.limits.connections ({connections}) need at least {least}Mi: give more memory, or take fewer connections"),
         ));
     }
 }

@@ -11,6 +11,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use super::denied::Denied;
+use super::who;
 use crate::guard::tls;
 
 /// An authority of one caller.
@@ -87,7 +88,11 @@ pub(super) fn is_subject(text: &str) -> bool {
 
 /// The names of a certificate, byte by byte: no case is folded, no wildcard means more than itself, and no kind
 /// of name stands in for another.
-pub(super) struct Names(Vec<String>);
+pub(super) struct Names {
+    names: Vec<String>,
+    /// In hexadecimal digits.
+    serial: String,
+}
 
 impl Names {
     /// `None` where there is doubt about what they are.
@@ -109,10 +114,16 @@ impl Names {
         {
             names.push(format!("cn:{name}"));
         }
-        rest.is_empty().then_some(Self(names))
+        let serial = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        rest.is_empty().then_some(Self { names, serial })
+    }
+
+    /// The certificate for the audit record: one of its names, and its serial number.
+    pub(super) fn who(&self, subject: &str) -> Arc<str> {
+        who::members(&[("subject", subject), ("serial", &self.serial)])
     }
 
     pub(super) fn has(&self, subject: &str) -> bool {
-        self.0.iter().any(|name| name == subject)
+        self.names.iter().any(|name| name == subject)
     }
 }

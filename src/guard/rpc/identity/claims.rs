@@ -1,8 +1,11 @@
 //! What a verified token says. Pure.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::denied::Denied;
+use super::who;
 
 /// Seconds by which clocks may differ: an end counts so much later, a beginning so much earlier.
 pub const SKEW: u64 = 30;
@@ -87,6 +90,15 @@ impl<'a> Claims<'a> {
     pub(super) fn subject_for(&self, audience: &str) -> Result<&'a str, Denied> {
         self.lasts_at_most(LIFETIME)?;
         if self.audiences.contains(&audience) { self.subject() } else { Err(Denied::Audience(None)) }
+    }
+
+    /// Whom it speaks of, for the audit record; of an account, with the pod that has the token.
+    pub(super) fn who(&self, is_account: bool) -> Arc<str> {
+        let pod = self.all.get("kubernetes.io").and_then(|own| own.pointer("/pod/name")?.as_str());
+        match (self.subject().unwrap_or_default(), pod.filter(|_| is_account)) {
+            (subject, Some(pod)) => who::members(&[("subject", subject), ("pod", pod)]),
+            (subject, None) => who::members(&[("subject", subject)]),
+        }
     }
 
     fn subject(&self) -> Result<&'a str, Denied> {

@@ -10,6 +10,7 @@ mod denied;
 mod json;
 mod keys;
 mod token;
+mod who;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,13 +38,16 @@ pub struct Identities {
     callers: Vec<Way>,
 }
 
-/// Who it is, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who it is, and until when. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Index into [`Policy::callers`].
     pub caller: usize,
     /// The first second, counted from 1970, in which it counts no longer.
     pub until: u64,
+    /// By what it is known, as members of an audit record with a comma before each: `subject`, which is a token's `sub` or
+    /// the name in a certificate that the policy names, and with it the `pod` of an account or the certificate's `serial`.
+    pub who: Arc<str>,
 }
 
 /// How a caller is known.
@@ -108,7 +112,9 @@ impl Identities {
                 Way::Token { .. } | Way::Certificate { .. } => Ok(false),
             };
             match fits {
-                Ok(true) => return Ok(Known { caller, until }),
+                Ok(true) => {
+                    return Ok(Known { caller, until, who: claims.who(matches!(way, Way::Account { .. })) });
+                }
                 Ok(false) => {}
                 Err(wrong) => denied = Some(denied.map_or(wrong.clone(), |denied: Denied| denied.or(wrong))),
             }
@@ -129,10 +135,10 @@ impl Identities {
             let Way::Certificate { authorities, subjects } = way else { continue };
             for authority in authorities {
                 match authority.vouches(own, others, now) {
-                    Ok(until) if subjects.iter().any(|subject| names.has(subject)) => {
-                        return Ok(Known { caller, until });
-                    }
-                    Ok(_) => denied = Denied::Stranger,
+                    Ok(until) => match subjects.iter().find(|subject| names.has(subject)) {
+                        Some(subject) => return Ok(Known { caller, until, who: names.who(subject) }),
+                        None => denied = Denied::Stranger,
+                    },
                     Err(wrong) => denied = denied.or(wrong),
                 }
             }

@@ -1,8 +1,10 @@
 //! The whole guard on loopback, before a client that is told what to answer.
 
+mod audit;
 mod client;
 mod http;
 mod limits;
+mod pressure;
 mod reload;
 mod websocket;
 
@@ -75,6 +77,7 @@ fn caller(account: &str) -> Caller {
         name: account.into(),
         identity: Identity::ServiceAccount { namespace: "apps".into(), name: account.into() },
         methods: ["eth_*", "net_version"].map(str::to_owned).to_vec(),
+        private_state: true,
         origins: vec!["https://app.example".into()],
         calls_per_second: 10_000,
         burst: 10_000,

@@ -55,6 +55,23 @@ async fn other_methods_count_from_the_next_call_on() {
 }
 
 #[tokio::test]
+async fn private_state_that_is_withdrawn_is_read_no_more() {
+    let running = Running::start(|_| {}).await;
+    let mut sender = running.http1().await;
+    let mut code = async |method: &str| {
+        let answer = sender.send_request(request(&token(), &ask(method))).await.unwrap();
+        Answered::of(answer).await.unwrap().code()
+    };
+    assert!(code("eth_getLogs").await.is_null());
+    let mut policy = policy();
+    policy.callers[0].private_state = false;
+    running.put(&policy);
+    let refused = until(async || code("eth_getLogs").await, |code| !code.is_null()).await;
+    assert_eq!(refused, -32001);
+    assert!(code("eth_blockNumber").await.is_null());
+}
+
+#[tokio::test]
 async fn a_broken_policy_leaves_the_old_one_and_is_told() {
     let running = Running::start(|_| {}).await;
     let failed = |value: u8| format!("quorum_guard_rpc_policy_reload_failed {value}\n");

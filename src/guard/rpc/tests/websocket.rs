@@ -8,9 +8,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::client::How;
 use super::*;
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
+pub(super) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
+pub(super) async fn open(running: &Running, token: &str) -> Result<Socket, Error> {
     let mut request = format!("wss://{HOST}/").into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     client_async(request, running.connect_with("http/1.1").await).await.map(|(socket, _)| socket)
@@ -21,11 +21,11 @@ async fn next(socket: &mut Socket) -> Message {
     next.expect("nothing came").expect("it has ended").unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn answer(socket: &mut Socket) -> Value {
+pub(super) async fn answer(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
 }
 
-async fn asked(socket: &mut Socket, text: &str) -> Value {
+pub(super) async fn asked(socket: &mut Socket, text: &str) -> Value {
     socket.send(Message::text(text)).await.unwrap();
     answer(socket).await
 }
@@ -51,10 +51,9 @@ async fn messages_are_judged_like_requests() {
     let call = |id: u32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
     let batch = json!([call(1, "eth_call"), call(2, "admin_peers"), call(3, "net_version")]);
     let answers = asked(&mut socket, &batch.to_string()).await;
-    let mut ids: Vec<_> =
+    let ids: Vec<_> =
         answers.as_array().unwrap().iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
-    ids.sort_unstable();
-    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(ids, [1, 2, 3], "in the order of the calls");
     // a notification has no answer: the next one is of the next call
     socket.send(Message::text(r#"{"jsonrpc":"2.0","method":"eth_call"}"#)).await.unwrap();
     assert_eq!(asked(&mut socket, &call(9, "eth_call").to_string()).await["id"], 9);
@@ -66,7 +65,8 @@ async fn messages_are_judged_like_requests() {
     let records = running.end().await;
     assert!(records.iter().all(|record| record["transport"] == "websocket" && record["caller"] == "wallet"));
     let allowed = records.iter().filter(|record| record["verdict"] == "allowed");
-    assert_eq!((allowed.count(), records.len()), (6, 10));
+    assert_eq!((allowed.count(), records.len()), (6, 11));
+    assert_eq!(records[0]["verdict"], "opened");
 }
 
 #[tokio::test]
@@ -108,10 +108,6 @@ async fn whoever_may_not_stay_is_told_and_let_go() {
     let mut expires = open(&running, &token_for("wallet", 4)).await.unwrap();
     assert_eq!(closed(&mut expires).await, CloseCode::Policy);
 
-    let mut binary = open(&running, &token()).await.unwrap();
-    binary.send(Message::binary(ask("eth_call").into_bytes())).await.unwrap();
-    assert_eq!(closed(&mut binary).await, CloseCode::Unsupported);
-
     let mut large = open(&running, &token()).await.unwrap();
     large.send(Message::text(" ".repeat(501))).await.unwrap();
     assert!(!matches!(large.next().await, Some(Ok(Message::Text(_)))));
@@ -129,9 +125,18 @@ async fn whoever_may_not_stay_is_told_and_let_go() {
     let none = "quorum_guard_rpc_websockets 1\n";
     until(|| running.scrape(), |page| page.contains(none)).await;
     assert!(matches!(open(&running, &token()).await, Err(Error::Http(answer)) if answer.status() == 401));
-    let records = running.end().await;
-    let binary = records.iter().find(|record| record["reason"] == "not_text").expect("a record");
-    assert_eq!((&binary["verdict"], &binary["bytesIn"]), (&"refused".into(), &ask("eth_call").len().into()));
+}
+
+#[tokio::test]
+async fn a_binary_message_is_judged_like_a_text() {
+    let running = Running::start(|_| {}).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::binary(ask("eth_call").into_bytes())).await.unwrap();
+    assert_eq!(answer(&mut socket).await["result"], "eth_call");
+    socket.send(Message::binary(ask("admin_peers").into_bytes())).await.unwrap();
+    assert_eq!(answer(&mut socket).await["error"]["code"], -32001);
+    socket.send(Message::binary(vec![0xff, 0xfe])).await.unwrap();
+    assert_eq!(answer(&mut socket).await["error"]["code"], -32700);
 }
 
 #[tokio::test]
@@ -197,7 +202,7 @@ async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
     assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
     drop(socket);
     let records = running.end().await;
-    assert_eq!(records[0]["reason"], "answer_too_slow");
+    assert_eq!(records[1]["reason"], "answer_too_slow");
 }
 
 #[tokio::test]

@@ -1,34 +1,27 @@
-//! A WebSocket: each message judged once it is whole, written anew, and passed on over a WebSocket of its own to
-//! the client, which ends with it, subscriptions and all.
+//! A WebSocket: each message judged once it is whole, and its calls asked as those of a request. Subscriptions have a
+//! WebSocket of their own to the client, which ends with it.
 
-pub mod reply;
+pub mod frame;
+mod message;
 mod session;
+pub mod subscriptions;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
-use tracing::debug;
 
 use super::connection::Connection;
 use super::entry::Ledger;
 use super::identity::Known;
+use super::listen::Stream;
 use super::record::{Transport, Way};
 use super::refusal::Refusal;
 use super::rules::Rules;
-
-/// Bytes of buffers before there is anything to read.
-const BUFFER: usize = 4096;
 
 /// A WebSocket that a caller asks for.
 pub struct Socket {
@@ -50,21 +43,19 @@ impl Socket {
     pub fn accept(mut self, request: Request<Incoming>) -> Result<Response<()>, Refusal> {
         let key = asked(request.headers()).ok_or_else(Refusal::verb)?;
         self.ledger.way = Way { transport: Transport::WebSocket, ..self.ledger.way };
-        tokio::spawn(async move {
+        let connection = self.connection.clone();
+        let session = tokio::spawn(async move {
             let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
             self.connection.patience.release();
-            let limits = &self.rules.policy.limits;
-            let caller = WebSocketStream::from_raw_socket(
-                TokioIo::new(upgraded),
-                Role::Server,
-                Some(bounds(limits.body_bytes)),
-            )
-            .await;
+            let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+            let (stream, read) = (parts.io.into_inner(), parts.read_buf);
             let sockets = &self.connection.shared.counts.clone().websockets;
             sockets.fetch_add(1, Ordering::Relaxed);
-            session::run(self, caller).await;
+            self.ledger.opened();
+            session::run(self, stream, read).await;
             sockets.fetch_sub(1, Ordering::Relaxed);
         });
+        connection.lasts_as_long_as(session);
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -86,30 +77,4 @@ fn asked(headers: &HeaderMap) -> Option<HeaderValue> {
         && headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_proper && key.len() == 24)?;
     HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()
-}
-
-fn bounds(message: u32) -> WebSocketConfig {
-    let message = message as usize;
-    WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(usize::MAX)
-        .max_message_size(Some(message))
-        .max_frame_size(Some(message))
-}
-
-/// The client's WebSocket. No origin is sent: the client lets in whoever sends none.
-async fn dial(at: SocketAddr, message: u32) -> Option<WebSocketStream<TcpStream>> {
-    let dial = async {
-        let stream = TcpStream::connect(at).await.ok()?;
-        let _ = stream.set_nodelay(true);
-        match client_async_with_config("ws://localhost/", stream, Some(bounds(message))).await {
-            Ok((socket, _)) => Some(socket),
-            Err(error) => {
-                debug!(%error, "the client takes no WebSocket");
-                None
-            }
-        }
-    };
-    timeout(Duration::from_secs(5), dial).await.ok().flatten()
 }

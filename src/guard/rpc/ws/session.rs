@@ -1,95 +1,110 @@
-//! What goes on over a WebSocket.
+//! What goes on over a WebSocket. One task reads and writes at once: a caller that does not read keeps nobody waiting but
+//! itself, and is let go at once where it may not stay.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::sync::watch;
+use hyper::body::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::super::account::Take;
-use super::super::entry::{Entry, Ledger};
-use super::super::judge::{Judged, judge};
+use super::super::answers::{Answers, Asker, Piece, Stop};
+use super::super::entry::Ledger;
+use super::super::judge::{Judged, SLOT, judge};
+use super::super::listen::Stream;
 use super::super::refusal::Refusal;
-use super::super::upstream::Turn;
-use super::reply::{self, Outcome, Reply};
-use super::{Socket, dial};
-
-type Caller = WebSocketStream<TokioIo<Upgraded>>;
-type Client = WebSocketStream<TcpStream>;
-type Received = Option<Result<Message, tungstenite::Error>>;
+use super::Socket;
+use super::frame::{Event, Fault, Frames};
+use super::message::Message;
+use super::subscriptions::Subscriptions;
 
 /// Why a WebSocket ends: RFC 6455 section 7.4, and words.
-type End = (CloseCode, &'static str);
+pub(super) struct End(u16, &'static str);
 
-const LEFT: End = (CloseCode::Normal, "");
-const CLIENT_GONE: End = (CloseCode::Again, "the client does not answer: connect again");
-const IDENTITY_ENDED: End = (CloseCode::Policy, "the identity has ended: connect again with a new one");
-const POLICY_CHANGED: End = (CloseCode::Policy, "what this caller may do has changed: connect again");
-const SLOW: End = (CloseCode::Policy, "what was answered was not read in time");
-const NOT_TEXT: End = (CloseCode::Unsupported, "send text");
-const SILENT: End = (CloseCode::Policy, "no answer to a ping");
-const ENDING: End = (CloseCode::Away, "the guard ends: connect again");
+const NORMAL: u16 = 1000;
+const AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
+const TOO_LARGE: u16 = 1009;
+const AGAIN: u16 = 1013;
 
-/// How long the client has to take what is passed on.
-const TAKE: Duration = Duration::from_secs(5);
+const LEFT: End = End(NORMAL, "");
+const CLIENT_FAILED: End = End(AGAIN, "the client gave no proper answer: connect again");
+const ANSWER_TOO_LARGE: End = End(TOO_LARGE, "an answer has more bytes than spec.rpc.limits.answerBytes");
+const IDENTITY_ENDED: End = End(POLICY, "the identity has ended: connect again with a new one");
+const POLICY_CHANGED: End = End(POLICY, "what this caller may do has changed: connect again");
+const SLOW: End = End(POLICY, "what was answered was not read in time");
+const SLOW_MESSAGE: End = End(POLICY, "a message did not arrive in time");
+const BUSY: End = End(AGAIN, "too much is being asked at once: connect again");
+const TOLD_ENDED: End =
+    End(AGAIN, "what subscriptions tell was not read in time, or the client has ended them");
+const SILENT: End = End(POLICY, "no answer to a ping");
+const ENDING: End = End(AWAY, "the guard ends: connect again");
 
-/// What was asked in one message, on its way.
-struct Asked {
-    text: String,
-    /// Of those that have one.
-    ids: Vec<String>,
-    /// Of the first of them.
-    first: Value,
-    is_batch: bool,
-    /// Error objects that belong into the answer.
-    errors: Vec<u8>,
-    /// Whether it begins a subscription, or ends one.
-    subscribes: Option<bool>,
-    entry: Entry,
-    since: Instant,
+/// Messages of one WebSocket that are under way; meanwhile nothing more is read of the caller.
+const UNDER_WAY: usize = 32;
+/// How long a message waits for memory.
+const MEMORY: Duration = Duration::from_secs(5);
+/// How long a caller has to take the word of the end.
+const LAST: Duration = Duration::from_millis(500);
+
+/// An answer that has not begun to be written.
+struct Waiting {
+    answers: Answers,
+    /// Its first piece, once there is one.
+    first: Option<Piece>,
+    subscribes: bool,
 }
-
-/// A message and its turn.
-type Next = (Asked, Pin<Box<dyn Future<Output = Result<Turn, Refusal>> + Send + Sync>>);
 
 struct Session {
     socket: Socket,
-    /// What was passed on and is not answered yet.
-    pending: VecDeque<(Asked, Turn)>,
-    /// What waits for its turn; meanwhile nothing more is read of the caller.
-    next: Option<Next>,
-    subscriptions: u32,
+    frames: Frames<Stream>,
+    message: Message,
+    waiting: VecDeque<Waiting>,
+    /// What is being written, and whether a fragment of it was.
+    writing: Option<(Answers, bool)>,
+    subscriptions: Subscriptions,
+    told: mpsc::Receiver<Bytes>,
     heard: Instant,
+    /// Since when nothing of what waits was written.
+    blocked: Option<Instant>,
     /// Whether it was asked by a ping whether it is there.
     is_asked: bool,
 }
 
 /// Serves it until either end leaves, or the caller may not stay.
-pub(super) async fn run(socket: Socket, mut caller: Caller) {
-    let (at, most) = (socket.connection.shared.ws, socket.rules.policy.limits.answer_bytes);
-    let (pending, heard) = (VecDeque::new(), Instant::now());
-    let mut session = Session { socket, pending, next: None, subscriptions: 0, heard, is_asked: false };
-    let end = match dial(at, most).await {
-        Some(client) => session.serve(&mut caller, client).await,
-        None => CLIENT_GONE,
+/// `read` came with the request.
+pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
+    let (shared, limits) = (socket.connection.shared.clone(), &socket.rules.policy.limits);
+    let account = socket.rules.account(socket.known.caller).clone();
+    let (subscriptions, told) =
+        Subscriptions::new(shared.ws, limits.subscriptions, shared.budget.clone(), account.clone());
+    let frames = Frames::new(stream, read, limits.body_bytes.into());
+    let message = Message::new(&shared.budget, &account);
+    let mut session = Session {
+        socket,
+        frames,
+        message,
+        waiting: VecDeque::new(),
+        writing: None,
+        subscriptions,
+        told,
+        heard: Instant::now(),
+        blocked: None,
+        is_asked: false,
     };
-    let close = CloseFrame { code: end.0, reason: end.1.into() };
-    let _ = timeout(Duration::from_secs(1), caller.close(Some(close))).await;
+    let end = session.serve().await;
+    // what is under way loses its reader now
+    (session.writing, session.waiting) = (None, VecDeque::new());
+    session.frames.close(end.0, end.1);
+    let _ = timeout(LAST, session.frames.leave()).await;
 }
 
 impl Session {
-    async fn serve(&mut self, caller: &mut Caller, mut client: Client) -> End {
+    async fn serve(&mut self) -> End {
         let shared = self.socket.connection.shared.clone();
         let (mut rules, mut stop) = (shared.rules.clone(), shared.stop.clone());
         let mut ticks = interval(Duration::from_secs(1));
@@ -99,10 +114,8 @@ impl Session {
                 biased;
                 () = asked_to_end(&mut stop) => Err(ENDING),
                 changed = rules.changed() => if changed.is_ok() { self.judged_anew() } else { Err(ENDING) },
-                _ = ticks.tick() => self.tick(caller).await,
-                said = client.next() => self.said(said, caller).await,
-                turn = turn(&mut self.next), if self.next.is_some() => self.pass(turn, caller, &mut client).await,
-                asked = caller.next(), if self.next.is_none() => self.asked(asked, caller).await,
+                _ = ticks.tick() => self.tick(),
+                end = poll_fn(|cx| self.poll(cx)) => Err(end),
             };
             if let Err(end) = went {
                 return end;
@@ -113,235 +126,219 @@ impl Session {
     /// The policy has changed.
     fn judged_anew(&mut self) -> Result<(), End> {
         let rules = self.socket.connection.shared.rules();
-        let caller = self.socket.rules.caller(self.socket.known.caller);
-        if !rules.keeps(caller) {
+        let name = &self.socket.rules.caller(self.socket.known.caller).name;
+        if !rules.keeps(&self.socket.rules, &self.socket.known)
+            || !self.socket.connection.is_still(&rules, name)
+        {
             return Err(POLICY_CHANGED);
         }
-        self.socket.known.caller = rules.position(&caller.name).ok_or(POLICY_CHANGED)?;
+        self.socket.known.caller = rules.position(name).ok_or(POLICY_CHANGED)?;
         self.socket.rules = rules;
         Ok(())
     }
 
     /// A second has gone.
-    async fn tick(&mut self, caller: &mut Caller) -> Result<(), End> {
+    fn tick(&mut self) -> Result<(), End> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if now.as_secs() >= self.socket.known.until {
             return Err(IDENTITY_ENDED);
         }
-        let limits = self.socket.rules.policy.limits.clone();
-        let bound = Duration::from_secs(limits.answer_seconds.into());
-        while self.pending.front().is_some_and(|(asked, _)| asked.since.elapsed() > bound) {
-            let Some((mut asked, _turn)) = self.pending.pop_front() else { break };
-            let refusal = Refusal::answer_too_slow(limits.answer_seconds);
-            asked.entry.end(Some(refusal.reason));
-            self.tell(caller, asked.failed(&refusal)).await?;
+        let limits = &self.socket.rules.policy.limits;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        // while what it has sent is not read, its end cannot be either
+        if has_left(&self.frames) {
+            return Err(LEFT);
         }
-        let silent = self.heard.elapsed();
-        let idle = Duration::from_secs(limits.idle_seconds.into());
+        if self.blocked.is_some_and(|since| since.elapsed() > seconds(limits.answer_seconds)) {
+            return Err(SLOW);
+        }
+        if self.message.waits().is_some_and(|since| since.elapsed() > MEMORY) {
+            return Err(BUSY);
+        }
+        if self.message.began().is_some_and(|since| since.elapsed() > seconds(limits.body_seconds)) {
+            return Err(SLOW_MESSAGE);
+        }
+        let (silent, idle) = (self.heard.elapsed(), seconds(limits.idle_seconds));
         if silent > idle * 2 {
             return Err(SILENT);
         }
         if silent > idle && !self.is_asked {
             self.is_asked = true;
-            return self.send(caller, Message::Ping(tungstenite::Bytes::new())).await;
+            self.frames.ping(Bytes::new());
         }
         Ok(())
     }
 
-    async fn send(&self, caller: &mut Caller, message: Message) -> Result<(), End> {
-        let bound = Duration::from_secs(self.socket.rules.policy.limits.answer_seconds.into());
-        match timeout(bound, caller.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(LEFT),
-            Err(_) => Err(SLOW),
+    /// Does what can be done now.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let went = match self.poll_write(cx) {
+                Ok(true) => Ok(true),
+                Ok(false) => self.poll_read(cx),
+                Err(end) => Err(end),
+            };
+            match went {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
         }
     }
 
-    async fn tell(&self, caller: &mut Caller, text: impl Into<String>) -> Result<(), End> {
-        let text = text.into();
-        if text.is_empty() { Ok(()) } else { self.send(caller, Message::text(text)).await }
+    /// Whether something was done about what is to be written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.first.is_none()) {
+            if let Poll::Ready(piece) = waiting.answers.poll(cx) {
+                waiting.first = Some(piece);
+            }
+        }
+        if self.frames.is_writing() {
+            match self.frames.poll_written(cx) {
+                Poll::Ready(Ok(())) => self.blocked = None,
+                Poll::Ready(Err(_)) => return Err(LEFT),
+                Poll::Pending => {
+                    self.blocked.get_or_insert_with(Instant::now);
+                    return Ok(false);
+                }
+            }
+        }
+        if let Some((answers, _)) = &mut self.writing {
+            let Poll::Ready(piece) = answers.poll(cx) else { return Ok(false) };
+            return self.write(piece).map(|()| true);
+        }
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.first.is_some()) {
+            let Some(Waiting { answers, first, .. }) = self.waiting.remove(at) else { return Ok(false) };
+            self.writing = Some((answers, false));
+            return self.write(first.flatten()).map(|()| true);
+        }
+        // what a subscription tells comes behind the answer that says its id
+        if self.waiting.iter().any(|waiting| waiting.subscribes) {
+            return Ok(false);
+        }
+        match self.told.poll_recv(cx) {
+            Poll::Ready(Some(told)) => self.frames.text(told),
+            Poll::Ready(None) => return Err(TOLD_ENDED),
+            Poll::Pending => return Ok(false),
+        }
+        Ok(true)
     }
 
-    /// The caller has sent something.
-    async fn asked(&mut self, received: Received, caller: &mut Caller) -> Result<(), End> {
+    /// Writes a piece of the answer that is being written.
+    fn write(&mut self, piece: Piece) -> Result<(), End> {
+        let Some((answers, has_begun)) = &mut self.writing else { return Ok(()) };
+        let has_ended = answers.has_ended();
+        match piece {
+            Some(Ok(piece)) => {
+                self.frames.fragment(piece, !*has_begun, has_ended);
+                *has_begun = true;
+                if has_ended {
+                    self.writing = None;
+                }
+            }
+            None => {
+                if *has_begun {
+                    self.frames.fragment(Bytes::new(), false, true);
+                }
+                self.writing = None;
+            }
+            Some(Err(Stop::Refused(refusal, id))) => {
+                self.writing = None;
+                if let Some(id) = id {
+                    self.tell(&refusal, std::str::from_utf8(&id).ok());
+                }
+            }
+            Some(Err(Stop::Broken(refusal))) if refusal.reason == "answer_too_large" => {
+                return Err(ANSWER_TOO_LARGE);
+            }
+            Some(Err(Stop::Broken(_))) => return Err(CLIENT_FAILED),
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, refusal: &Refusal, id: Option<&str>) {
+        let mut text = refusal.text(id);
+        text.push(b'\n');
+        self.frames.text(text.into());
+    }
+
+    /// Whether something was read.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.message.poll_room(cx) {
+            return Ok(false);
+        }
+        let is_busy = self.waiting.len() >= UNDER_WAY
+            || self.waiting.iter().any(|waiting| waiting.answers.waits())
+            || self.writing.as_ref().is_some_and(|(answers, _)| answers.waits());
+        if is_busy && !self.message.has_begun() {
+            return Ok(false);
+        }
+        let event = match self.frames.poll_event(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(Some(event))) => event,
+            Poll::Ready(Ok(None) | Err(Fault::Stream(_))) => return Err(LEFT),
+            Poll::Ready(Err(Fault::Breach(breach))) => return Err(End(breach.code, breach.reason)),
+        };
         self.heard = Instant::now();
         self.is_asked = false;
-        match received {
-            None | Some(Err(_) | Ok(Message::Close(_))) => Err(LEFT),
-            Some(Ok(Message::Binary(bytes))) => {
-                self.ledger().refused(&Refusal::not_text(), bytes.len() as u64);
-                Err(NOT_TEXT)
-            }
-            Some(Ok(Message::Text(text))) => {
-                let answer = self.judge(text.as_str());
-                self.tell(caller, answer).await
-            }
-            Some(Ok(_)) => Ok(()),
+        match event {
+            Event::Piece(piece) => self.message.add(piece),
+            Event::End => self.asked(),
+            Event::Ping(payload) => self.frames.pong(payload),
+            Event::Pong => {}
+            Event::Close(_) => return Err(LEFT),
         }
+        Ok(true)
     }
 
-    /// Where a message is put down that comes now.
-    fn ledger(&self) -> Ledger {
-        Ledger { since: std::time::Instant::now(), ..self.socket.ledger.clone() }
-    }
-
-    /// Judges a message: what of it is answered here is given, and the rest waits for its turn.
-    fn judge(&mut self, text: &str) -> String {
-        let Socket { connection, rules, known, .. } = &self.socket;
-        let (shared, ledger, bytes) = (&connection.shared, self.ledger(), text.len() as u64);
-        let mut judged = match judge(rules, known.caller, text.as_bytes()) {
-            Ok(judged) => judged,
-            Err(refusal) => {
-                ledger.refused(&refusal, bytes);
-                return object(&refusal, None);
-            }
-        };
-        let (account, entry) = (rules.account(known.caller), rules.caller(known.caller));
-        let over = match account.take(entry, judged.calls(), shared.since.elapsed()) {
+    /// A message is whole: it is judged, and what is granted of it is asked.
+    fn asked(&mut self) {
+        let (body, mut charge) = self.message.take();
+        let Socket { connection, rules, known, ledger } = &self.socket;
+        let ledger = Ledger { since: std::time::Instant::now(), ..ledger.clone() };
+        let bytes = body.len() as u64;
+        let judged = judge(rules, known.caller, &body);
+        let calls = judged.as_ref().map_or(1, Judged::number);
+        let (account, caller) = (rules.account(known.caller), rules.caller(known.caller));
+        let over = match account.take(caller, calls, connection.shared.since.elapsed()) {
             Take::Taken => None,
             Take::Later(seconds) => Some(Refusal::rate(seconds)),
-            Take::Never => Some(Refusal::over_burst(entry.burst)),
+            Take::Never => Some(Refusal::over_burst(caller.burst)),
         };
-        let over = over.or_else(|| (!shared.counts.audit.has_room()).then(Refusal::audit_blocked));
+        let mut judged = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                let refusal = over.unwrap_or(refusal);
+                ledger.refused(&refusal, bytes);
+                return self.tell(&refusal, None);
+            }
+        };
+        let over = over.or_else(|| (!charge.grow(judged.calls.len() * SLOT)).then(Refusal::memory));
         if let Some(refusal) = over {
             judged.refuse(|_| Some(refusal.clone()));
         }
-        let most = rules.policy.limits.subscriptions;
-        let mut there = self.subscriptions;
-        judged.refuse(|call| {
-            let over = call.method.ends_with("_subscribe") && there >= most;
-            there += u32::from(call.method.ends_with("_subscribe") && !over);
-            over.then(|| Refusal::subscriptions(most))
-        });
-        self.subscriptions = there;
         ledger.judged(&judged, bytes);
-        if judged.allowed.is_empty() {
-            return text_of(judged.answer());
-        }
-        let asked = Asked::of(&judged, ledger.open(&judged, bytes));
-        let (http, limits, account) = (shared.http.clone(), rules.policy.limits.clone(), account.clone());
-        self.next = Some((asked, Box::pin(async move { http.turn(&account, &limits).await })));
-        String::new()
-    }
-
-    /// A message has its turn, or none in time.
-    async fn pass(
-        &mut self,
-        turn: Result<Turn, Refusal>,
-        caller: &mut Caller,
-        client: &mut Client,
-    ) -> Result<(), End> {
-        let Some((mut asked, _)) = self.next.take() else { return Ok(()) };
-        let turn = match turn {
-            Ok(turn) => turn,
-            Err(refusal) => {
-                asked.entry.shed(&refusal);
-                let begun = u32::from(asked.subscribes == Some(true));
-                self.subscriptions = self.subscriptions.saturating_sub(begun);
-                return self.tell(caller, asked.failed(&refusal)).await;
-            }
+        let (slots, is_batch) = (judged.plan(&body), judged.is_batch);
+        let subscribes = slots.iter().any(|slot| slot.method().ends_with("_subscribe"));
+        let asker = Asker {
+            connection: connection.clone(),
+            rules: rules.clone(),
+            known: known.clone(),
+            ledger,
+            subscriptions: Some(self.subscriptions.clone()),
+            charge,
         };
-        let sent = timeout(TAKE, client.send(Message::text(std::mem::take(&mut asked.text)))).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            asked.entry.end(Some("client_failed"));
-            return Err(CLIENT_GONE);
-        }
-        if asked.ids.is_empty() {
-            asked.entry.end(None);
-            return self.tell(caller, asked.around("")).await;
-        }
-        self.pending.push_back((asked, turn));
-        Ok(())
-    }
-
-    /// The client has sent something.
-    async fn said(&mut self, received: Received, caller: &mut Caller) -> Result<(), End> {
-        let text = match received {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            _ => return Err(CLIENT_GONE),
-        };
-        let (id, outcome) = match reply::read(text.as_str()) {
-            Ok(Reply::Told) => return self.send(caller, Message::Text(text)).await,
-            Ok(Reply::Answer(id, outcome)) => (id, outcome),
-            Err(_) => return Err(CLIENT_GONE),
-        };
-        // what took too long was answered already
-        let at = self.pending.iter().position(|(asked, _)| asked.first == id);
-        let Some((mut asked, _turn)) = at.and_then(|at| self.pending.remove(at)) else { return Ok(()) };
-        if matches!((asked.subscribes, outcome), (Some(true), Outcome::Failed) | (Some(false), Outcome::True))
-        {
-            self.subscriptions = self.subscriptions.saturating_sub(1);
-        }
-        asked.entry.answered(text.len());
-        asked.entry.end(None);
-        if asked.errors.is_empty() {
-            return self.send(caller, Message::Text(text)).await;
-        }
-        self.tell(caller, asked.around(text.as_str())).await
+        let answers = Answers::new(asker, slots, is_batch);
+        self.waiting.push_back(Waiting { answers, first: None, subscribes });
     }
 }
 
-impl Asked {
-    fn of(judged: &Judged<'_>, entry: Entry) -> Self {
-        let ids: Vec<String> = judged.allowed.iter().filter_map(|call| call.id).map(str::to_owned).collect();
-        let subscribes = match &judged.allowed[..] {
-            [call] if call.method.ends_with("_subscribe") => Some(true),
-            [call] if call.method.ends_with("_unsubscribe") => Some(false),
-            _ => None,
-        };
-        Self {
-            text: text_of(judged.written()),
-            first: ids.first().map(|id| reply::value(id)).unwrap_or_default(),
-            ids,
-            is_batch: judged.is_batch,
-            errors: judged.errors(),
-            subscribes,
-            entry,
-            since: Instant::now(),
-        }
-    }
-
-    /// An answer with the error objects that belong into it.
-    fn around(&self, answer: &str) -> String {
-        let inner = answer.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(answer);
-        let errors = String::from_utf8_lossy(&self.errors);
-        match (errors.is_empty(), inner.is_empty()) {
-            (true, _) => answer.to_owned(),
-            (false, true) => format!("[{errors}]"),
-            (false, false) => format!("[{errors},{inner}]"),
-        }
-    }
-
-    /// What it is answered where the client gives no answer.
-    fn failed(&self, refusal: &Refusal) -> String {
-        let objects: Vec<String> = self.ids.iter().map(|id| object(refusal, Some(id))).collect();
-        match (self.is_batch, objects.is_empty()) {
-            (true, true) => self.around(""),
-            (true, false) => self.around(&format!("[{}]", objects.join(","))),
-            (false, _) => objects.join(","),
-        }
-    }
+/// Whether the caller has closed its side of the connection.
+fn has_left(frames: &Frames<Stream>) -> bool {
+    let mut looked = [PollFd::new(frames.get_ref().get_ref().get_ref().0, PollFlags::RDHUP)];
+    let ready = poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    ready.is_ok() && looked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }
 
 async fn asked_to_end(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn turn(next: &mut Option<Next>) -> Result<Turn, Refusal> {
-    match next {
-        Some((_, turn)) => turn.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn object(refusal: &Refusal, id: Option<&str>) -> String {
-    let mut object = Vec::new();
-    refusal.object(id, &mut object);
-    text_of(object)
-}
-
-/// It is made of text alone.
-fn text_of(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, EnvVar};
 use serde_json::{Value, json};
 
 use super::sample::{self, alone, client_alone, managed, validator, with};
@@ -89,6 +89,49 @@ fn each_setting_changes_its_own_argument_alone() {
     ] {
         assert_eq!(changed_by(&change), (one(before), one(after)), "{change}");
     }
+    let called = |change: &Value| arguments(&alone(&with(sample::everything(), change)));
+    let change = json!({"client": {"tunables": {"rpcGasCap": 7_000_000}}});
+    assert_eq!(
+        difference(&called(&json!({})), &called(&change)),
+        (one("--rpc.gascap=25000000"), one("--rpc.gascap=7000000"))
+    );
+    assert_eq!(changed_by(&change), (vec![], vec![]), "without callers nobody calls");
+}
+
+/// The client's own server of JSON-RPC logs the data of calls that fail; nothing else of the log is lost.
+#[test]
+fn what_callers_send_is_not_logged_by_the_client() {
+    let logs = |node: Value, level: i32| {
+        let node = alone(&with(node, &json!({"client": {"tunables": {"verbosity": level}}})));
+        let is_log = |argument: &String| ["verbosity", "vmodule"].contains(&flag(argument));
+        arguments(&node).into_iter().filter(is_log).collect::<Vec<_>>()
+    };
+    for level in 0..=3 {
+        assert_eq!(logs(client_alone(), level), [format!("--verbosity={level}")]);
+    }
+    for level in 0..=1 {
+        assert_eq!(logs(sample::everything(), level), [format!("--verbosity={level}")]);
+    }
+    for level in 2..=3 {
+        let modules = format!("--vmodule=rpc=1,go-ethereum/*={level}");
+        assert_eq!(logs(sample::everything(), level), ["--verbosity=1", modules.as_str()]);
+    }
+}
+
+/// Whatever else were in its environment could change who it is, or where it writes.
+#[test]
+fn the_environment_of_the_client_is_its_memory_and_that_where_there_are_callers_alone() {
+    for node in sample::network() {
+        let env = sample::container(&node, Component::Client, "client").env;
+        let memory = |env: Vec<EnvVar>| env.into_iter().map(|one| (one.name, one.value)).collect::<Vec<_>>();
+        let expected = node.has_callers().then(|| vec![("GOMEMLIMIT".into(), Some("1843MiB".into()))]);
+        assert_eq!(env.map(memory), expected, "{}", node.names.node);
+    }
+    let larger = json!({"client": {"resources": {"memory": "10Gi"}}});
+    let container =
+        sample::container(&alone(&with(sample::everything(), &larger)), Component::Client, "client");
+    let env = container.env.and_then(|env| env[0].value.clone());
+    assert_eq!(env.as_deref(), Some("9216MiB"), "nine tenths");
 }
 
 #[test]
@@ -122,7 +165,7 @@ fn flag(argument: &str) -> &str {
 }
 
 /// Flags that open the node, unlock an account, show a key or leave the network, and whole families of them.
-const FORBIDDEN: [&str; 28] = [
+const FORBIDDEN: [&str; 27] = [
     "http",
     "ws",
     "graphql",
@@ -148,7 +191,6 @@ const FORBIDDEN: [&str; 28] = [
     "ptm.tls.insecureskipverify",
     "miner.notify",
     "miner.etherbase",
-    "vmodule",
     "cpuprofile",
     "trace",
 ];
@@ -180,6 +222,10 @@ fn faults(container: &Container) -> Vec<String> {
                 !address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
             }
             ("verbosity", Some(level)) => !level.parse::<u8>().is_ok_and(|level| level <= 3),
+            ("vmodule", Some(rules)) => rules.split(',').any(|rule| {
+                let level = rule.split_once('=').and_then(|(_, level)| level.parse::<u8>().ok());
+                level.is_none_or(|level| level > 3)
+            }),
             ("nat", Some(value)) => value != "none",
             ("snapshot", Some(value)) => value != "false",
             ("syncmode", Some(value)) => value != "full",
@@ -203,14 +249,15 @@ fn faults(container: &Container) -> Vec<String> {
             faults.push(format!("missing: {needed}"));
         }
     }
-    if container.env.is_some() || container.env_from.is_some() {
+    let is_known = |env: &EnvVar| env.name == "GOMEMLIMIT";
+    if !container.env.iter().flatten().all(is_known) || container.env_from.is_some() {
         faults.push("PRIVATE_CONFIG could come from the environment".into());
     }
     faults
 }
 
 /// What a node with callers has besides, for its guard alone.
-const JSON_RPC: [&str; 11] = [
+const JSON_RPC: [&str; 13] = [
     "--http",
     "--http.addr=127.0.0.1",
     "--http.port=8547",
@@ -222,6 +269,8 @@ const JSON_RPC: [&str; 11] = [
     "--ws.port=8548",
     "--ws.api=eth,net,txpool,web3",
     "--ws.origins=",
+    "--rpc.gascap=25000000",
+    "--vm.calltimeout=5",
 ];
 
 #[test]
@@ -271,6 +320,9 @@ fn each_forbidden_flag_would_be_seen() {
         "--metrics.addr=10.0.0.1",
         "--verbosity=4",
         "--verbosity=5",
+        "--vmodule=p2p=4",
+        "--vmodule=rpc=1,p2p=5",
+        "--vmodule=p2p",
         "--nat=any",
         "--snapshot=true",
         "--config=/etc/geth.toml",

@@ -92,6 +92,26 @@ fn the_guard_runs_with_these_arguments_and_no_others() {
     assert!(shows(&called(&json!({}))) && !shows(&alone(&client_alone())));
 }
 
+#[test]
+fn the_guard_has_the_memory_that_its_connections_need_or_what_the_spec_says() {
+    let resources = |change: Value| {
+        let guard = sample::container(&called(&change), Client, "guard");
+        let resources = serde_json::to_value(guard.resources.expect("resources")).expect("JSON");
+        assert_eq!(resources["limits"]["memory"], resources["requests"]["memory"]);
+        assert_eq!(resources["limits"].as_object().map(serde_json::Map::len), Some(1), "no limit on CPU");
+        (resources["requests"]["cpu"].clone(), resources["limits"]["memory"].clone())
+    };
+    let connections = |most: i32| json!({"rpc": {"limits": {"connections": most}}});
+    for (most, memory) in
+        [(1, "96Mi"), (256, "96Mi"), (257, "128Mi"), (512, "128Mi"), (513, "160Mi"), (65_536, "8256Mi")]
+    {
+        assert_eq!(resources(connections(most)), (json!("50m"), json!(memory)), "{most}");
+    }
+    assert_eq!(resources(json!({})), (json!("50m"), json!("128Mi")));
+    let said = json!({"rpc": {"resources": {"cpu": "2", "memory": "1Gi"}, "limits": {"connections": 2048}}});
+    assert_eq!(resources(said), (json!("2"), json!("1Gi")));
+}
+
 /// Whatever is mounted by its key alone is never mounted anew.
 #[test]
 fn the_policy_is_mounted_as_a_directory() {
@@ -120,6 +140,7 @@ fn what_callers_may_do_is_changed_without_a_restart() {
         "authority": {"name": "bank-callers", "key": "ca.crt"}, "subjects": ["dns:bank.example"]}}))]}});
     for change in [
         callers(json!({"methods": ["eth_blockNumber", "eth_sign", "txpool_*", "web3_sha3"]})),
+        callers(json!({"privateState": false})),
         callers(json!({"origins": ["https://app.example"]})),
         callers(json!({"rate": {"callsPerSecond": 7, "burst": 9}})),
         callers(json!({"connections": 3})),
@@ -169,19 +190,19 @@ fn the_policy_says_what_the_spec_says() {
         serde_json::to_value(&policy.callers).expect("JSON"),
         json!([
             {
-                "name": "till", "methods": ["eth_*", "net_version"], "origins": [],
+                "name": "till", "methods": ["eth_*", "net_version"], "privateState": false, "origins": [],
                 "identity": {"serviceAccount": {"namespace": "shop", "name": "till"}},
                 "callsPerSecond": 100, "burst": 200, "connections": 64,
             },
             {
-                "name": "bank", "methods": ["eth_*", "net_version"], "origins": [],
+                "name": "bank", "methods": ["eth_*", "net_version"], "privateState": false, "origins": [],
                 "identity": {"clientCertificate": {
                     "authority": "authority of bank\n", "subjects": ["dns:bank.example"],
                 }},
                 "callsPerSecond": 100, "burst": 200, "connections": 64,
             },
             {
-                "name": "auditor", "methods": ["eth_*", "net_version"], "origins": [],
+                "name": "auditor", "methods": ["eth_*", "net_version"], "privateState": true, "origins": [],
                 "identity": {"oidc": {
                     "issuer": "https://id.example", "audience": "ledger", "subjects": ["auditor-7"],
                 }},
@@ -190,6 +211,29 @@ fn the_policy_says_what_the_spec_says() {
         ])
     );
     assert_eq!(policy.limits, policy::Limits::default());
+}
+
+/// A manager that is added shows nobody what it did not show before.
+#[test]
+fn a_wildcard_includes_private_state_where_it_is_said_or_where_there_is_none() {
+    let granted = |manager: bool, said: Value| {
+        let till = with(caller("till", &account()), &said);
+        let node = if manager { sample::managed() } else { client_alone() };
+        let node = alone(&with(node, &json!({"rpc": {"callers": [till]}})));
+        let grants = policy(&node).callers[0].grants().expect("grants");
+        (grants.allow("eth_getLogs"), grants.allow("eth_blockNumber"))
+    };
+    for (manager, said, logs) in [
+        (false, json!({}), true),
+        (false, json!({"privateState": true}), true),
+        (false, json!({"privateState": false}), false),
+        (true, json!({}), false),
+        (true, json!({"privateState": true}), true),
+        (true, json!({"privateState": false}), false),
+        (true, json!({"privateState": false, "methods": ["eth_*", "eth_getLogs"]}), true),
+    ] {
+        assert_eq!(granted(manager, said.clone()), (logs, true), "manager {manager}, {said}");
+    }
 }
 
 #[test]

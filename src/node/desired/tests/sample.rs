@@ -136,6 +136,11 @@ pub(super) fn caller(name: &str, identity: &Value) -> Value {
     json!({"name": name, "from": from, "identity": identity, "methods": ["eth_*", "net_version"]})
 }
 
+/// The same on a node with a transaction manager, where it has to be said.
+fn told_caller(name: &str, identity: &Value) -> Value {
+    with(caller(name, identity), &json!({"privateState": name == "auditor"}))
+}
+
 /// A member that uses everything which can be said.
 pub(super) fn everything() -> Value {
     with(
@@ -162,11 +167,11 @@ pub(super) fn everything() -> Value {
             },
             "rpc": {
                 "callers": [
-                    caller("till", &json!({"serviceAccount": {"namespace": "shop", "name": "till"}})),
-                    caller("bank", &json!({"clientCertificate": {
+                    told_caller("till", &json!({"serviceAccount": {"namespace": "shop", "name": "till"}})),
+                    told_caller("bank", &json!({"clientCertificate": {
                         "authority": {"name": "bank-callers", "key": "ca.crt"}, "subjects": ["dns:bank.example"],
                     }})),
-                    caller("auditor", &json!({"oidc": {
+                    told_caller("auditor", &json!({"oidc": {
                         "issuer": "https://id.example", "audience": "ledger", "subjects": ["auditor-7"],
                     }})),
                 ],

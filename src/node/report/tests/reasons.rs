@@ -14,6 +14,7 @@ const REPORT: &str = concat!(
     include_str!("../callers.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
+    include_str!("../grants.rs"),
     include_str!("../served.rs"),
     include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
@@ -23,7 +24,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 21] = [
+const CONDITIONS: [&str; 22] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -35,6 +36,7 @@ const CONDITIONS: [&str; 21] = [
     "ClientAvailable",
     "TransactionManagerAvailable",
     "CallersKnown",
+    "GrantsToReview",
     "Paused",
     "Synced",
     "Contested",
@@ -134,12 +136,14 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     std::sync::Arc::make_mut(&mut alone.node).spec.role = Role::Validator;
     let mut called = in_order(member());
     situations::called(&mut called);
+    let mut tracing = called.clone();
+    spec(&mut tracing).rpc.callers[0].methods.push("debug_traceCall".into());
     let (mut deleted, mut scaled) = (in_order(member()), in_order(member()));
     deleted.lasting = vec![situations::deleted("qn-bob-nodekey")];
     deleted.surplus.claims = vec!["data-bob-client-1".into()];
     scaled.surplus.pods = vec!["bob-client-1".into()];
     let statuses =
-        [outdated, paused, blind, alone, called, deleted, scaled].map(|observed| report(&observed));
+        [outdated, paused, blind, alone, called, tracing, deleted, scaled].map(|observed| report(&observed));
     // a webhook writes into an object what does no harm: the node is as ready as before
     let rewritten = Applied { imposed: vec![situations::imposed("StatefulSet", false)], ..applied() };
     let member = in_order(member());

@@ -5,12 +5,34 @@ use super::{
     *,
 };
 use crate::{
-    api::rpc::Caller,
+    api::{parts::Resources, rpc::Caller},
     node::observed::samples::{CLUSTER, called, issuer},
 };
 
 fn caller(observed: &mut Observed, at: usize) -> &mut Caller {
     &mut spec(observed).rpc.callers[at]
+}
+
+fn guard(observed: &mut Observed, memory: &str, connections: i32) {
+    let rpc = &mut spec(observed).rpc;
+    rpc.resources = Some(Resources { cpu: "50m".into(), memory: memory.into() });
+    rpc.limits.connections = connections;
+}
+
+#[test]
+fn a_guard_has_memory_for_its_connections() {
+    for (memory, connections) in [("64Mi", 512), ("1282Mi", 20_000), ("33Mi", 16), ("4128Mi", 65_536)] {
+        let mut observed = called();
+        guard(&mut observed, memory, connections);
+        valid(&observed);
+        spec(&mut observed).rpc.limits.connections += 1;
+        assert_eq!(faults(&observed)[0].field, "spec.rpc.resources.memory", "{memory}");
+    }
+    for connections in [1, 512, 65_536] {
+        let mut observed = called();
+        spec(&mut observed).rpc.limits.connections = connections;
+        valid(&observed);
+    }
 }
 
 /// Another caller like the one at `at`.
@@ -38,6 +60,10 @@ pub(super) fn cases() -> Vec<Case> {
             "spec.rpc.callers[2].origins", "https://a.example:65536", "from 1 to 65535"),
         invalid(called, |seen| caller(seen, 1).from = vec![cidr("192.0.2.0/24"), cidr("300.0.2.0/24")],
             "spec.rpc.callers[1].from[1].cidr", "300.0.2.0/24", "write it as"),
+        invalid(called, |seen| guard(seen, "63Mi", 512),
+            "spec.rpc.resources.memory", "63Mi", "spec.rpc.limits.connections (512) need at least 64Mi"),
+        invalid(called, |seen| guard(seen, "1Gi", 20_000),
+            "spec.rpc.resources.memory", "1Gi", "spec.rpc.limits.connections (20000) need at least 1282Mi"),
         invalid(called, |seen| { again(seen, 0); },
             "spec.rpc.callers[3].identity", "ServiceAccount apps/wallet", "callers wallet and another would be the same"),
         invalid(called, |seen| {

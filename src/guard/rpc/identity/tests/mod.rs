@@ -94,6 +94,7 @@ pub(super) fn caller(name: &str, identity: Identity) -> Caller {
         name: name.into(),
         identity,
         methods: vec![],
+        private_state: false,
         origins: vec![],
         calls_per_second: 1,
         burst: 1,

@@ -13,8 +13,11 @@ fn a_projected_token_is_known_by_its_account_until_it_ends() {
     let backup = with(of_account(), "/kubernetes.io/serviceaccount/name", Some("backup".into()));
     let backup = with(backup, "/sub", Some("system:serviceaccount:apps:backup".into()));
     let until = NOW + 3000 + SKEW;
-    for (token, caller) in [(of_cluster(&of_account()), 0), (of_cluster(&backup), 2)] {
-        assert_eq!(identities().of_token(&token, NOW), Ok(Known { caller, until }));
+    for (token, caller, name) in
+        [(of_cluster(&of_account()), 0, "wallet"), (of_cluster(&backup), 2, "backup")]
+    {
+        let who = format!(r#","subject":"system:serviceaccount:apps:{name}","pod":"wallet-0""#).into();
+        assert_eq!(identities().of_token(&token, NOW), Ok(Known { caller, until, who }));
     }
     let token = signed(
         r#"{"alg":"PS256","kid":"two","typ":"at+JWT"}"#,
@@ -22,7 +25,8 @@ fn a_projected_token_is_known_by_its_account_until_it_ends() {
         &RSA,
         Signing::PS256,
     );
-    assert_eq!(identities().of_token(&token, NOW), Ok(Known { caller: 1, until: NOW + 36_000 + SKEW }));
+    let (until, who) = (NOW + 36_000 + SKEW, r#","subject":"shop""#.into());
+    assert_eq!(identities().of_token(&token, NOW), Ok(Known { caller: 1, until, who }));
 }
 
 #[test]

@@ -1,0 +1,453 @@
+//! The answer to a body: its calls asked of the client one after another, each answered in its place, all of it passed on
+//! as it comes. Nothing holds a whole answer.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant as StdInstant};
+
+use hyper::body::Bytes;
+use tokio::time::Instant;
+
+use super::at_client::{AtClient, Failed};
+use super::budget::Charge;
+use super::connection::Connection;
+use super::entry::{Entry, Ledger};
+use super::filters::{self, Watch};
+use super::identity::Known;
+use super::judge::{Ask, Slot};
+use super::message;
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::upstream::{Exchange, Turn};
+use super::ws::subscriptions::Subscriptions;
+
+/// Bytes of small answers that are passed on together.
+const TOGETHER: usize = 8 * 1024;
+/// Bytes from which on a piece is passed on without being copied.
+const LARGE: usize = 4 * 1024;
+
+/// Who asks, and by which rules.
+pub struct Asker {
+    /// Over which connection.
+    pub connection: Arc<Connection>,
+    /// By which what is asked was judged.
+    pub rules: Arc<Rules>,
+    /// Who it is.
+    pub known: Known,
+    /// Where it is put down.
+    pub ledger: Ledger,
+    /// Of a WebSocket.
+    pub subscriptions: Option<Subscriptions>,
+    /// For the calls, as long as they are there.
+    pub charge: Charge,
+}
+
+/// Why an answer ends.
+#[derive(Debug)]
+pub enum Stop {
+    /// There is none; nothing of it was passed on.
+    Refused(Refusal, Option<Bytes>),
+    /// It breaks off.
+    Broken(Refusal),
+}
+
+/// What is passed on, or why nothing is.
+pub type Piece = Option<Result<Bytes, Stop>>;
+
+/// The answer to a body.
+pub struct Answers {
+    asker: Asker,
+    slots: std::vec::IntoIter<Slot>,
+    is_batch: bool,
+    state: State,
+    /// Small pieces that are passed on together.
+    small: Vec<u8>,
+    /// What is passed on next.
+    queue: VecDeque<Bytes>,
+    /// Whether an answer stands before the next one.
+    has_one: bool,
+    /// Bytes that may still be answered.
+    left: u64,
+}
+
+enum State {
+    Next,
+    /// For a turn.
+    Waits(Box<(Ask, Coming<Result<Turn, Refusal>>)>),
+    /// For a connection to the client.
+    Dials(Box<(Under, Coming<Option<Exchange>>, Option<Turn>)>),
+    Asks(Box<(Under, AtClient)>),
+    /// Of a WebSocket's subscriptions.
+    Subscribes(Box<(Under, Coming<Result<Bytes, Refusal>>, Turn)>),
+    Ended,
+}
+
+type Coming<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
+
+/// A call that has its turn.
+struct Under {
+    id: Option<Bytes>,
+    entry: Entry,
+    watch: Option<Watch>,
+    /// Whether something of its answer was passed on.
+    has_begun: bool,
+    /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.
+    ends_line: bool,
+    due: Instant,
+}
+
+impl Answers {
+    /// Of calls that were judged; nothing happens before it is polled.
+    #[must_use]
+    pub fn new(asker: Asker, slots: Vec<Slot>, is_batch: bool) -> Self {
+        let left = asker.rules.policy.limits.answer_bytes.into();
+        let (state, slots) = (State::Next, slots.into_iter());
+        let (small, queue) = (Vec::new(), VecDeque::new());
+        Self { asker, slots, is_batch, state, small, queue, has_one: false, left }
+    }
+
+    /// Whether a call waits for its turn: whoever reads calls should not read more of them.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Waits(_))
+    }
+
+    /// Whether all of it was given.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended) && self.queue.is_empty() && self.small.is_empty()
+    }
+
+    /// Bytes that are still to come, where that is known.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        let there = self.small.len() + self.queue.iter().map(Bytes::len).sum::<usize>();
+        let coming = match &self.state {
+            State::Ended => 0,
+            State::Asks(asks) if !self.is_batch && asks.0.id.is_some() => asks.1.left()?,
+            _ => return None,
+        };
+        Some(there as u64 + coming)
+    }
+
+    /// The next bytes of it.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        loop {
+            if self.small.len() >= TOGETHER || (matches!(self.state, State::Ended) && !self.small.is_empty())
+            {
+                self.queue.push_back(std::mem::take(&mut self.small).into());
+            }
+            if let Some(next) = self.queue.front() {
+                let shared = &self.asker.connection.shared;
+                let account = self.asker.rules.account(self.asker.known.caller);
+                let charge = ready!(shared.budget.poll_charge(account, next.len(), cx));
+                let Some(next) = self.queue.pop_front() else { continue };
+                return Poll::Ready(Some(Ok(charge.travel_with(next))));
+            }
+            if matches!(self.state, State::Ended) {
+                return Poll::Ready(None);
+            }
+            if let Err(stop) = ready!(self.advance(cx)) {
+                self.state = State::Ended;
+                self.small.clear();
+                return Poll::Ready(Some(Err(stop)));
+            }
+        }
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        match std::mem::replace(&mut self.state, State::Next) {
+            State::Next => match self.slots.next() {
+                None => {
+                    if self.is_batch && self.has_one {
+                        self.small.extend_from_slice(b"]\n");
+                    }
+                    self.state = State::Ended;
+                }
+                Some(Slot::Silent) => {}
+                Some(Slot::Answer(text)) => self.put(&text),
+                Some(Slot::Ask(ask)) => return Poll::Ready(self.begin(ask)),
+            },
+            State::Waits(mut waits) => {
+                let Poll::Ready(turn) = waits.1.as_mut().poll(cx) else {
+                    self.state = State::Waits(waits);
+                    return Poll::Pending;
+                };
+                let (ask, _) = *waits;
+                return Poll::Ready(match turn {
+                    Ok(turn) => self.send(ask, turn),
+                    Err(refusal) => self.unasked(ask, refusal),
+                });
+            }
+            State::Dials(mut dials) => {
+                let Poll::Ready(exchange) = dials.1.as_mut().poll(cx) else {
+                    self.state = State::Dials(dials);
+                    return Poll::Pending;
+                };
+                let (mut under, _, turn) = *dials;
+                match (exchange, turn) {
+                    (Some(exchange), Some(turn)) => self.ask(under, exchange, turn),
+                    _ => {
+                        let refusal = Refusal::client_unreachable();
+                        under.entry.shed(&refusal);
+                        under.watch.take().into_iter().for_each(Watch::unasked);
+                        return Poll::Ready(self.give_up(under, refusal));
+                    }
+                }
+            }
+            State::Asks(mut asks) => {
+                let Poll::Ready(piece) = asks.1.poll(cx) else {
+                    self.state = State::Asks(asks);
+                    return Poll::Pending;
+                };
+                return Poll::Ready(self.answered(asks, piece));
+            }
+            State::Subscribes(mut asks) => {
+                let Poll::Ready(answer) = asks.1.as_mut().poll(cx) else {
+                    self.state = State::Subscribes(asks);
+                    return Poll::Pending;
+                };
+                let (mut under, _, turn) = *asks;
+                drop(turn);
+                match answer {
+                    Ok(text) => {
+                        under.entry.answered(text.len());
+                        under.entry.end(None);
+                        self.pass(&mut under, text);
+                    }
+                    Err(refusal) => {
+                        under.entry.end(Some(refusal.reason));
+                        return Poll::Ready(self.give_up(under, refusal));
+                    }
+                }
+            }
+            State::Ended => self.state = State::Ended,
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// A call is next: it waits for its turn.
+    fn begin(&mut self, ask: Ask) -> Result<(), Stop> {
+        let Asker { connection, rules, known, .. } = &self.asker;
+        let limits = &rules.policy.limits;
+        if self.left == 0 {
+            return self.unasked(ask, Refusal::answer_too_large(limits.answer_bytes));
+        }
+        let (upstream, account) = (&connection.shared.http, rules.account(known.caller));
+        if let Some(turn) = upstream.turn_now(account, limits) {
+            return self.send(ask, turn);
+        }
+        let (upstream, account, limits) = (upstream.clone(), account.clone(), limits.clone());
+        let turn = Box::pin(async move { upstream.turn(&account, &limits).await });
+        self.state = State::Waits(Box::new((ask, turn)));
+        Ok(())
+    }
+
+    /// A call is not made.
+    fn unasked(&mut self, ask: Ask, refusal: Refusal) -> Result<(), Stop> {
+        self.asker.ledger.refused_call(Some(&ask.method), &refusal, ask.bytes);
+        self.refuse(refusal, ask.id)
+    }
+
+    /// A call has its turn, and is judged by the rules of now.
+    fn send(&mut self, ask: Ask, turn: Turn) -> Result<(), Stop> {
+        let Asker { connection, rules, known, ledger, .. } = &self.asker;
+        let (shared, limits) = (&connection.shared, &rules.policy.limits);
+        if !shared.rules.borrow().still_allows(rules, known, &ask.method) {
+            return self.unasked(ask, Refusal::revoked());
+        }
+        let filters = filters::before(rules.account(known.caller), &ask, limits.filters, StdInstant::now());
+        let watch = match filters {
+            Ok(watch) => watch,
+            Err(most) => return self.unasked(ask, Refusal::filters(most)),
+        };
+        let entry = match ledger.open(&ask.method, ask.bytes) {
+            Ok(entry) => entry,
+            Err(refusal) => {
+                watch.into_iter().for_each(Watch::unasked);
+                return self.unasked(ask, refusal);
+            }
+        };
+        let due = Instant::now() + Duration::from_secs(limits.answer_seconds.into());
+        let (has_begun, ends_line) = (false, false);
+        let Ask { id, method, params, .. } = ask;
+        let mut under = Under { id, entry, watch, has_begun, ends_line, due };
+        if let Some(subscriptions) = self.asker.subscriptions.clone()
+            && (method.ends_with("_subscribe") || method.ends_with("_unsubscribe"))
+        {
+            under.entry.sent();
+            let answer = Box::pin(async move { subscriptions.ask(&method, &params, due).await });
+            self.state = State::Subscribes(Box::new((under, answer, turn)));
+            return Ok(());
+        }
+        match shared.http.ask_now(request(&method, params)) {
+            Ok(exchange) => self.ask(under, exchange, turn),
+            Err(request) => {
+                let upstream = shared.http.clone();
+                let exchange = Box::pin(async move { upstream.ask(request).await });
+                self.state = State::Dials(Box::new((under, exchange, Some(turn))));
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, mut under: Under, exchange: Exchange, turn: Turn) {
+        under.entry.sent();
+        let upstream = self.asker.connection.shared.http.clone();
+        let at_client = AtClient::new(exchange, turn, upstream, under.due);
+        self.state = State::Asks(Box::new((under, at_client)));
+    }
+
+    /// The client has answered something.
+    fn answered(
+        &mut self,
+        mut asks: Box<(Under, AtClient)>,
+        piece: Option<Result<Bytes, Failed>>,
+    ) -> Result<(), Stop> {
+        let limits = &self.asker.rules.policy.limits;
+        let refusal = match &piece {
+            Some(Ok(piece)) => {
+                let coming = piece.len() as u64 + asks.1.left().filter(|_| !asks.0.has_begun).unwrap_or(0);
+                (coming > self.left).then(|| Refusal::answer_too_large(limits.answer_bytes))
+            }
+            Some(Err(Failed::Client)) => Some(Refusal::client_failed()),
+            Some(Err(Failed::Slow)) => Some(Refusal::answer_too_slow(limits.answer_seconds)),
+            None => None,
+        };
+        let (under, at_client) = &mut *asks;
+        if let Some(refusal) = refusal {
+            if refusal.reason == "answer_too_large" {
+                // what follows is not even asked
+                self.left = 0;
+            }
+            under.entry.end(Some(refusal.reason));
+            return self.give_up(asks.0, refusal);
+        }
+        let piece = piece.and_then(Result::ok);
+        let has_ended = piece.is_none() || at_client.has_ended();
+        let piece = piece.unwrap_or_default();
+        self.left -= piece.len() as u64;
+        let before = under
+            .id
+            .as_ref()
+            .filter(|_| !under.has_begun)
+            .map_or(0, |id| message::BEFORE_ID.len() + id.len());
+        under.entry.answered(before + piece.len());
+        if let Some(watch) = under.watch.take() {
+            watch.after(&piece, StdInstant::now());
+        }
+        if has_ended {
+            under.entry.end(None);
+        }
+        self.pass(under, piece);
+        if !has_ended {
+            self.state = State::Asks(asks);
+        }
+        Ok(())
+    }
+
+    /// There is no answer to a call, or no end of it.
+    fn give_up(&mut self, under: Under, refusal: Refusal) -> Result<(), Stop> {
+        if under.has_begun { Err(Stop::Broken(refusal)) } else { self.refuse(refusal, under.id) }
+    }
+
+    /// Passes on a piece of the client's answer.
+    fn pass(&mut self, under: &mut Under, mut piece: Bytes) {
+        let Some(id) = &under.id else { return };
+        if piece.is_empty() {
+            return;
+        }
+        if !under.has_begun {
+            under.has_begun = true;
+            self.separate();
+            self.small.extend_from_slice(message::BEFORE_ID);
+            self.small.extend_from_slice(id);
+        }
+        if self.is_batch {
+            if std::mem::take(&mut under.ends_line) {
+                self.small.push(b'\n');
+            }
+            if piece.ends_with(b"\n") {
+                under.ends_line = true;
+                piece.truncate(piece.len() - 1);
+            }
+        }
+        if piece.len() < LARGE {
+            self.small.extend_from_slice(&piece);
+            return;
+        }
+        self.queue.push_back(std::mem::take(&mut self.small).into());
+        self.queue.push_back(piece);
+    }
+
+    /// What stands before an answer.
+    fn separate(&mut self) {
+        if self.is_batch {
+            self.small.push(if self.has_one { b',' } else { b'[' });
+        }
+        self.has_one = true;
+    }
+
+    /// An answer of our own.
+    fn put(&mut self, text: &[u8]) {
+        self.separate();
+        self.small.extend_from_slice(text);
+        if !self.is_batch {
+            self.small.push(b'\n');
+        }
+    }
+
+    /// A call is not made, or not answered, and nothing of its answer was passed on.
+    fn refuse(&mut self, refusal: Refusal, id: Option<Bytes>) -> Result<(), Stop> {
+        if !self.is_batch {
+            return Err(Stop::Refused(refusal, id));
+        }
+        if let Some(id) = id {
+            let text = refusal.text(std::str::from_utf8(&id).ok());
+            self.put(&text);
+        }
+        Ok(())
+    }
+}
+
+/// What waits for its turn never has it.
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let State::Waits(waits) = &self.state {
+            self.asker.ledger.cut(&waits.0.method, waits.0.bytes);
+        }
+    }
+}
+
+/// What is sent for a call: a header, and the call in three parts, so that params are not copied.
+fn request(method: &str, params: Bytes) -> [Bytes; 3] {
+    let mut call = Vec::with_capacity(64 + method.len());
+    message::begin(method, !params.is_empty(), &mut call);
+    let length = call.len() + params.len() + message::END.len();
+    let mut head = Vec::with_capacity(128 + call.len());
+    head.extend_from_slice(HEAD);
+    put_number(length, &mut head);
+    head.extend_from_slice(b"\r\n\r\n");
+    head.extend_from_slice(&call);
+    [head.into(), params, Bytes::from_static(message::END)]
+}
+
+const HEAD: &[u8] =
+    b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ";
+
+fn put_number(number: usize, to: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let (mut left, mut at) = (number, digits.len());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    to.extend_from_slice(&digits[at..]);
+}

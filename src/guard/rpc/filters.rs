@@ -1,0 +1,171 @@
+//! Filters that a caller has installed in the client: counted, since each holds memory there until nobody has asked for
+//! five minutes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::judge::Ask;
+
+/// How long the client keeps a filter that nobody asks for.
+const KEPT: Duration = Duration::from_secs(5 * 60);
+/// Bytes of a filter's id; the client's have 34.
+const ID: usize = 64;
+
+const INSTALL: [&str; 3] = ["eth_newBlockFilter", "eth_newFilter", "eth_newPendingTransactionFilter"];
+const ASK: [&str; 2] = ["eth_getFilterChanges", "eth_getFilterLogs"];
+const UNINSTALL: &str = "eth_uninstallFilter";
+
+/// The filters of a caller.
+#[derive(Debug, Default)]
+pub struct Filters(Mutex<There>);
+
+#[derive(Debug, Default)]
+struct There {
+    /// Being installed.
+    coming: u32,
+    /// Each id, and when the client drops it.
+    there: Vec<(Box<str>, Instant)>,
+}
+
+/// What is looked for in the answer to a call. Dropped without one, it counts as if the filter were there: nobody knows.
+#[derive(Debug)]
+pub struct Watch {
+    account: Arc<Account>,
+    /// `None` where a filter comes; else the one that goes.
+    gone: Option<Box<str>>,
+    is_answered: bool,
+}
+
+impl Filters {
+    fn there(&self) -> std::sync::MutexGuard<'_, There> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has to be looked for in the answer to a call that is about to be made.
+///
+/// # Errors
+/// Where it would install one filter more than there may be.
+pub fn before(account: &Arc<Account>, ask: &Ask, most: u32, now: Instant) -> Result<Option<Watch>, u32> {
+    let method = ask.method.as_str();
+    if !method.contains("ilter") {
+        return Ok(None);
+    }
+    let watch = |gone| Ok(Some(Watch { account: account.clone(), gone, is_answered: false }));
+    let mut filters = account.filters.there();
+    if INSTALL.contains(&method) {
+        filters.there.retain(|(_, until)| *until > now);
+        if filters.there.len() as u64 + u64::from(filters.coming) >= u64::from(most) {
+            return Err(most);
+        }
+        filters.coming += 1;
+        return watch(None);
+    }
+    let Some(id) = named(&ask.params) else { return Ok(None) };
+    if method == UNINSTALL {
+        return watch(Some(id.into()));
+    }
+    if ASK.contains(&method) {
+        let kept = filters.there.iter_mut().find(|(known, until)| **known == *id && *until > now);
+        if let Some((_, until)) = kept {
+            *until = now + KEPT;
+        }
+    }
+    Ok(None)
+}
+
+impl Watch {
+    /// What the answer says, behind its id.
+    pub fn after(mut self, answer: &[u8], now: Instant) {
+        self.is_answered = true;
+        let result = answer.strip_prefix(b",\"result\":".as_slice()).unwrap_or_default();
+        let mut filters = self.account.filters.there();
+        match &self.gone {
+            None => {
+                filters.coming = filters.coming.saturating_sub(1);
+                if let Some(id) = quoted(result) {
+                    filters.there.push((id.into(), now + KEPT));
+                }
+            }
+            Some(id) if result.starts_with(b"true") => filters.there.retain(|(known, _)| known != id),
+            Some(_) => {}
+        }
+    }
+
+    /// The call was not made.
+    pub fn unasked(self) {
+        self.after(b"", Instant::now());
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.is_answered && self.gone.is_none() {
+            let mut filters = self.account.filters.there();
+            filters.coming = filters.coming.saturating_sub(1);
+            filters.there.push(("".into(), Instant::now() + KEPT));
+        }
+    }
+}
+
+/// The one string of params.
+fn named(params: &[u8]) -> Option<&str> {
+    quoted(params.strip_prefix(b"[")?.trim_ascii_start())
+}
+
+fn quoted(text: &[u8]) -> Option<&str> {
+    let text = text.strip_prefix(b"\"")?;
+    let end = text.iter().take(ID).position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&text[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(method: &str, params: &str) -> Ask {
+        Ask { id: None, method: method.into(), params: params.to_owned().into(), bytes: 0 }
+    }
+
+    fn wallet() -> Arc<Account> {
+        Arc::new(Account::new("wallet"))
+    }
+
+    #[test]
+    fn a_caller_has_so_many_and_one_that_is_gone_makes_room() {
+        let (account, now) = (wallet(), Instant::now());
+        let new = ask("eth_newBlockFilter", "[]");
+        let asked = |ask: &Ask| before(&account, ask, 2, now).map(Option::unwrap);
+        asked(&new).unwrap().after(b",\"result\":\"0x1\"}\n", now);
+        let second = asked(&new).unwrap();
+        assert_eq!(asked(&new).unwrap_err(), 2, "one is there, one is coming");
+        second.after(b",\"error\":{}}\n", now);
+        asked(&new).unwrap().after(b",\"result\":\"0x2\"}\n", now);
+        assert_eq!(asked(&new).unwrap_err(), 2);
+        let gone = ask("eth_uninstallFilter", "[ \"0x1\"]");
+        asked(&gone).unwrap().after(b",\"result\":false}\n", now);
+        assert_eq!(asked(&new).unwrap_err(), 2, "it is not gone");
+        asked(&gone).unwrap().after(b",\"result\":true}\n", now);
+        asked(&new).unwrap().unasked();
+        drop(asked(&new).unwrap());
+        assert_eq!(asked(&new).unwrap_err(), 2, "whether that one is there nobody knows");
+        assert!(before(&account, &ask("eth_call", "[]"), 0, now).unwrap().is_none());
+    }
+
+    #[test]
+    fn one_that_nobody_asks_for_is_gone_and_one_that_is_asked_for_is_not() {
+        let (account, now) = (wallet(), Instant::now());
+        let new = ask("eth_newFilter", "[{}]");
+        for id in ["0xa", "0xb"] {
+            let watch = before(&account, &new, 2, now).unwrap().unwrap();
+            watch.after(format!(",\"result\":\"{id}\"}}").as_bytes(), now);
+        }
+        let later = now + KEPT - Duration::from_secs(1);
+        assert!(before(&account, &ask("eth_getFilterChanges", "[\"0xa\"]"), 2, later).unwrap().is_none());
+        let still = later + Duration::from_secs(2);
+        let one = before(&account, &new, 2, still).unwrap();
+        assert!(one.is_some());
+        assert_eq!(before(&account, &new, 2, still).unwrap_err(), 2);
+    }
+}

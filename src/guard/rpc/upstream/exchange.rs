@@ -1,0 +1,250 @@
+//! A request to the client and its answer, over one connection: written, and read as it comes.
+
+use std::future::Future as _;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf as _;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
+
+use super::Line;
+use super::chunks::{Chunks, Step};
+
+/// Bytes of an answer that are read at once.
+pub const PIECE: usize = 16 * 1024;
+/// Bytes that an answer's header may have.
+const HEAD: usize = 16 * 1024;
+/// Bytes under which a piece is copied, so that it does not keep a buffer of [`PIECE`].
+const SMALL: usize = 4096;
+
+/// What the client did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It ended early, or does not speak HTTP.
+    Broken,
+    /// Its answer has another status than 200.
+    Status(u16),
+}
+
+/// A request that is under way, or its answer.
+pub struct Exchange {
+    line: Line,
+    /// What is still to be written.
+    request: [Bytes; 3],
+    stage: Stage,
+    /// The client ends the connection with the answer.
+    closes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Request,
+    Head,
+    Sized(u64),
+    Chunked(Chunks),
+    Ended,
+}
+
+impl Exchange {
+    /// Sends a request of three parts.
+    #[must_use]
+    pub(super) fn new(line: Line, request: [Bytes; 3]) -> Self {
+        Self { line, request, stage: Stage::Request, closes: false }
+    }
+
+    /// Whether all of the answer was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.stage == Stage::Ended
+    }
+
+    /// The connection, if it can be used again.
+    #[must_use]
+    pub(super) fn into_line(self) -> Option<Line> {
+        let is_clean = self.stage == Stage::Ended && !self.closes && self.line.read.is_empty();
+        is_clean.then_some(self.line)
+    }
+
+    /// Writes the request and reads until the answer's header is there.
+    ///
+    /// # Errors
+    /// Where the client does not answer with 200.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.stage == Stage::Request {
+            ready!(self.poll_write(cx))?;
+            self.stage = Stage::Head;
+        }
+        while self.stage == Stage::Head {
+            if !self.head()? {
+                ready!(self.poll_fill(cx))?;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while let Some(first) = self.request.iter().position(|part| !part.is_empty()) {
+            let parts = &self.request[first..];
+            let slices: [IoSlice<'_>; 3] =
+                std::array::from_fn(|at| IoSlice::new(parts.get(at).map_or(&[], |part| part)));
+            let wrote = Pin::new(&mut self.line.stream).poll_write_vectored(cx, &slices);
+            let mut wrote = ready!(wrote).map_err(|_| Fault::Broken)?;
+            if wrote == 0 {
+                return Poll::Ready(Err(Fault::Broken));
+            }
+            for part in &mut self.request {
+                let size = wrote.min(part.len());
+                part.advance(size);
+                wrote -= size;
+            }
+        }
+        // params keep the caller's body
+        self.request = Default::default();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what there is, at least a byte.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Line { stream, read, .. } = &mut self.line;
+        if read.capacity() == read.len() {
+            read.reserve(if self.stage == Stage::Head { SMALL } else { PIECE });
+        }
+        match ready!(pin!(stream.read_buf(read)).poll(cx)) {
+            Ok(1..) => Poll::Ready(Ok(())),
+            _ => Poll::Ready(Err(Fault::Broken)),
+        }
+    }
+
+    /// Whether the header is there.
+    fn head(&mut self) -> Result<bool, Fault> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut head = httparse::Response::new(&mut headers);
+        let size = match head.parse(&self.line.read) {
+            Ok(httparse::Status::Complete(size)) => size,
+            Ok(httparse::Status::Partial) if self.line.read.len() < HEAD => return Ok(false),
+            _ => return Err(Fault::Broken),
+        };
+        match head.code {
+            Some(200) => {}
+            Some(status) => return Err(Fault::Status(status)),
+            None => return Err(Fault::Broken),
+        }
+        let (mut length, mut is_chunked) = (None, false);
+        for header in &*head.headers {
+            let is = |value: &str| header.value.eq_ignore_ascii_case(value.as_bytes());
+            if header.name.eq_ignore_ascii_case("content-length") {
+                let digits = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok());
+                length = Some(digits.ok_or(Fault::Broken)?);
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                is_chunked = is("chunked");
+            } else if header.name.eq_ignore_ascii_case("connection") {
+                self.closes = is("close");
+            }
+        }
+        self.stage = match (length, is_chunked) {
+            (None, true) => Stage::Chunked(Chunks::Size),
+            (Some(0), false) => Stage::Ended,
+            (Some(length), false) => Stage::Sized(length),
+            _ => return Err(Fault::Broken),
+        };
+        self.line.read.advance(size);
+        Ok(true)
+    }
+
+    /// Bytes of the answer that are still to come, where its header says so.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Sized(left) => Some(left),
+            Stage::Ended => Some(0),
+            _ => None,
+        }
+    }
+
+    /// The next bytes of the answer, at most [`PIECE`]; nothing behind its end. To be called once the header is there.
+    ///
+    /// # Errors
+    /// Where the client breaks off.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Fault>>> {
+        match ready!(self.poll_take(cx)) {
+            Ok(0) => Poll::Ready(None),
+            Ok(size) => {
+                let read = &mut self.line.read;
+                let piece = if size < SMALL {
+                    let piece = Bytes::copy_from_slice(&read[..size]);
+                    read.advance(size);
+                    piece
+                } else {
+                    read.split_to(size).freeze()
+                };
+                self.pass_end();
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Err(fault) => Poll::Ready(Some(Err(fault))),
+        }
+    }
+
+    /// Throws away what is left of the answer.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        ready!(self.poll_head(cx))?;
+        loop {
+            match ready!(self.poll_take(cx))? {
+                0 => return Poll::Ready(Ok(())),
+                size => self.line.read.advance(size),
+            }
+        }
+    }
+
+    /// How many of the next bytes that were read are of the answer's body, and taken by whoever asks.
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Fault>> {
+        loop {
+            let there = self.line.read.len();
+            match &mut self.stage {
+                Stage::Ended => return Poll::Ready(Ok(0)),
+                Stage::Request | Stage::Head => return Poll::Ready(Err(Fault::Broken)),
+                Stage::Sized(left) if there > 0 => {
+                    let size = usize::try_from(*left).unwrap_or(usize::MAX).min(there);
+                    *left -= size as u64;
+                    if *left == 0 {
+                        self.stage = Stage::Ended;
+                    }
+                    return Poll::Ready(Ok(size));
+                }
+                Stage::Sized(_) => {}
+                Stage::Chunked(chunks) => match chunks.step(&self.line.read)? {
+                    Step::Skip(size) => {
+                        self.line.read.advance(size);
+                        continue;
+                    }
+                    Step::Take(size) => return Poll::Ready(Ok(size)),
+                    Step::More => {}
+                    Step::End => {
+                        self.stage = Stage::Ended;
+                        continue;
+                    }
+                },
+            }
+            ready!(self.poll_fill(cx))?;
+        }
+    }
+
+    /// Passes the end of the body, where it has been read with the last bytes: so it is known that they are the last.
+    fn pass_end(&mut self) {
+        while let Stage::Chunked(chunks) = &mut self.stage {
+            if matches!(chunks, Chunks::Data(_)) {
+                return;
+            }
+            let mut ahead = *chunks;
+            match ahead.step(&self.line.read) {
+                Ok(Step::Skip(size)) if !matches!(ahead, Chunks::Data(_)) => {
+                    *chunks = ahead;
+                    self.line.read.advance(size);
+                }
+                Ok(Step::End) => self.stage = Stage::Ended,
+                _ => return,
+            }
+        }
+    }
+}

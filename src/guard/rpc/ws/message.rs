@@ -1,0 +1,87 @@
+//! A message that comes in pieces, charged from its first byte.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use hyper::body::Bytes;
+use tokio::time::Instant;
+
+use super::super::account::Account;
+use super::super::budget::{Budget, Charge};
+
+/// Bytes by which a message's memory grows: what is charged is what is held.
+const STEP: usize = 64 * 1024;
+
+/// A message on its way.
+pub(super) struct Message {
+    budget: Arc<Budget>,
+    account: Arc<Account>,
+    charge: Charge,
+    first: Bytes,
+    rest: Vec<u8>,
+    began: Option<Instant>,
+    /// A piece for which there is no memory yet, and since when.
+    next: Option<(Bytes, Instant)>,
+}
+
+impl Message {
+    pub(super) fn new(budget: &Arc<Budget>, account: &Arc<Account>) -> Self {
+        let (budget, account) = (budget.clone(), account.clone());
+        let charge = Charge::nothing(&budget, &account);
+        Self { budget, account, charge, first: Bytes::new(), rest: Vec::new(), began: None, next: None }
+    }
+
+    /// When its first byte came.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
+    /// Whether a byte of it has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.began.is_some()
+    }
+
+    /// Since when it waits for memory.
+    pub(super) fn waits(&self) -> Option<Instant> {
+        self.next.as_ref().map(|next| next.1)
+    }
+
+    /// One more piece; before the next one there has to be room for it.
+    pub(super) fn add(&mut self, piece: Bytes) {
+        let now = Instant::now();
+        self.began.get_or_insert(now);
+        self.next = Some((piece, now));
+    }
+
+    /// Whether every piece that has come has its memory; the task is woken when there may be some.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((piece, _)) = &self.next else { return true };
+        let size = self.first.len() + self.rest.len() + piece.len();
+        let room = match size {
+            _ if self.first.is_empty() && self.rest.is_empty() => size,
+            size if size <= self.rest.capacity() => self.rest.capacity(),
+            size => size.next_multiple_of(STEP),
+        };
+        let more = room.saturating_sub(self.charge.bytes());
+        if self.charge.poll_grow(more, cx).is_pending() {
+            return false;
+        }
+        let Some((piece, _)) = self.next.take() else { return true };
+        if size == piece.len() {
+            self.first = piece;
+            return true;
+        }
+        self.rest.reserve_exact(room - self.rest.len());
+        self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+        self.rest.extend_from_slice(&piece);
+        true
+    }
+
+    /// All of it.
+    pub(super) fn take(&mut self) -> (Bytes, Charge) {
+        self.began = None;
+        let (first, rest) = (std::mem::take(&mut self.first), std::mem::take(&mut self.rest));
+        let charge = std::mem::replace(&mut self.charge, Charge::nothing(&self.budget, &self.account));
+        (if rest.is_empty() { first } else { rest.into() }, charge)
+    }
+}
