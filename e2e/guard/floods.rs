@@ -65,6 +65,8 @@ struct Flood {
     /// Whether some bodies of the well-behaved caller are large, and some of its calls slow.
     is_large: bool,
     is_slow: bool,
+    /// What of it must have reached the client, or it proves nothing.
+    asks: Option<&'static str>,
     policy: fn(&mut Policy),
     deed: fn(Arc<Scene>) -> Deed<Told>,
 }
@@ -72,7 +74,21 @@ struct Flood {
 impl Flood {
     /// Before the stand-in, by somebody with the rate that callers have by default.
     const fn new(name: &'static str, deed: fn(Arc<Scene>) -> Deed<Told>) -> Self {
-        Self { name, behind: Behind::Moody, least: 3, is_large: false, is_slow: false, policy: usual, deed }
+        Self {
+            name,
+            behind: Behind::Moody,
+            least: 3,
+            is_large: false,
+            is_slow: false,
+            asks: None,
+            policy: usual,
+            deed,
+        }
+    }
+
+    /// One that has the client asked for this.
+    const fn asking(self, method: &'static str) -> Self {
+        Self { asks: Some(method), ..self }
     }
 }
 
@@ -177,6 +193,12 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
         println!("  {}", told.note);
     }
     let mut faults = told.faults;
+    // a client that has ended counts nothing any more, which is a fault of its own
+    if let (Some(method), Ok(asked)) = (flood.asks, stage.asked().await)
+        && asked.get(method).is_none_or(|times| *times == 0)
+    {
+        faults.push(format!("{method} never reached the client: this proves nothing"));
+    }
     faults.extend(stage.faults(&look)?);
     if failed > 0 {
         faults.push(format!("{failed} well-behaved calls failed, the first so: {first}"));

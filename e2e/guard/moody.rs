@@ -2,9 +2,10 @@
 //! else well, byte for byte as the real one does. It counts how many calls are under way; as with the real one, a call
 //! goes on when whoever asked has gone.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::iter;
@@ -29,18 +30,29 @@ const PIECES: usize = 1024 * 1024 * 1024 / PIECE.len();
 /// What `eth_large` is answered, in bytes.
 const LARGE: usize = 1024 * 1024;
 
-/// What it counts of `eth_slow`.
+/// What it counts: how often each method was called, and of `eth_slow` how many were under way.
 #[derive(Default)]
 pub(crate) struct Load {
     now: AtomicU64,
     most: AtomicU64,
     all: AtomicU64,
+    methods: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Load {
     /// Calls under way, the most there were at once, and all there have been.
     pub(crate) fn get(&self) -> [u64; 3] {
         [&self.now, &self.most, &self.all].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// How often each method was called.
+    pub(crate) fn methods(&self) -> BTreeMap<String, u64> {
+        self.methods.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn called(&self, call: &Value) {
+        let method = call["method"].as_str().unwrap_or_default().to_owned();
+        *self.methods.lock().unwrap_or_else(PoisonError::into_inner).entry(method).or_default() += 1;
     }
 }
 
@@ -95,6 +107,9 @@ async fn listen(http: TcpListener, socket: TcpListener, load: Arc<Load>) {
 async fn answer(request: Request<Incoming>, load: Arc<Load>) -> Result<Answer, Error> {
     let body = request.into_body().collect().await?.to_bytes();
     let asked: Value = serde_json::from_slice(&body)?;
+    if asked.is_object() {
+        load.called(&asked);
+    }
     match asked["method"].as_str() {
         Some("eth_hang") => std::future::pending().await,
         Some("eth_die") => Err("it hangs up".into()),
@@ -136,6 +151,7 @@ async fn serve(stream: TcpStream, load: Arc<Load>) {
             let Ok(text) = received.to_text() else { continue };
             let Ok(asked) = serde_json::from_str(text) else { continue };
             let (done, load) = (done.clone(), load.clone());
+            load.called(&asked);
             tokio::spawn(async move { done.send(message(asked, load).await) });
         }
     };

@@ -26,7 +26,7 @@ const HALFWAY: usize = 32 * 1024 * 1024;
 const STREAMS: usize = 64;
 
 pub(super) fn floods() -> Vec<Flood> {
-    let real = |flood| Flood { behind: Behind::Real, least: 5, ..flood };
+    let real = |flood| Flood { behind: Behind::Real, least: 5, asks: Some("eth_call"), ..flood };
     vec![
         real(Flood::new("unread batches", |scene| {
             crowd(scene, 2, |caller| Box::pin(unread_batches(caller))).boxed()
@@ -36,7 +36,15 @@ pub(super) fn floods() -> Vec<Flood> {
         })),
         Flood::new("answers left halfway", |scene| {
             crowd(scene, 32, |caller| Box::pin(left_halfway(caller))).boxed()
-        }),
+        })
+        .asking("eth_gigabyte"),
+        Flood {
+            policy: free,
+            ..Flood::new("unread answers", |scene| {
+                crowd(scene, 96, |caller| Box::pin(unread_answers(caller))).boxed()
+            })
+            .asking("eth_large")
+        },
         Flood::new("unfinished messages", |scene| {
             crowd(scene, 128, |caller| Box::pin(unfinished(caller))).boxed()
         }),
@@ -66,11 +74,30 @@ fn batch(calls: usize) -> String {
 /// refused, which has a place in the answer.
 async fn unread_batches(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.deaf().socket().await?;
+    let mixed = batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")));
+    for text in [batch(4), mixed].iter().cycle() {
+        socket.send(Message::text(text.as_str())).await?;
+        // slowly, so that the client has answered before it is asked again
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    Ok(())
+}
+
+/// Large answers over a WebSocket, or over streams of HTTP/2, as fast as they are taken; none is read.
+async fn unread_answers(caller: Caller) -> anyhow::Result<()> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let caller = caller.deaf();
+    if NUMBER.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+        let mut sender = caller.http2().await?;
+        let mut answers = Vec::new();
+        loop {
+            sender.ready().await?;
+            answers.push(sender.send_request(caller.stream(call("eth_large"))?).await?);
+        }
+    }
+    let mut socket = caller.socket().await?;
     loop {
-        socket.send(Message::text(batch(4))).await?;
-        socket
-            .send(Message::text(batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")))))
-            .await?;
+        socket.send(Message::text(call("eth_large"))).await?;
     }
 }
 
@@ -137,7 +164,8 @@ async fn unread_streams(caller: Caller) -> anyhow::Result<()> {
         sender.ready().await?;
         answers.push(tokio::spawn(sender.send_request(caller.stream(HEAVY)?)));
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // before the client has answered
+    tokio::time::sleep(Duration::from_millis(300)).await;
     // with the connection all that was asked is reset
     answers.iter().for_each(JoinHandle::abort);
     Ok(())

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::caller::{Caller, call};
 use super::cgroup::Cgroup;
 use super::records::Records;
-use crate::geth::{Chain, Geth};
+use crate::geth::{Chain, Counts, Geth};
 use crate::moody::Moody;
 use crate::place::{Place, Run};
 
@@ -22,6 +22,8 @@ const GUARD: u64 = 128;
 const CLIENT: u64 = 2048;
 /// How long it may take to give back what a flood has left.
 const SETTLES: Duration = Duration::from_secs(5);
+/// What the operator tells the client of its memory.
+const GARBAGE: &str = "GOMEMLIMIT=1843MiB";
 /// How often it is looked how much is held.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -63,7 +65,8 @@ impl Stage {
         policy: fn(&mut Policy),
     ) -> anyhow::Result<Arc<Self>> {
         let (guard, client) = (Cgroup::new("guard", GUARD)?, Cgroup::new("client", CLIENT)?);
-        let start = async |chain| Geth::within(&client.enter(), &programs.client, chain).await.map(Some);
+        let within = [client.enter(), vec!["env".to_owned(), GARBAGE.to_owned()]].concat();
+        let start = async |chain| Geth::within(&within, &programs.client, chain).await.map(Some);
         let (moody, geth) = match behind {
             Behind::Moody => (Some(Moody::start()?), None),
             Behind::Real => (None, start(Chain::Still(&programs.genesis)).await?),
@@ -78,6 +81,15 @@ impl Stage {
         let run = Run { program: &programs.guard, within: &guard.enter(), client: at, policy };
         let place = Place::run(run, |_: &Path| Ok(stdout)).await?;
         Ok(Arc::new(Self { place, records, moody, geth, client_at: at[0], guard, client }))
+    }
+
+    /// How often the client was asked for each method.
+    pub(crate) async fn asked(&self) -> anyhow::Result<Counts> {
+        match (&self.moody, &self.geth) {
+            (Some(moody), _) => Ok(moody.load.methods()),
+            (None, Some(geth)) => geth.executed().await,
+            (None, None) => Ok(Counts::new()),
+        }
     }
 
     /// What behaves, and what does not.

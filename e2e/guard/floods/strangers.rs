@@ -29,13 +29,16 @@ pub(super) fn floods() -> Vec<Flood> {
         Flood::new("WebSocket floods", |scene| crowd(scene, 4, |caller| Box::pin(socket(caller))).boxed()),
         Flood::new("client hangs", |scene| {
             crowd(scene, 100, |caller| Box::pin(calls(caller, "eth_hang"))).boxed()
-        }),
+        })
+        .asking("eth_hang"),
         Flood::new("client hangs up", |scene| {
             crowd(scene, 8, |caller| Box::pin(calls(caller, "eth_die"))).boxed()
-        }),
+        })
+        .asking("eth_die"),
         Flood::new("client answers 1 GB", |scene| {
             crowd(scene, 4, |caller| Box::pin(calls(caller, "eth_gigabyte"))).boxed()
-        }),
+        })
+        .asking("eth_gigabyte"),
     ];
     floods.map(|flood| Flood { policy: free, ..flood }).into()
 }

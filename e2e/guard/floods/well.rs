@@ -12,8 +12,6 @@ use super::direct;
 pub(crate) const RATE: u64 = 200;
 /// What an answer to it may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections that it keeps.
-const KEPT: usize = 8;
 /// Bytes of a large body, which each fifth of its calls has if it is asked to.
 const LARGE: usize = 48 * 1024;
 
@@ -76,9 +74,9 @@ pub(crate) async fn behave(caller: Caller, ways: Ways) -> anyhow::Result<Arc<See
     Ok(seen)
 }
 
-/// Over connections that are kept, and each tenth over a new one.
+/// Over connections that are kept, as many as it takes, and each tenth over a new one.
 async fn calls(caller: Caller, ways: Ways, seen: Arc<Seen>) {
-    let kept: Vec<_> = (0..KEPT).map(|_| Arc::new(tokio::sync::Mutex::new(None))).collect();
+    let kept = Arc::new(Mutex::new(Vec::new()));
     let mut ticks = interval(Duration::from_millis(1000 / RATE));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = tokio::task::JoinSet::new();
@@ -87,7 +85,7 @@ async fn calls(caller: Caller, ways: Ways, seen: Arc<Seen>) {
         if due >= ways.until {
             break;
         }
-        let (caller, seen, slot) = (caller.clone(), seen.clone(), kept[number % KEPT].clone());
+        let (caller, seen, kept) = (caller.clone(), seen.clone(), kept.clone());
         let is_slow = ways.is_slow && number.is_multiple_of(2);
         let mut body = if is_slow { direct::call(1, "eth_slow", "20") } else { call("eth_chainId") };
         if ways.is_large && number.is_multiple_of(5) {
@@ -98,13 +96,13 @@ async fn calls(caller: Caller, ways: Ways, seen: Arc<Seen>) {
                 if number.is_multiple_of(10) {
                     return caller.call(&mut caller.http1().await?, body).await;
                 }
-                let mut slot = slot.lock().await;
-                let mut sender = match slot.take() {
+                let free = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut sender = match free {
                     Some(sender) => sender,
                     None => caller.http1().await?,
                 };
                 caller.call(&mut sender, body).await?;
-                *slot = Some(sender);
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
                 anyhow::Ok(())
             });
             seen.put(match done.await {
