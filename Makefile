@@ -41,7 +41,7 @@ test-guard: ## Many more of them: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_S
 	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-1000} e2e/guard/run
 
 .PHONY: test-libraries
-test-libraries: ## web3.js, ethers, viem, web3.py and go-ethereum's own through the guard, and the examples of docs/calling.md
+test-libraries: ## web3.js, ethers, viem, web3.py, go-ethereum's own and jsonrpc4j through the guard, and the examples of docs/calling.md
 	@e2e/guard/libraries/run
 
 fuzz: ## Whatever is read from strangers, fuzzed: FUZZ_SECONDS (30) for each of it

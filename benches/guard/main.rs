@@ -14,6 +14,9 @@ mod policy;
 #[path = "../report.rs"]
 mod report;
 mod setup;
+#[path = "../../src/guard/testing/standin/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "only what is written is of use here, not who writes it")]
+mod standin;
 mod upstream;
 mod verdicts;
 

@@ -10,7 +10,12 @@ use std::{
     thread,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::standin::{
+    Answer, answers, scan,
+    wire::{self, Dialect},
+};
 
 /// A server on loopback, with a thread for each connection: the peers have 64 at most.
 pub(crate) struct Upstream {
@@ -25,8 +30,8 @@ struct Seen {
     bodies: Mutex<Vec<Vec<u8>>>,
 }
 
-/// The answer to a single call, whose id is always 1.
-const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0x10d4f"}"#;
+/// What every call is answered.
+const RESULT: &str = "\"0x10d4f\"";
 
 impl Upstream {
     pub(crate) fn start() -> io::Result<Self> {
@@ -69,7 +74,7 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     let mut to = stream.try_clone()?;
     let mut from = BufReader::with_capacity(64 * 1024, stream);
     let mut body = Vec::new();
-    let single = answer(ANSWER);
+    let usual = wire::answer(Dialect::default(), &reply(br#"{"id":1,"method":"any"}"#));
     while let Some(length) = head(&mut from)? {
         body.resize(length, 0);
         from.read_exact(&mut body)?;
@@ -78,10 +83,11 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
         {
             bodies.push(body.clone());
         }
-        if body.first() == Some(&b'[') {
-            to.write_all(&answer(&batch(&body)))?;
+        // an id that comes first is found at once, whatever follows it
+        if scan::member(&body, "id") == Some(b"1") {
+            to.write_all(&usual)?;
         } else {
-            to.write_all(&single)?;
+            to.write_all(&wire::answer(Dialect::default(), &reply(&body)))?;
         }
     }
     Ok(())
@@ -108,16 +114,7 @@ fn head(from: &mut BufReader<TcpStream>) -> io::Result<Option<usize>> {
     }
 }
 
-fn batch(body: &[u8]) -> String {
-    let calls: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
-    let answers = calls.iter().map(|call| json!({"jsonrpc": "2.0", "id": call["id"], "result": "0x10d4f"}));
-    Value::Array(answers.collect()).to_string()
-}
-
-fn answer(body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+/// What the client answers: nothing where there is nothing to say.
+fn reply(body: &[u8]) -> Vec<u8> {
+    answers::reply(&answers::read(body), &mut |_| Answer::Result(RESULT.into())).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //! Each is sent three times: to the client itself, which shows that the payloads have teeth; as the guard writes
 //! it anew; and through the guard as it is run. What was executed is what the client itself counts.
 
+mod alike;
 mod bodies;
 #[path = "../dice.rs"]
 mod dice;
@@ -19,6 +20,9 @@ mod place;
 mod pure;
 mod requests;
 mod served;
+#[path = "../../src/guard/testing/standin/mod.rs"]
+#[allow(dead_code, reason = "unit tests use more of it")]
+mod standin;
 mod suite;
 mod wire;
 
@@ -123,6 +127,9 @@ async fn run() -> anyhow::Result<()> {
         if naive == 0 && cases >= ENOUGH && KNOWN.contains(&axis) {
             suite.faults.push(format!("{axis}: nothing gets past a naive filter, so this proves nothing"));
         }
+    }
+    if only.as_ref().is_none_or(|only| only == "stand-in") {
+        suite.faults.extend(alike::run(&suite.geth).await?);
     }
     if only.is_none() {
         suite.unknown().await?;

@@ -21,6 +21,8 @@ use super::init::wait::Files;
 use super::tls;
 
 pub(crate) mod postgres;
+#[allow(dead_code, unused_imports, reason = "the tests before the real client use more of it")]
+pub(crate) mod standin;
 
 /// A certificate and its key, PEM.
 pub(crate) struct Pair {

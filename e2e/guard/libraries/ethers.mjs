@@ -1,6 +1,6 @@
 // What ethers sends of the usual work of a wallet.
-import { Contract, FetchRequest, JsonRpcProvider } from "ethers";
-import { steps, url, headers, account, contract, raw } from "./common.mjs";
+import { Contract, FetchRequest, JsonRpcProvider, WebSocketProvider } from "ethers";
+import { steps, mixed, settled, socket, url, headers, account, contract, raw } from "./common.mjs";
 
 const request = new FetchRequest(url);
 for (const [name, value] of Object.entries(headers())) request.setHeader(name, value);
@@ -23,5 +23,9 @@ for (const batchMaxCount of [1, 100]) {
     () => provider.broadcastTransaction(raw),
     () => Promise.allSettled([provider.send("eth_blockNumber", []), provider.send("eth_chainId", []), provider.send("net_version", [])]),
   ]);
+  await mixed("http", (calls) => settled(calls.map(([method, params]) => provider.send(method, params))));
   provider.destroy();
 }
+const sockets = new WebSocketProvider(socket);
+await mixed("websocket", (calls) => settled(calls.map(([method, params]) => sockets.send(method, params))));
+await sockets.destroy();

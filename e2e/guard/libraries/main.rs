@@ -1,19 +1,27 @@
-//! Nothing legal is refused: libraries do the usual work of a wallet, once straight to the client and once through
-//! the guard, and what reaches the client is the same, params byte by byte. And the examples of `docs/calling.md` run.
+//! Nothing legal is refused: libraries do the usual work of a wallet and send batches in which some calls are refused,
+//! once straight to the client and once through the guard. What reaches the client is the same, params byte by byte; so
+//! is what is answered to granted calls, in place and bytes; and each library resolves for each call what is its own.
+//! And the examples of `docs/calling.md` run.
 
 mod examples;
 #[path = "../geth.rs"]
 #[allow(dead_code, reason = "what is executed is not counted here")]
 mod geth;
+mod mixed;
 #[path = "../place.rs"]
-#[allow(dead_code, reason = "requests are not made by hand here")]
+#[allow(dead_code, reason = "some of it is for the floods")]
 mod place;
 mod recorder;
+mod replay;
+#[path = "../../../src/guard/testing/standin/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "values alone are told apart with it here")]
+mod standin;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
+use quorum_operator::policy::grants::Grants;
 use tokio::process::Command;
 
 use geth::Geth;
@@ -21,12 +29,17 @@ use place::Place;
 use recorder::Recorder;
 
 /// The libraries, and how each is run.
-const SCRIPTS: [(&str, &[&str]); 5] = [
+const SCRIPTS: [(&str, &[&str]); 10] = [
     ("web3.js", &["node", "web3.mjs"]),
+    ("web3.js 1", &["node", "web3v1.mjs"]),
     ("ethers", &["node", "ethers.mjs"]),
+    ("ethers 5", &["node", "ethers5.mjs"]),
     ("viem", &["node", "viem.mjs"]),
     ("web3.py", &["python", "wallet.py"]),
+    ("web3.py socket", &["python", "sockets.py"]),
     ("go-ethereum", &["wallet"]),
+    ("go rpc.Client", &["batches"]),
+    ("jsonrpc4j", &["java", "-cp", "jsonrpc4j/lib/*:jsonrpc4j/classes", "Calls"]),
 ];
 
 /// Fewer calls than these, and a library was not heard.
@@ -50,45 +63,72 @@ async fn run() -> anyhow::Result<()> {
     let home = PathBuf::from(setting("E2E_LIBRARIES")?);
     let genesis = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/genesis.json");
     let geth = Geth::start(&setting("E2E_GUARD_CLIENT")?, &genesis).await?;
-    let straight = Recorder::start(geth.http).await?;
-    let guarded = Recorder::start(geth.http).await?;
-    let program = env!("CARGO_BIN_EXE_quorum-guard");
-    let place = Place::start(Path::new(program), guarded.at, geth.socket).await?;
-    println!("{:12} {:>6} {:>8} {:>8}", "library", "calls", "batches", "methods");
+    let straight = Recorder::start(geth.http, geth.socket).await?;
+    let guarded = Recorder::start(geth.http, geth.socket).await?;
+    let program = std::env::var("E2E_GUARD_PROGRAM").ok().filter(|program| !program.is_empty());
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_quorum-guard").to_owned());
+    let place = Place::start(Path::new(&program), guarded.http, guarded.ws).await?;
+    let grants = Grants::read(place::GRANTED).map_err(|wrong| anyhow::anyhow!("{wrong}"))?;
+    let is_granted = |method: &str| grants.allow(method);
+    println!("{:14} {:>6} {:>8} {:>8} {:>7}", "library", "calls", "batches", "methods", "faults");
     let mut faults = Vec::new();
-    for (library, command) in SCRIPTS {
-        work(&home, command, &[("RPC_URL", format!("http://{}", straight.at))]).await?;
+    let only = std::env::var("E2E_LIBRARY").ok().filter(|only| !only.is_empty());
+    for (library, command) in
+        SCRIPTS.into_iter().filter(|(library, _)| only.as_ref().is_none_or(|only| only == library))
+    {
+        let to_client = [
+            ("RPC_URL", format!("http://{}", straight.http)),
+            ("RPC_WS", format!("ws://{}", straight.ws)),
+            ("RPC_BATCHES", mixed::BATCHES.to_owned()),
+        ];
+        let of_client = work(&home, command, &to_client).await?;
         let token = place.home().join("token").display().to_string();
         let ca = place.home().join("tls.crt").display().to_string();
-        let url = format!("https://localhost:{}", place.at.port());
-        let guarded_by =
-            [("RPC_URL", url), ("RPC_TOKEN", token), ("RPC_CA", ca.clone()), ("NODE_EXTRA_CA_CERTS", ca)];
-        work(&home, command, &guarded_by).await?;
+        let to_guard = [
+            ("RPC_URL", format!("https://localhost:{}", place.at.port())),
+            ("RPC_WS", format!("wss://localhost:{}", place.at.port())),
+            ("RPC_BATCHES", mixed::BATCHES.to_owned()),
+            ("RPC_TOKEN", token),
+            ("RPC_CA", ca.clone()),
+            ("NODE_EXTRA_CA_CERTS", ca),
+        ];
+        let of_guard = work(&home, command, &to_guard).await?;
         let (wanted, seen) = (straight.take(), guarded.take());
-        println!("{library:12} {:>6} {:>8} {:>8}", seen.calls.len(), seen.batches, seen.methods());
         ensure!(wanted.calls.len() >= ENOUGH, "{library}: {} calls: it was not heard", wanted.calls.len());
-        faults.extend(wanted.unlike(&seen).into_iter().map(|fault| format!("{library}: {fault}")));
+        let mut found = wanted.unlike(&seen, is_granted);
+        found.extend(mixed::unlike(&mixed::read(&of_client)?, &mixed::read(&of_guard)?, is_granted));
+        let [calls, batches, methods] = [wanted.calls.len(), wanted.batches(), wanted.methods()];
+        found.extend(replay::run(wanted.sent, (&geth, &place), is_granted).await);
+        // what was sent again is not the library's
+        guarded.take();
+        println!("{library:14} {calls:>6} {batches:>8} {methods:>8} {:>7}", found.len());
+        faults.extend(found.into_iter().map(|fault| format!("{library}: {fault}")));
     }
     if !faults.is_empty() {
-        bail!("{} calls came otherwise than they were sent:\n{}", faults.len(), faults.join("\n"));
+        bail!("{} faults:\n{}", faults.len(), faults.join("\n"));
     }
     examples::run(&home, &place).await
 }
 
-/// Runs a library's script where the libraries are.
-async fn work(home: &Path, command: &[&str], variables: &[(&str, String)]) -> anyhow::Result<()> {
+/// Runs a library's script where the libraries are, and gives what it prints.
+async fn work(home: &Path, command: &[&str], variables: &[(&str, String)]) -> anyhow::Result<String> {
     let program = match command[0] {
         "python" => home.join("venv/bin/python"),
-        "wallet" => home.join("wallet"),
+        own @ ("wallet" | "batches") => home.join(own),
         other => PathBuf::from(other),
     };
     let done = Command::new(program)
         .args(&command[1..])
         .current_dir(home)
         .envs(variables.iter().map(|(name, value)| (name, value)))
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .await
         .with_context(|| command.join(" "))?;
-    ensure!(done.success(), "{} ended with {done}", command.join(" "));
-    Ok(())
+    ensure!(done.status.success(), "{} ended with {}", command.join(" "), done.status);
+    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+    for line in printed.lines().filter(|line| !line.starts_with("mixed ")) {
+        println!("{line}");
+    }
+    Ok(printed)
 }

@@ -3,41 +3,80 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
+use futures::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1 as client;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use quorum_operator::guard::rpc::message::{self, Body};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::standin::scan;
+
+/// A method with its params, byte by byte.
+pub(crate) type Call = (String, String);
+
+/// How something was sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Way {
+    /// With this content type.
+    Http(String),
+    Text,
+    Binary,
+}
+
+/// A body or message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sent {
+    pub(crate) way: Way,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Sent {
+    /// The single call that it is, or the calls of a batch.
+    pub(crate) fn elements(&self) -> anyhow::Result<Vec<&[u8]>> {
+        let first = scan::first(&self.body).ok().with_context(|| format!("no JSON: {self:?}"))?;
+        Ok(if self.is_batch() { scan::elements(first) } else { vec![first] })
+    }
+
+    pub(crate) fn is_batch(&self) -> bool {
+        self.body.trim_ascii_start().starts_with(b"[")
+    }
+
+    fn calls(&self) -> anyhow::Result<Vec<Call>> {
+        let call = |element: &[u8]| {
+            let method = method(element).with_context(|| format!("no call: {self:?}"))?;
+            let params = scan::member(element, "params").unwrap_or_default();
+            Ok((method, String::from_utf8_lossy(params).into_owned()))
+        };
+        self.elements()?.into_iter().map(call).collect()
+    }
+}
+
+/// The method of a call.
+pub(crate) fn method(call: &[u8]) -> Option<String> {
+    scan::string(scan::member(call, "method")?)
+}
 
 /// What was asked.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
-    /// Methods with their params, byte by byte.
-    pub(crate) calls: Vec<(String, String)>,
-    /// How many bodies were batches.
-    pub(crate) batches: usize,
+    pub(crate) calls: Vec<Call>,
+    /// Bodies and messages, as they came.
+    pub(crate) sent: BTreeSet<Sent>,
 }
 
 impl Asked {
-    fn put(&mut self, body: &[u8]) -> anyhow::Result<()> {
-        let body = message::read(body, 1000).map_err(|refused| anyhow::anyhow!("{refused:?}"))?;
-        let calls = match body {
-            Body::Single(call) => vec![call],
-            Body::Batch(calls) => {
-                self.batches += 1;
-                calls
-            }
-        };
-        for call in calls {
-            let call = call.map_err(|invalid| anyhow::anyhow!("{invalid:?}"))?;
-            self.calls.push((call.method.to_owned(), call.params.unwrap_or_default().to_owned()));
-        }
+    fn put(&mut self, sent: Sent) -> anyhow::Result<()> {
+        self.calls.extend(sent.calls()?);
+        self.sent.insert(sent);
         Ok(())
     }
 
@@ -45,63 +84,91 @@ impl Asked {
         self.calls.iter().map(|(method, _)| method).collect::<BTreeSet<_>>().len()
     }
 
-    /// What came here and not there, or the other way round. What is asked at once may come in any order.
-    pub(crate) fn unlike(&self, other: &Self) -> Vec<String> {
-        let [mut ours, mut theirs] = [&self.calls, &other.calls].map(Clone::clone);
-        ours.sort();
-        theirs.sort();
-        let lost = ours.iter().filter(|call| !theirs.contains(call)).map(|call| format!("lost {call:?}"));
-        let new = theirs.iter().filter(|call| !ours.contains(call)).map(|call| format!("new {call:?}"));
-        let mut faults: Vec<_> = lost.chain(new).collect();
-        if (ours.len(), self.batches) != (theirs.len(), other.batches) {
-            let [ours, theirs] = [self, other].map(|asked| (asked.calls.len(), asked.batches));
-            faults.push(format!("calls and batches: {ours:?} sent, {theirs:?} came"));
+    pub(crate) fn batches(&self) -> usize {
+        self.sent.iter().filter(|sent| sent.is_batch()).count()
+    }
+
+    /// What of the granted calls came here and not there, or the other way round: how often does not count less than
+    /// what. What is asked at once may come in any order, and a batch may come as calls.
+    pub(crate) fn unlike(&self, other: &Self, is_granted: impl Fn(&str) -> bool) -> Vec<String> {
+        let granted = self.calls.iter().filter(|(method, _)| is_granted(method));
+        let (mut lost, mut new): (Vec<_>, Vec<_>) = (granted.collect(), Vec::new());
+        for call in &other.calls {
+            match lost.iter().position(|known| *known == call) {
+                Some(at) => drop(lost.swap_remove(at)),
+                None => new.push(call),
+            }
         }
-        faults
+        let lost = lost.into_iter().map(|call| format!("lost {call:?}"));
+        lost.chain(new.into_iter().map(|call| format!("new {call:?}"))).collect()
     }
 }
 
 /// Stands before the client.
 pub(crate) struct Recorder {
-    pub(crate) at: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) ws: SocketAddr,
     asked: Arc<Mutex<Asked>>,
 }
 
 impl Recorder {
-    pub(crate) async fn start(client: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let (at, asked) = (listener.local_addr()?, Arc::new(Mutex::new(Asked::default())));
+    /// Before the client's two listeners.
+    pub(crate) async fn start(http: SocketAddr, ws: SocketAddr) -> anyhow::Result<Self> {
+        let requests = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let sockets = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let asked = Arc::new(Mutex::new(Asked::default()));
+        let recorder = Self { http: requests.local_addr()?, ws: sockets.local_addr()?, asked: asked.clone() };
         let put = asked.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, _)) = requests.accept().await {
                 let put = put.clone();
                 let service = service_fn(move |request| {
                     let put = put.clone();
-                    async move { Ok::<_, Infallible>(pass(request, client, &put).await) }
+                    async move { Ok::<_, Infallible>(pass(request, http, &put).await) }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        Ok(Self { at, asked })
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = sockets.accept().await {
+                let put = asked.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = pass_socket(stream, ws, &put).await {
+                        eprintln!("the recorder: {error:#}");
+                    }
+                });
+            }
+        });
+        Ok(recorder)
     }
 
     /// What was asked since the last time.
     pub(crate) fn take(&self) -> Asked {
-        std::mem::take(&mut self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        std::mem::take(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-async fn pass(request: Request<Incoming>, to: SocketAddr, put: &Mutex<Asked>) -> Response<Full<Bytes>> {
+fn put(asked: &Mutex<Asked>, sent: Sent) -> anyhow::Result<()> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner).put(sent)
+}
+
+/// Asks the client, and takes the whole answer.
+pub(crate) async fn post(to: SocketAddr, kind: HeaderValue, body: Bytes) -> anyhow::Result<Bytes> {
+    let stream = TokioIo::new(TcpStream::connect(to).await?);
+    let (mut sender, connection) = client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let request = Request::post("/").header("host", "localhost").header(CONTENT_TYPE, kind);
+    let answer = sender.send_request(request.body(Full::new(body))?).await?;
+    Ok(answer.into_body().collect().await?.to_bytes())
+}
+
+async fn pass(request: Request<Incoming>, to: SocketAddr, asked: &Mutex<Asked>) -> Response<Full<Bytes>> {
     let passed = async {
+        let kind = request.headers().get(CONTENT_TYPE).cloned();
+        let kind = kind.unwrap_or(HeaderValue::from_static(""));
         let body = request.into_body().collect().await?.to_bytes();
-        put.lock().unwrap_or_else(std::sync::PoisonError::into_inner).put(&body)?;
-        let stream = TokioIo::new(TcpStream::connect(to).await?);
-        let (mut sender, connection) = client::handshake(stream).await?;
-        tokio::spawn(connection);
-        let request =
-            Request::post("/").header("host", "localhost").header("content-type", "application/json");
-        let answer = sender.send_request(request.body(Full::new(body))?).await?;
-        anyhow::Ok(answer.into_body().collect().await?.to_bytes())
+        put(asked, Sent { way: Way::Http(kind.to_str()?.to_owned()), body: body.to_vec() })?;
+        post(to, kind, body).await
     };
     let (status, body) = match passed.await {
         Ok(body) => (StatusCode::OK, body),
@@ -112,6 +179,32 @@ async fn pass(request: Request<Incoming>, to: SocketAddr, put: &Mutex<Asked>) ->
     };
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
-    answer.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+async fn pass_socket(stream: TcpStream, to: SocketAddr, asked: &Mutex<Asked>) -> anyhow::Result<()> {
+    let Ok(mut caller) = tokio_tungstenite::accept_async(stream).await else { return Ok(()) };
+    let stream = TcpStream::connect(to).await?;
+    let (mut client, _) = tokio_tungstenite::client_async("ws://localhost/", stream).await?;
+    loop {
+        tokio::select! {
+            Some(Ok(message)) = caller.next() => {
+                let way = match &message {
+                    Message::Text(_) => Way::Text,
+                    Message::Binary(_) => Way::Binary,
+                    Message::Close(_) => return Ok(()),
+                    _ => continue,
+                };
+                put(asked, Sent { way, body: message.clone().into_data().to_vec() })?;
+                client.send(message).await?;
+            }
+            Some(Ok(message)) = client.next() => {
+                if message.is_text() && caller.send(message).await.is_err() {
+                    return Ok(());
+                }
+            }
+            else => return Ok(()),
+        }
+    }
 }

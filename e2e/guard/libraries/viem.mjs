@@ -1,6 +1,6 @@
 // What viem sends of the usual work of a wallet.
 import { createPublicClient, http, parseAbi } from "viem";
-import { steps, url, headers, account, contract, raw } from "./common.mjs";
+import { steps, mixed, settled, url, headers, account, contract, raw } from "./common.mjs";
 
 for (const batch of [false, { batchSize: 100, wait: 50 }]) {
   const client = createPublicClient({ transport: http(url, { batch, retryCount: 0, fetchOptions: { headers: headers() } }) });
@@ -21,4 +21,5 @@ for (const batch of [false, { batchSize: 100, wait: 50 }]) {
     () => client.sendRawTransaction({ serializedTransaction: raw }),
     () => Promise.allSettled([client.getChainId(), client.getGasPrice(), client.getBlockNumber({ cacheTime: 0 })]),
   ]);
+  await mixed("http", (calls) => settled(calls.map(([method, params]) => client.request({ method, params }))));
 }

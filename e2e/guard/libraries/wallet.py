@@ -1,5 +1,6 @@
 """What web3.py sends of the usual work of a wallet."""
 
+import json
 import os
 from pathlib import Path
 
@@ -44,3 +45,13 @@ for step in [
     except Exception as error:  # what the client refuses is as good as what it answers: it was asked
         if os.environ.get("VERBOSE"):
             print(type(error).__name__, error)
+
+
+def told(answer):
+    error = answer.get("error")
+    return {"error": error["message"]} if error else {"result": answer.get("result")}
+
+
+for calls in json.loads(os.environ.get("RPC_BATCHES", "[]")):
+    answers = w3.provider.make_batch_request([(method, params) for method, params in calls])
+    print("mixed", json.dumps({"way": "http", "calls": calls, "got": [told(answer) for answer in answers]}))

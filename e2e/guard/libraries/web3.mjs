@@ -1,6 +1,6 @@
 // What web3.js sends of the usual work of a wallet.
-import { Web3, HttpProvider } from "web3";
-import { steps, url, headers, account, contract, raw } from "./common.mjs";
+import { Web3, HttpProvider, WebSocketProvider } from "web3";
+import { steps, mixed, settled, url, socketUrl, headers, account, contract, raw } from "./common.mjs";
 
 const provider = new HttpProvider(url, { providerOptions: { headers: headers() } });
 const web3 = new Web3(provider);
@@ -29,3 +29,15 @@ await steps([
     await Promise.all(asked);
   },
 ]);
+let id = 2000;
+const batches = (web3) => async (calls) => {
+  const batch = new web3.BatchRequest();
+  const asked = settled(calls.map(([method, params]) => batch.add({ jsonrpc: "2.0", id: id++, method, params })));
+  // it fails as a whole where one call does; what became of each is told apart
+  await batch.execute({ timeout: 5000 }).catch(() => {});
+  return asked;
+};
+await mixed("http", batches(web3));
+const sockets = new WebSocketProvider(socketUrl, { headers: headers() });
+await mixed("websocket", batches(new Web3(sockets)));
+sockets.disconnect();

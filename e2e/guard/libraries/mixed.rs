@@ -1,0 +1,73 @@
+//! Batches in which some calls are granted and some refused: what a library resolves for each.
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the libraries are given: granted first, last and between, none granted, all granted, one that the client does not
+/// have. No two methods of a batch have the same answer.
+pub(crate) const BATCHES: &str = r#"[
+    [["eth_chainId",[]],["admin_peers",[]],["net_version",[]],["personal_listAccounts",[]],["web3_clientVersion",[]]],
+    [["admin_peers",[]],["eth_chainId",[]]],
+    [["eth_chainId",[]],["admin_peers",[]]],
+    [["admin_peers",[]],["personal_listAccounts",[]]],
+    [["net_version",[]],["eth_blockNumber",[]],["web3_clientVersion",[]]],
+    [["eth_nope",[]],["net_version",[]],["admin_nodeInfo",[]],["eth_chainId",[]]],
+    [["txpool_status",[]],["eth_getBlockByNumber",["0x0",false]],["debug_memStats",[]],["eth_gasPrice",[]]],
+    [["admin_peers",[]]]
+]"#;
+
+/// What a library made of a batch.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Outcome {
+    way: String,
+    calls: Vec<(String, Value)>,
+    got: Vec<Got>,
+}
+
+/// What became of a call: neither where its result is null.
+#[derive(Debug, Default, Deserialize)]
+struct Got {
+    result: Option<Value>,
+    error: Option<String>,
+}
+
+/// The outcomes that a script prints, each on a line of its own.
+pub(crate) fn read(printed: &str) -> anyhow::Result<Vec<Outcome>> {
+    let outcome = |line: &str| serde_json::from_str(line).with_context(|| line.to_owned());
+    printed.lines().filter_map(|line| line.strip_prefix("mixed ")).map(outcome).collect()
+}
+
+/// What a library resolved otherwise through the guard than straight from the client.
+pub(crate) fn unlike(
+    straight: &[Outcome],
+    guarded: &[Outcome],
+    is_granted: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    let key = |outcome: &Outcome| (outcome.way.clone(), format!("{:?}", outcome.calls));
+    let (mut straight, mut guarded): (Vec<_>, Vec<_>) = (straight.iter().collect(), guarded.iter().collect());
+    straight.sort_by_key(|outcome| key(outcome));
+    guarded.sort_by_key(|outcome| key(outcome));
+    if straight.len() != guarded.len() {
+        faults.push(format!("{} batches straight, {} through the guard", straight.len(), guarded.len()));
+    }
+    for (of_client, of_guard) in straight.into_iter().zip(guarded) {
+        for (place, (method, _)) in of_guard.calls.iter().enumerate() {
+            let none = Got::default();
+            let [wanted, got] = [of_client, of_guard].map(|outcome| outcome.got.get(place).unwrap_or(&none));
+            // words of errors hold addresses and ids
+            let is_right = if is_granted(method) {
+                wanted.result == got.result && wanted.error.is_some() == got.error.is_some()
+            } else {
+                got.error.as_ref().is_some_and(|error| error.contains("not granted"))
+            };
+            if !is_right {
+                let methods: Vec<_> = of_guard.calls.iter().map(|(method, _)| method.as_str()).collect();
+                let got = format!("{got:?}").chars().take(160).collect::<String>();
+                faults.push(format!("{} {methods:?}: {method} became {got}", of_guard.way));
+            }
+        }
+    }
+    faults
+}

@@ -1,0 +1,155 @@
+//! What was recorded is sent again, to the client itself and through the guard: granted calls are answered with the
+//! same bytes in the same places.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::geth::Geth;
+use crate::place::{HOST, Place};
+use crate::recorder::{Sent, Way, method, post};
+use crate::standin::scan::{self, member};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answered otherwise each time.
+const FRESH: [&str; 2] = ["subscribe", "ilter"];
+
+async fn dial(place: &Place) -> anyhow::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(place.certificate.clone())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec!["http/1.1".into()];
+    let stream = TcpStream::connect(place.at).await?;
+    Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(HOST)?, stream).await?)
+}
+
+/// Asks the guard.
+async fn through(place: &Place, kind: &str, body: Bytes) -> anyhow::Result<Bytes> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(dial(place).await?)).await?;
+    tokio::spawn(connection);
+    let request = Request::post("/").header("host", HOST).header("content-type", kind);
+    let request = request.header("authorization", format!("Bearer {}", place.tokens[0]));
+    let answer = sender.send_request(request.body(Full::new(body))?).await?;
+    Ok(answer.into_body().collect().await?.to_bytes())
+}
+
+/// Sends a message and takes the next one.
+async fn asked<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut WebSocketStream<S>,
+    message: Message,
+) -> anyhow::Result<Bytes> {
+    socket.send(message).await?;
+    loop {
+        let next = timeout(PATIENCE, socket.next()).await.context("no answer after 10 s")?;
+        match next.context("the socket ended")?? {
+            Message::Text(text) => return Ok(text.into()),
+            Message::Close(frame) => anyhow::bail!("the socket was closed: {frame:?}"),
+            _ => {}
+        }
+    }
+}
+
+async fn over_socket(at: SocketAddr, place: &Place, message: Message) -> anyhow::Result<[Bytes; 2]> {
+    let (mut straight, _) = client_async("ws://localhost/", TcpStream::connect(at).await?).await?;
+    let mut request = format!("wss://{HOST}/").into_client_request()?;
+    request.headers_mut().insert("authorization", format!("Bearer {}", place.tokens[0]).parse()?);
+    let (mut guarded, _) = client_async(request, dial(place).await?).await?;
+    Ok([asked(&mut straight, message.clone()).await?, asked(&mut guarded, message).await?])
+}
+
+/// What is wrong with an answer through the guard.
+fn wrong(
+    sent: &Sent,
+    [straight, guarded]: &[Bytes; 2],
+    is_granted: &impl Fn(&str) -> bool,
+) -> anyhow::Result<()> {
+    let split = |answer| {
+        let first = scan::first(answer).ok().context("the answer is no JSON")?;
+        anyhow::Ok(if sent.is_batch() { scan::elements(first) } else { vec![first] })
+    };
+    let calls = sent.elements()?;
+    let (of_client, of_guard) = (split(straight)?, split(guarded)?);
+    ensure!(
+        calls.len() == of_client.len() && calls.len() == of_guard.len(),
+        "{} calls, {} answers",
+        calls.len(),
+        of_guard.len()
+    );
+    let mut wanted = Vec::new();
+    for (place, call) in calls.iter().enumerate() {
+        let method = method(call).unwrap_or_default();
+        if is_granted(&method) {
+            wanted.push(of_client[place]);
+            continue;
+        }
+        let answer = of_guard[place];
+        ensure!(member(answer, "error").is_some(), "{method} is not refused in its place");
+        ensure!(member(answer, "id") == member(call, "id"), "{method} is refused with the id of another");
+        wanted.push(answer);
+    }
+    let wanted = wanted.join(&b","[..]);
+    let wanted = if sent.is_batch() { [b"[", &wanted[..], b"]"].concat() } else { wanted };
+    ensure!([&wanted[..], b"\n"].concat() == **guarded, "other bytes, or another order");
+    Ok(())
+}
+
+/// Sends all of it, and gives what was answered otherwise than it should be.
+pub(crate) async fn run(
+    sent: impl IntoIterator<Item = Sent>,
+    (geth, place): (&Geth, &Place),
+    is_granted: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for sent in sent {
+        let text = String::from_utf8_lossy(&sent.body).into_owned();
+        let has_answer =
+            sent.elements().is_ok_and(|calls| calls.iter().all(|call| member(call, "id").is_some()));
+        if !has_answer || FRESH.iter().any(|part| text.contains(part)) {
+            continue;
+        }
+        let answers = async {
+            let body = Bytes::from(sent.body.clone());
+            match &sent.way {
+                Way::Http(kind) => Ok([
+                    post(geth.http, kind.parse()?, body.clone()).await?,
+                    through(place, kind, body).await?,
+                ]),
+                Way::Text => over_socket(geth.socket, place, Message::text(text.as_str())).await,
+                Way::Binary => over_socket(geth.socket, place, Message::binary(body)).await,
+            }
+        };
+        let told = |error: anyhow::Error, answer: &[u8]| {
+            format!("{:?} {text}\n    {error:#}: {}", sent.way, String::from_utf8_lossy(answer))
+        };
+        match answers.await {
+            Ok(answers) => {
+                faults
+                    .extend(wrong(&sent, &answers, &is_granted).err().map(|error| told(error, &answers[1])));
+            }
+            Err(error) => faults.push(told(error, b"")),
+        }
+    }
+    faults
+}
