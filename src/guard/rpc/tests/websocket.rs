@@ -22,7 +22,12 @@ async fn next(socket: &mut Socket) -> Message {
 }
 
 pub(super) async fn answer(socket: &mut Socket) -> Value {
-    serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
+    loop {
+        // who is kept waiting is asked by a ping whether it is there
+        if let Message::Text(text) = next(socket).await {
+            return serde_json::from_str(text.as_str()).unwrap();
+        }
+    }
 }
 
 pub(super) async fn asked(socket: &mut Socket, text: &str) -> Value {
