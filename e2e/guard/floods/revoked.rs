@@ -70,7 +70,7 @@ async fn cut(
 }
 
 /// Connections of whoever does not behave that the guard holds open, as the kernel has them.
-fn open(scene: &Scene) -> anyhow::Result<usize> {
+pub(super) fn open(scene: &Scene) -> anyhow::Result<usize> {
     // addresses in the order of the machine, and the state of one that is established
     let end = |ip: Ipv4Addr| format!("{:08X}:", u32::from_ne_bytes(ip.octets()));
     let local = format!("{}{:04X}", end(Ipv4Addr::LOCALHOST), scene.bad.at.port());

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::caller::{Caller, Socket};
 use super::direct::{ask, call};
 use super::stage::Behind;
-use super::{Flood, Scene, Told};
+use super::{Flood, Scene, Told, crowd, revoked};
 
 /// How late a head may be: what a busy machine needs, and far less than the client waits for who does not read.
 const LATE: Duration = Duration::from_secs(2);
@@ -29,6 +29,13 @@ pub(super) fn floods() -> Vec<Flood> {
             behind: Behind::Blocks,
             least: 15,
             ..Flood::new("deaf subscribers", |scene| deaf(scene).boxed())
+        },
+        Flood::new("firehose", |scene| crowd(scene, 64, |caller| Box::pin(firehose(caller))).boxed())
+            .asking("eth_subscribe"),
+        Flood {
+            least: 5,
+            policy: |policy| policy.callers[1].connections = 512,
+            ..Flood::new("open sockets", |scene| open(scene).boxed()).asking("eth_subscribe")
         },
         Flood { behind: Behind::Real, ..Flood::new("subscriptions", |scene| counted(scene).boxed()) },
         Flood {
@@ -131,6 +138,38 @@ async fn answers(socket: &mut Socket) -> Vec<Value> {
 /// Identifiers of subscriptions that were begun.
 fn begun(answers: &[Value]) -> Vec<&str> {
     answers.iter().filter_map(|answer| answer["result"].as_str()).collect()
+}
+
+/// Subscribes to what is told without end, and does not read it.
+async fn firehose(caller: Caller) -> anyhow::Result<()> {
+    let mut socket = caller.deaf().socket().await?;
+    socket.send(Message::text(call(1, "eth_subscribe", r#""logs",{}"#))).await?;
+    sleep(Duration::from_secs(2)).await;
+    Ok(())
+}
+
+/// As many WebSockets as there may be, each with a subscription.
+async fn open(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    const ALL: usize = 400;
+    let (last, there) = (scene.until - Duration::from_millis(300), scene.clone());
+    let there = tokio::spawn(async move {
+        sleep_until(last).await;
+        revoked::open(&there)
+    });
+    let mut told = crowd(scene, ALL, |caller| Box::pin(subscribed(caller))).await?;
+    let there = there.await??;
+    told.note = format!("{there} sockets were open at the end");
+    if there < ALL * 3 / 4 {
+        told.faults.push(format!("{}, of {ALL}", told.note));
+    }
+    Ok(told)
+}
+
+async fn subscribed(caller: Caller) -> anyhow::Result<()> {
+    let mut socket = caller.socket().await?;
+    socket.send(Message::text(call(1, "eth_subscribe", r#""newHeads""#))).await?;
+    while socket.next().await.is_some() {}
+    Ok(())
 }
 
 /// No more than there may be, whatever their ids; and what failed or was ended in a batch is given back.
