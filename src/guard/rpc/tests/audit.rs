@@ -68,7 +68,7 @@ async fn a_flood_of_somebody_unknown_has_a_few_lines_a_second() {
     let (begin, sent) = (Instant::now(), AtomicU64::new(0));
     let one = || async {
         let request = format!("GET /x HTTP/1.1\r\nhost: {HOST}\r\n\r\n").repeat(100);
-        while begin.elapsed() < Duration::from_secs(2) {
+        while sent.load(Ordering::Relaxed) < 400 {
             let mut stream = running.connect_with("http/1.1").await;
             let _ = stream.write_all(request.as_bytes()).await;
             let _ = stream.shutdown().await;
@@ -82,7 +82,6 @@ async fn a_flood_of_somebody_unknown_has_a_few_lines_a_second() {
     let seconds = begin.elapsed().as_secs() + 2;
     let records = ended(running, read).await;
     let sent = sent.into_inner();
-    assert!(sent > 200, "{sent} requests");
     assert!((records.len() as u64) < 50 + 25 * seconds, "{} lines in {seconds} s", records.len());
     assert!(counted(&records) >= sent && records.iter().all(|record| record.get("caller").is_none()));
 }
