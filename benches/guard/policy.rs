@@ -38,6 +38,7 @@ fn policy(authority: &str) -> Policy {
                 subjects: vec!["dns:bench".into()],
             },
             methods: METHODS.map(str::to_owned).to_vec(),
+            private_state: true,
             origins: vec![],
             calls_per_second: 100_000,
             burst: 100_000,

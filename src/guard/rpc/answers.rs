@@ -1,52 +1,32 @@
 //! The answer to a body: its calls asked of the client one after another, each answered in its place, all of it passed on
 //! as it comes. Nothing holds a whole answer.
 
+mod asker;
 mod request;
 mod state;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant as StdInstant};
 
 use hyper::body::Bytes;
 use tokio::time::Instant;
 
+pub use self::asker::Asker;
 use self::request::request;
 use self::state::{State, Under};
 use super::at_client::{AtClient, Failed};
-use super::budget::Charge;
-use super::connection::Connection;
-use super::entry::Ledger;
 use super::filters::{self, Watch};
-use super::identity::Known;
 use super::judge::{Ask, Slot};
 use super::message;
 use super::refusal::Refusal;
-use super::rules::Rules;
 use super::upstream::{Exchange, Turn};
-use super::ws::subscriptions::Subscriptions;
+use super::ws::subscriptions::Unanswered;
 
 /// Bytes of small answers that are passed on together.
 const TOGETHER: usize = 8 * 1024;
 /// Bytes from which on a piece is passed on without being copied.
 const LARGE: usize = 4 * 1024;
-
-/// Who asks, and by which rules.
-pub struct Asker {
-    /// Over which connection.
-    pub connection: Arc<Connection>,
-    /// By which what is asked was judged.
-    pub rules: Arc<Rules>,
-    /// Who it is.
-    pub known: Known,
-    /// Where it is put down.
-    pub ledger: Ledger,
-    /// Of a WebSocket.
-    pub subscriptions: Option<Subscriptions>,
-    /// For the calls, as long as they are there.
-    pub charge: Charge,
-}
 
 /// Why an answer ends.
 #[derive(Debug)]
@@ -195,7 +175,11 @@ impl Answers {
                         under.entry.end(None);
                         self.pass(&mut under, text);
                     }
-                    Err(refusal) => {
+                    Err(Unanswered::NotAsked(refusal)) => {
+                        under.entry.shed(&refusal);
+                        return Poll::Ready(self.give_up(under, refusal));
+                    }
+                    Err(Unanswered::Asked(refusal)) => {
                         under.entry.end(Some(refusal.reason));
                         return Poll::Ready(self.give_up(under, refusal));
                     }

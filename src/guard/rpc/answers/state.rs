@@ -12,6 +12,7 @@ use super::super::filters::Watch;
 use super::super::judge::Ask;
 use super::super::refusal::Refusal;
 use super::super::upstream::{Exchange, Turn};
+use super::super::ws::subscriptions::Unanswered;
 
 /// What is being done.
 pub(super) enum State {
@@ -23,9 +24,12 @@ pub(super) enum State {
     Dials(Box<(Under, Coming<Option<Exchange>>, Option<Turn>)>),
     Asks(Box<(Under, AtClient)>),
     /// Of a WebSocket's subscriptions.
-    Subscribes(Box<(Under, Coming<Result<Bytes, Refusal>>, Turn)>),
+    Subscribes(Box<(Under, Coming<Told>, Turn)>),
     Ended,
 }
+
+/// What is told of a subscription that was asked for, behind the answer's id.
+pub(super) type Told = Result<Bytes, Unanswered>;
 
 pub(super) type Coming<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
 

@@ -45,6 +45,15 @@ struct Inner {
     to: Queue,
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Nothing was sent to the client.
+    NotAsked(Refusal),
+    /// It may have done what it was asked.
+    Asked(Refusal),
+}
+
 /// Where goes what subscriptions tell.
 #[derive(Clone)]
 struct Queue {
@@ -97,11 +106,13 @@ impl Subscriptions {
     ///
     /// # Errors
     /// Where there are too many, or the client gives no answer.
-    pub async fn ask(&self, method: &str, params: &Bytes, due: Instant) -> Result<Bytes, Refusal> {
+    pub async fn ask(&self, method: &str, params: &Bytes, due: Instant) -> Result<Bytes, Unanswered> {
         let inner = &*self.0;
         let begins = method.ends_with("_subscribe");
-        let coming = begins.then(|| inner.one_more()).transpose()?;
-        let asks = inner.client().await.ok_or_else(Refusal::client_unreachable)?;
+        let coming = begins.then(|| inner.one_more()).transpose().map_err(Unanswered::NotAsked)?;
+        let unreachable = || Unanswered::NotAsked(Refusal::client_unreachable());
+        let asks = inner.client().await.ok_or_else(unreachable)?;
+        let failed = || Unanswered::Asked(Refusal::client_failed());
         let (answer, answered) = oneshot::channel();
         let question = Question { method: method.to_owned(), params: params.clone(), answer };
         let asked = async {
@@ -109,11 +120,11 @@ impl Subscriptions {
             answered.await.ok()
         };
         let text = match timeout_at(due, asked).await {
-            Ok(text) => text.ok_or_else(Refusal::client_failed)?,
+            Ok(text) => text.ok_or_else(failed)?,
             Err(_) => {
                 // it may come yet
                 coming.into_iter().for_each(Coming::stays);
-                return Err(Refusal::client_failed());
+                return Err(failed());
             }
         };
         let result = text.strip_prefix(b",\"result\":".as_slice());
