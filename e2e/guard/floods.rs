@@ -34,7 +34,7 @@ pub(crate) use stage::Programs;
 /// What 99 of 100 answers to the well-behaved caller may take.
 const P99: Duration = Duration::from_millis(100);
 /// What the guard may hold after a flood over twice what it held before, in bytes: allocators keep some for next time.
-const SLACK: u64 = 24 * 1024 * 1024;
+const SLACK: u64 = 40 * 1024 * 1024;
 /// How long a flood may take to end.
 const END: Duration = Duration::from_secs(90);
 
