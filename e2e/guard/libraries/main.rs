@@ -18,7 +18,7 @@ mod replay;
 mod standin;
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use quorum_operator::policy::grants::Grants;
@@ -134,12 +134,14 @@ async fn work(home: &Path, command: &[&str], variables: &[(&str, String)]) -> an
         other => PathBuf::from(other),
     };
     let mut script = Command::new(program);
-    script.args(&command[1..]).current_dir(home).stderr(Stdio::inherit()).kill_on_drop(true);
+    script.args(&command[1..]).current_dir(home).kill_on_drop(true);
     let done = script.envs(variables.iter().map(|(name, value)| (name, value))).output();
     let done =
         timeout(PATIENCE, done).await.with_context(|| format!("{} does not end", command.join(" ")))?;
     let done = done.with_context(|| command.join(" "))?;
-    ensure!(done.status.success(), "{} ended with {}", command.join(" "), done.status);
+    let complained = String::from_utf8_lossy(&done.stderr);
+    eprint!("{complained}");
+    ensure!(done.status.success(), "{} ended with {}: {complained}", command.join(" "), done.status);
     let printed = String::from_utf8_lossy(&done.stdout).into_owned();
     for line in printed.lines().filter(|line| !line.starts_with("mixed ")) {
         println!("{line}");

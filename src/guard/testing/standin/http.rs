@@ -11,7 +11,7 @@ use super::{Answer, Call, Client, Hands, Mood, Way, answers};
 
 /// Bodies of more bytes are refused.
 const MOST: usize = 5 * 1024 * 1024;
-const PIECE: [u8; 64 * 1024] = [b' '; 64 * 1024];
+static PIECE: [u8; 64 * 1024] = [b' '; 64 * 1024];
 const TYPES: [&str; 3] = ["application/json", "application/json-rpc", "application/jsonrequest"];
 
 /// A head that was read, with names in lower case.
