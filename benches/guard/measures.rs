@@ -37,7 +37,7 @@ struct Taken {
     closed: usize,
 }
 
-const LARGE: &[(Kind, f64)] = &[(Kind::Nginx, 0.40), (Kind::Haproxy, 0.85), (Kind::Envoy, 0.20)];
+const LARGE: &[(Kind, f64)] = &[(Kind::Nginx, 0.40), (Kind::Haproxy, 0.60), (Kind::Envoy, 0.20)];
 
 fn all() -> [Measure; 5] {
     use Kind::{Envoy, Haproxy, Nginx};

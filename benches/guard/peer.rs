@@ -119,9 +119,17 @@ impl Peer {
         self.child.id()
     }
 
-    /// Lines of its record so far.
+    /// Requests of which its record tells so far: one a line, or as many as the line says that it stands for.
     pub(crate) fn records(&self) -> usize {
-        fs::read(&self.record).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
+        let text = fs::read_to_string(&self.record).unwrap_or_default();
+        let several = |line: &str| {
+            let count = line.split_once("\"count\":")?.1;
+            count.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+        };
+        text.split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| several(line).unwrap_or(1))
+            .sum()
     }
 
     /// Microseconds that its threads have run, in the kernel too.

@@ -32,7 +32,7 @@ export async function steps(all) {
 // what became of it, in the order of the calls: a result, or an error. What it resolves is printed.
 export async function mixed(way, run) {
   for (const calls of JSON.parse(process.env.RPC_BATCHES ?? "[]")) {
-    const late = new Promise((_, reject) => setTimeout(reject, 10_000, new Error("nothing after 10 s")).unref());
+    const late = new Promise((_, reject) => setTimeout(reject, 5000, new Error("nothing after 5 s")).unref());
     const settled = await Promise.race([run(calls), late]).catch((error) => calls.map(() => failed(error)));
     console.log("mixed " + JSON.stringify({ way, calls, got: settled }));
   }

@@ -29,3 +29,4 @@ for (const batchMaxCount of [1, 100]) {
 const sockets = new WebSocketProvider(socket);
 await mixed("websocket", (calls) => settled(calls.map(([method, params]) => sockets.send(method, params))));
 await sockets.destroy();
+process.exit();

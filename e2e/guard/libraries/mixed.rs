@@ -13,7 +13,7 @@ pub(crate) const BATCHES: &str = r#"[
     [["admin_peers",[]],["personal_listAccounts",[]]],
     [["net_version",[]],["eth_blockNumber",[]],["web3_clientVersion",[]]],
     [["eth_nope",[]],["net_version",[]],["admin_nodeInfo",[]],["eth_chainId",[]]],
-    [["txpool_status",[]],["eth_getBlockByNumber",["0x0",false]],["debug_memStats",[]],["eth_gasPrice",[]]],
+    [["txpool_status",[]],["eth_getBlockByNumber",["0x0",false]],["admin_datadir",[]],["eth_gasPrice",[]]],
     [["admin_peers",[]]]
 ]"#;
 

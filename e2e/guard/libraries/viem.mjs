@@ -23,3 +23,4 @@ for (const batch of [false, { batchSize: 100, wait: 50 }]) {
   ]);
   await mixed("http", (calls) => settled(calls.map(([method, params]) => client.request({ method, params }))));
 }
+process.exit();

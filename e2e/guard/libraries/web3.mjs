@@ -41,3 +41,4 @@ await mixed("http", batches(web3));
 const sockets = new WebSocketProvider(socketUrl, { headers: headers() });
 await mixed("websocket", batches(new Web3(sockets)));
 sockets.disconnect();
+process.exit();

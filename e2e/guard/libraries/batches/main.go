@@ -38,20 +38,21 @@ func main() {
 		trust.RootCAs.AppendCertsFromPEM(pem)
 	}
 	options := []rpc.ClientOption{
-		rpc.WithHTTPClient(&http.Client{Transport: &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}}),
+		// HTTP/2 is written into the one that the transport has
+		rpc.WithHTTPClient(&http.Client{Transport: &http.Transport{TLSClientConfig: trust.Clone(), ForceAttemptHTTP2: true}}),
 		rpc.WithWebsocketDialer(websocket.Dialer{TLSClientConfig: trust}),
 	}
 	if token, err := os.ReadFile(os.Getenv("RPC_TOKEN")); err == nil {
 		options = append(options, rpc.WithHeader("authorization", "Bearer "+strings.TrimSpace(string(token))))
 	}
-	for way, url := range map[string]string{"http": os.Getenv("RPC_URL"), "websocket": os.Getenv("RPC_WS")} {
-		client, err := rpc.DialOptions(context.Background(), url, options...)
+	for _, way := range [][2]string{{"http", "RPC_URL"}, {"websocket", "RPC_WS"}} {
+		client, err := rpc.DialOptions(context.Background(), os.Getenv(way[1]), options...)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		for _, calls := range batches {
-			ask(client, way, calls)
+			ask(client, way[0], calls)
 		}
 		client.Close()
 	}

@@ -252,8 +252,10 @@ async fn bodies_hold_so_much_together() {
     assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"memory\"} 1\n"), "{page}");
     let body =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_call","params":["{}"]}}"#, "x".repeat(4 << 20));
-    assert_eq!(running.call(&body).await.status, 200);
-    assert_eq!(running.call(&body).await.status, 200, "what was held is given back");
+    // the client takes 5 MiB at most
+    for _ in 0..9 {
+        assert_eq!(running.call(&body).await.status, 200, "what was held is given back");
+    }
 }
 
 #[tokio::test]
