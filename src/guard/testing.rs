@@ -21,6 +21,7 @@ use super::init::wait::Files;
 use super::tls;
 
 pub(crate) mod postgres;
+mod recorded;
 #[allow(dead_code, unused_imports, reason = "the tests before the real client use more of it")]
 pub(crate) mod standin;
 

@@ -40,7 +40,10 @@ const SCRIPTS: [(&str, &[&str]); 10] = [
     ("web3.py socket", &["python", "sockets.py"]),
     ("go-ethereum", &["wallet"]),
     ("go rpc.Client", &["batches"]),
-    ("jsonrpc4j", &["java", "-cp", "jsonrpc4j/lib/*:jsonrpc4j/classes", "Calls"]),
+    (
+        "jsonrpc4j",
+        &["java", "-Dslf4j.internal.verbosity=ERROR", "-cp", "jsonrpc4j/lib/*:jsonrpc4j/classes", "Calls"],
+    ),
 ];
 
 /// A script that is never answered gives up by itself before this.
@@ -119,6 +122,11 @@ async fn run() -> anyhow::Result<()> {
         guarded.take();
         println!("{library:14} {calls:>6} {batches:>8} {methods:>8} {:>7}", found.len());
         faults.extend(found.into_iter().map(|fault| format!("{library}: {fault}")));
+    }
+    if only.is_none_or(|only| only == "unusual") {
+        let found = replay::run(replay::unusual(), (&geth, (!is_direct).then_some(&place)), is_granted).await;
+        println!("{:14} {:>6} {:>8} {:>8} {:>7}", "unusual", replay::unusual().count(), "", "", found.len());
+        faults.extend(found.into_iter().map(|fault| format!("unusual: {fault}")));
     }
     if !faults.is_empty() {
         bail!("{} faults:\n{}", faults.len(), faults.join("\n"));

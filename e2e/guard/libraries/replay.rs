@@ -32,6 +32,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Answered otherwise each time.
 const FRESH: [&str; 2] = ["subscribe", "ilter"];
 
+/// Sent by some program somewhere, and by none of the libraries.
+const UNUSUAL: [&str; 9] = [
+    r#"{"jsonrpc":"2.0","id":null,"method":"eth_chainId"}"#,
+    r#"{"jsonrpc":"2.0","id":"","method":"eth_chainId","params":null}"#,
+    r#"{"jsonrpc":"2.0","id":"<a> &\u003c\/é😀","method":"eth_chainId","params":[]}"#,
+    r#"{"jsonrpc":"2.0","id":1.50e+3,"method":"eth_chainId"}"#,
+    r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"eth_nope"}"#,
+    r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":{"a":1}}"#,
+    r#" { "params" : [ ] , "method" : "eth_blockNumber" , "id" : "1" , "jsonrpc" : "2.0" } "#,
+    r#"[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"},{"jsonrpc":"2.0","id":1,"method":"admin_peers"},{"jsonrpc":"2.0","id":1,"method":"net_version"}]"#,
+    r#"[{"jsonrpc":"2.0","id":null,"method":"net_version"},{"jsonrpc":"2.0","id":"[,\\\"","method":"eth_chainId","params":null}]"#,
+];
+
+const KINDS: [&str; 5] = [
+    "application/json",
+    "application/json-rpc",
+    "application/jsonrequest",
+    "Application/JSON; charset=UTF-8",
+    "application/json; charset=\"utf-8\"",
+];
+
+/// What no library sends, in every way.
+pub(crate) fn unusual() -> impl Iterator<Item = Sent> {
+    let ways = KINDS.map(|kind| Way::Http(kind.into())).into_iter().chain([Way::Text, Way::Binary]);
+    ways.flat_map(|way| UNUSUAL.map(|body| Sent { way: way.clone(), body: body.into() }))
+}
+
 async fn dial(place: &Place) -> anyhow::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(place.certificate.clone())?;
