@@ -136,7 +136,7 @@ fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
     assert!(well && said.contains("\"result\":\"0x"), "{said}");
     for method in ["personal_listAccounts", "admin_peers", "web3_clientVersion"] {
         let (said, _) = call(WALLET, method);
-        assert!(said.starts_with("200 ") && said.contains("-32001"), "{method}: {said}");
+        assert!(said.starts_with("200 ") && said.contains("-32601"), "{method}: {said}");
     }
     let (said, _) = call(IMPOSTOR, "eth_blockNumber");
     assert!(said.starts_with("401 "), "{said}");
@@ -180,7 +180,7 @@ fn a_change_of_what_is_granted_counts_within_a_second_of_the_files_change() {
     set_callers(vec![caller("wallet", &["eth_*"]), caller("other", &["net_version"])]);
     eventually("net_version is refused", Duration::from_secs(60), || {
         let (said, _) = call(WALLET, "net_version");
-        if said.contains("-32001") { Ok(()) } else { Err(said) }
+        if said.contains("-32601") { Ok(()) } else { Err(said) }
     });
     let logs = kubectl::text(&["-n", NAMESPACE, "logs", POD, "-c", "guard"]);
     let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -1,5 +1,7 @@
 //! What of a body is passed on, and what is answered here, in the order of the calls. Pure.
 
+use std::borrow::Cow;
+
 use hyper::body::Bytes;
 
 use super::message::{self, Asked, Body, Call};
@@ -110,9 +112,13 @@ impl<'a> Judged<'a> {
     #[must_use]
     pub fn plan(&self, body: &Bytes) -> Vec<Slot> {
         let part = |text: &str| body.slice_ref(text.as_bytes());
+        let id = |id: &str| match message::given_back(id) {
+            Cow::Borrowed(id) => body.slice_ref(id.as_bytes()),
+            Cow::Owned(id) => id.into(),
+        };
         let slot = |verdict: &Verdict<'_>| match verdict {
             Verdict::Allowed(call) => Slot::Ask(Ask {
-                id: call.id.map(part),
+                id: call.id.map(id),
                 method: call.method.to_owned(),
                 params: call.params.map(part).unwrap_or_default(),
                 bytes: if self.is_batch { size(call) } else { body.len() } as u64,

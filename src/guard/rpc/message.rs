@@ -3,6 +3,8 @@
 //! The client folds the case of names, takes the last of two members and goes on after errors. So nothing that
 //! was not understood is passed on: a body is written anew from the calls that were read.
 
+use std::borrow::Cow;
+
 use super::json::{Reader, Syntax};
 use crate::policy::grants::is_method;
 
@@ -174,6 +176,25 @@ fn is_id(value: &str) -> bool {
 fn name(quoted: &str) -> Option<&str> {
     quoted.strip_prefix('"')?.strip_suffix('"').filter(|name| is_method(name))
 }
+
+/// An id as the client gives it back: letters that a page could take for markup are escaped, everything else stays.
+#[must_use]
+pub fn given_back(id: &str) -> Cow<'_, str> {
+    if !id.contains(MARKUP) {
+        return Cow::Borrowed(id);
+    }
+    let mut escaped = String::with_capacity(id.len() + 8);
+    for letter in id.chars() {
+        match letter {
+            letter if MARKUP.contains(&letter) => escaped.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            letter => escaped.push(letter),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// What the client's encoder escapes besides what JSON wants escaped.
+const MARKUP: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
 
 /// What stands before the id of an answer.
 pub const BEFORE_ID: &[u8] = br#"{"jsonrpc":"2.0","id":"#;

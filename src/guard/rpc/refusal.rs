@@ -9,7 +9,7 @@ use hyper::StatusCode;
 
 use super::identity::Denied;
 use super::json::Syntax;
-use super::message::Invalid;
+use super::message::{Invalid, given_back};
 
 /// Why something is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub struct Refusal {
 
 const PARSE: i32 = -32700;
 const INVALID: i32 = -32600;
+const METHOD_NOT_FOUND: i32 = -32601;
 const FAILED: i32 = -32603;
 const UNAUTHORIZED: i32 = -32001;
 const LIMIT: i32 = -32005;
@@ -199,11 +200,12 @@ impl Refusal {
         Self::new(StatusCode::OK, INVALID, "invalid_request", message)
     }
 
-    /// A method that the caller may not call, whether it exists or not.
+    /// A method that the caller may not call, whether it exists or not. The code is that of a method that does not exist:
+    /// programs that look for a method go on without it.
     #[must_use]
     pub fn not_granted() -> Self {
         let message = "not granted: have the method listed for this caller";
-        Self::new(StatusCode::OK, UNAUTHORIZED, "not_granted", message)
+        Self::new(StatusCode::OK, METHOD_NOT_FOUND, "not_granted", message)
     }
 
     /// More calls than the caller may make.
@@ -303,7 +305,7 @@ impl Refusal {
     #[must_use]
     pub fn text(&self, id: Option<&str>) -> Vec<u8> {
         let message = serde_json::Value::from(self.message.as_ref());
-        let (id, code) = (id.unwrap_or("null"), self.code);
+        let (id, code) = (id.map_or(Cow::Borrowed("null"), given_back), self.code);
         format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":{message}}}}}"#).into_bytes()
     }
 }
@@ -317,7 +319,7 @@ mod tests {
         let text = Refusal::not_granted().text(Some("\"a\\\"b\""));
         let object: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(object["id"], "a\"b");
-        assert_eq!((&object["jsonrpc"], &object["error"]["code"]), (&"2.0".into(), &(-32001).into()));
+        assert_eq!((&object["jsonrpc"], &object["error"]["code"]), (&"2.0".into(), &(-32601).into()));
         let text = Refusal::syntax(Syntax { at: 3, wanted: "a \"quoted\" word" }).text(None);
         let object: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert!(object["id"].is_null());

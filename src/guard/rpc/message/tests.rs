@@ -119,6 +119,17 @@ fn one_that_is_none_keeps_no_other_of_a_batch_from_being_asked() {
     }
 }
 
+#[test]
+fn an_id_is_given_back_as_the_client_gives_it_back() {
+    for (id, wanted) in [
+        ("1.50e+3", "1.50e+3"),
+        (r#""a\u0062 é \/""#, r#""a\u0062 é \/""#),
+        ("\"<a&b>\u{2028}\u{2029}\"", r#""\u003ca\u0026b\u003e\u2028\u2029""#),
+    ] {
+        assert_eq!(given_back(id), wanted);
+    }
+}
+
 /// How the client reads a name: `ſ` and the Kelvin sign are letters to it as well.
 fn folded(name: &str) -> String {
     name.chars()

@@ -135,7 +135,7 @@ async fn records_say_which_pod_called_and_that_a_websocket_was_opened() {
         Running::start(|policy| policy.callers[0].methods = vec!["eth_sendTransaction".into()]).await;
     let mut socket = open(&running, &token()).await.unwrap();
     assert_eq!(asked(&mut socket, &ask("eth_sendTransaction")).await["result"], "eth_sendTransaction");
-    assert_eq!(asked(&mut socket, &ask("eth_call")).await["error"]["code"], -32001);
+    assert_eq!(asked(&mut socket, &ask("eth_call")).await["error"]["code"], -32601);
     assert_eq!(running.call(&ask("eth_sendTransaction")).await.status, 200);
     let page = running.scrape().await;
     for line in [

@@ -31,7 +31,7 @@ async fn what_is_not_granted_never_reaches_the_client() {
         let answered = running.call(&ask(method)).await;
         assert_eq!(
             (answered.status, answered.code(), &answered.json()["id"]),
-            (200, (-32001).into(), &1.into())
+            (200, (-32601).into(), &1.into())
         );
         // it is not told what there is
         let wanted = "not granted: have the method listed for this caller";
@@ -56,7 +56,7 @@ async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_
     let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 2, 3, 4], "in the order of the calls");
     assert_eq!((&answers[0]["result"], &answers[3]["result"]), (&"eth_call".into(), &"net_version".into()));
-    assert_eq!(answers[1]["error"]["code"], -32001);
+    assert_eq!(answers[1]["error"]["code"], -32601);
     assert_eq!(answers[2]["error"]["code"], -32600);
     assert!(answered.text.ends_with("}]\n"), "as the client ends it: {}", answered.text);
     let asked = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
@@ -73,10 +73,10 @@ async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_
         running.client.answer(How::With(200, how));
         let answered = running.call(&json!([call(1, "eth_call"), call(2, "admin_peers")]).to_string()).await;
         let codes = [0, 1].map(|at| answered.json()[at]["error"]["code"].clone());
-        assert_eq!(codes, [json!(-32603), json!(-32001)], "{}", answered.text);
+        assert_eq!(codes, [json!(-32603), json!(-32601)], "{}", answered.text);
     }
     let refused = running.call(&json!([call(2, "admin_peers")]).to_string()).await;
-    assert_eq!(refused.json()[0]["error"]["code"], -32001);
+    assert_eq!(refused.json()[0]["error"]["code"], -32601);
     assert_eq!(running.client.asked().len(), 7);
     let records = running.end().await;
     assert_eq!(records.len(), 5 + 5 * 2 + 1);

@@ -110,7 +110,7 @@ async fn calls_of_one_socket_with_one_id_have_their_own_answers() {
     let answers = asked(&mut socket, &batch.to_string()).await;
     let results = [0, 2, 3].map(|at| answers[at]["result"].clone());
     assert_eq!(results, ["eth_call", "net_version", "eth_chainId"]);
-    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&7.into(), &(-32001).into()));
+    assert_eq!((&answers[1]["id"], &answers[1]["error"]["code"]), (&7.into(), &(-32601).into()));
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn other_methods_count_from_the_next_call_on() {
     policy.callers[0].methods = vec!["net_version".into()];
     running.put(&policy);
     let refused = until(async || code("eth_call").await, |code| !code.is_null()).await;
-    assert_eq!(refused, -32001);
+    assert_eq!(refused, -32601);
     assert!(code("net_version").await.is_null());
 }
 
@@ -67,7 +67,7 @@ async fn private_state_that_is_withdrawn_is_read_no_more() {
     policy.callers[0].private_state = false;
     running.put(&policy);
     let refused = until(async || code("eth_getLogs").await, |code| !code.is_null()).await;
-    assert_eq!(refused, -32001);
+    assert_eq!(refused, -32601);
     assert!(code("eth_blockNumber").await.is_null());
 }
 

@@ -55,7 +55,7 @@ async fn messages_are_judged_like_requests() {
         asked(&mut socket, &ask("eth_call")).await,
         json!({"jsonrpc": "2.0", "id": 1, "result": "eth_call"})
     );
-    assert_eq!(asked(&mut socket, &ask("admin_peers")).await["error"]["code"], -32001);
+    assert_eq!(asked(&mut socket, &ask("admin_peers")).await["error"]["code"], -32601);
     assert_eq!(asked(&mut socket, "{").await["error"]["code"], -32700);
     let call = |id: u32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
     let batch = json!([call(1, "eth_call"), call(2, "admin_peers"), call(3, "net_version")]);
@@ -68,7 +68,7 @@ async fn messages_are_judged_like_requests() {
     assert_eq!(asked(&mut socket, &call(9, "eth_call").to_string()).await["id"], 9);
     // of a batch with notifications alone the refused have theirs
     let batch = json!([call(1, "admin_peers"), {"jsonrpc": "2.0", "method": "eth_call"}]);
-    assert_eq!(asked(&mut socket, &batch.to_string()).await[0]["error"]["code"], -32001);
+    assert_eq!(asked(&mut socket, &batch.to_string()).await[0]["error"]["code"], -32601);
     socket.close(None).await.unwrap();
     assert!(running.client.asked().iter().all(|asked| !asked.contains("admin")));
     let records = running.end().await;
@@ -95,7 +95,7 @@ async fn a_message_in_pieces_is_judged_when_it_is_whole() {
             break serde_json::from_str::<Value>(text.as_str()).unwrap();
         }
     };
-    assert_eq!(answer["error"]["code"], -32001);
+    assert_eq!(answer["error"]["code"], -32601);
     assert_eq!(running.client.asked(), Vec::<String>::new());
 }
 
@@ -144,7 +144,7 @@ async fn a_binary_message_is_judged_like_a_text() {
     socket.send(Message::binary(ask("eth_call").into_bytes())).await.unwrap();
     assert_eq!(answer(&mut socket).await["result"], "eth_call");
     socket.send(Message::binary(ask("admin_peers").into_bytes())).await.unwrap();
-    assert_eq!(answer(&mut socket).await["error"]["code"], -32001);
+    assert_eq!(answer(&mut socket).await["error"]["code"], -32601);
     socket.send(Message::binary(vec![0xff, 0xfe])).await.unwrap();
     assert_eq!(answer(&mut socket).await["error"]["code"], -32700);
 }

@@ -2,14 +2,15 @@
 //! itself, and is let go at once where it may not stay.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, timeout};
 
 use super::super::account::Take;
 use super::super::answers::{Answers, Asker, Piece, Stop};
@@ -48,6 +49,8 @@ const ENDING: End = End(AWAY, "the guard ends: connect again");
 const UNDER_WAY: usize = 32;
 /// How long a message waits for memory.
 const MEMORY: Duration = Duration::from_secs(5);
+/// How long nothing more is read of a caller whose rate is used up.
+const REST: Duration = Duration::from_millis(100);
 /// How long a caller has to take the word of the end.
 const LAST: Duration = Duration::from_millis(500);
 
@@ -75,6 +78,8 @@ struct Session {
     is_asked: bool,
     /// Whether nothing is read of it now.
     is_stopped: bool,
+    /// Its rate is used up: until then nothing more is read of it.
+    rests: Option<Pin<Box<Sleep>>>,
 }
 
 /// Serves it until either end leaves, or the caller may not stay.
@@ -98,6 +103,7 @@ pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
         blocked: None,
         is_asked: false,
         is_stopped: false,
+        rests: None,
     };
     let end = session.serve().await;
     // what is under way loses its reader now
@@ -270,6 +276,10 @@ impl Session {
 
     /// Whether something was read.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.rests.as_mut().is_some_and(|rests| rests.as_mut().poll(cx).is_pending()) {
+            return Ok(false);
+        }
+        self.rests = None;
         self.is_stopped = true;
         if !self.message.poll_room(cx) {
             return Ok(false);
@@ -310,7 +320,10 @@ impl Session {
         let (account, caller) = (rules.account(known.caller), rules.caller(known.caller));
         let over = match account.take(caller, calls, connection.shared.since.elapsed()) {
             Take::Taken => None,
-            Take::Later(seconds) => Some(Refusal::rate(seconds)),
+            Take::Later(seconds) => {
+                self.rests = Some(Box::pin(sleep(REST)));
+                Some(Refusal::rate(seconds))
+            }
             Take::Never => Some(Refusal::over_burst(caller.burst)),
         };
         let mut judged = match judged {
