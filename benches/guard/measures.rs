@@ -62,7 +62,7 @@ fn all() -> [Measure; 5] {
         Measure {
             is_new_each: true,
             connections: 8,
-            goals: &[(Envoy, 0.85)],
+            goals: &[(Envoy, 0.80)],
             ..call("handshake", verdicts::small(), 160.0)
         },
     ]

@@ -257,7 +257,7 @@ pub struct Limits {
     /// has as long to answer.
     #[schemars(range(min = 1, max = 86400))]
     pub idle_seconds: i32,
-    /// Calls that the client executes at a time, 1 to 4096, default 32; one caller has half of them at most. Each may
+    /// Calls that the client executes at a time, 1 to 4096, default 16; one caller has half of them at most. Each may
     /// take as much of the client's memory as `client.tunables.rpcGasCap` lets it.
     #[schemars(range(min = 1, max = 4096))]
     pub requests_at_client: i32,

@@ -207,7 +207,7 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             batch_calls: 100,
             idle_seconds: 120,
-            requests_at_client: 32,
+            requests_at_client: 16,
             requests_waiting: 256,
             answer_seconds: 60,
             answer_bytes: 32 * 1024 * 1024,
