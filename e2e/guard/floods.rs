@@ -31,8 +31,9 @@ use well::{RATE, Ways};
 
 pub(crate) use stage::Programs;
 
-/// What 99 of 100 answers to the well-behaved caller may take.
-const P99: Duration = Duration::from_millis(100);
+/// What 99 of 100 answers to the well-behaved caller may take, in milliseconds, unless `E2E_GUARD_P99_MS` says otherwise: a
+/// machine that does other work too is not the guard's fault.
+const P99: u64 = 100;
 /// What the guard may hold after a flood over twice what it held before, in bytes: allocators keep some for next time.
 const SLACK: u64 = 40 * 1024 * 1024;
 /// How long a flood may take to end.
@@ -172,8 +173,8 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     };
     let lines = stage.records.volume().0 - records.0;
     let lost = stage.records.missing(seen.well()).await;
-    let bound = 2 * before + SLACK;
-    let after = timeout(END, stage.settled(bound)).await?;
+    let left = 2 * before + SLACK;
+    let after = timeout(END, stage.settled(left)).await?;
     let mib = |bytes: u64| bytes as f64 / 1024.0 / 1024.0;
     let [peak, sockets] = stage.peaks()?.map(mib);
     let [most, client] = [&look.guard, &look.client].map(|most| mib(most.load(Ordering::Relaxed)));
@@ -186,7 +187,8 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
         slowest.as_millis(),
         after.as_ref().map_or(0.0, |after| mib(*after)),
     );
-    if itself > P99 / 2 {
+    let bound = Duration::from_millis(crate::number("E2E_GUARD_P99_MS", P99)?);
+    if itself > bound / 2 {
         println!("  the client itself takes {} ms for one of a hundred small calls", itself.as_millis());
     }
     if !told.note.is_empty() {
@@ -206,7 +208,7 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     if seen.well() < RATE * each.as_secs() * 9 / 10 {
         faults.push(format!("{} well-behaved calls went well, in {each:?}", seen.well()));
     }
-    if p99 > P99 + itself {
+    if p99 > bound + itself {
         faults.push(format!(
             "one of a hundred well-behaved calls took {p99:?} or more, where the client itself takes {itself:?}"
         ));
@@ -216,7 +218,7 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     }
     match after {
         Err(error) => faults.push(format!("{error:#}")),
-        Ok(after) if after > bound => {
+        Ok(after) if after > left => {
             faults.push(format!("the guard holds {:.1} MiB after it, {:.1} before", mib(after), mib(before)))
         }
         Ok(_) => {}
