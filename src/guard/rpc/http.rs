@@ -102,7 +102,13 @@ impl Asked<'_> {
         let known = self.connection.who(self.rules, request.headers())?;
         ledger.account = Some(self.rules.account(known.caller).clone());
         ledger.who = Some(known.who.clone());
-        self.origin(request.headers(), known.caller)?;
+        let caller = known.caller;
+        // a refusal costs as much as a call
+        let costs = |refusal: Refusal| {
+            let _ = self.rate(caller, 1);
+            refusal
+        };
+        self.origin(request.headers(), caller).map_err(costs)?;
         if is_upgrade {
             let socket = ws::Socket {
                 connection: self.connection.clone(),
@@ -110,13 +116,13 @@ impl Asked<'_> {
                 known,
                 ledger: ledger.clone(),
             };
-            return Ok(socket.accept(request)?.map(|()| Answer::text("", None)));
+            return Ok(socket.accept(request).map_err(costs)?.map(|()| Answer::text("", None)));
         }
-        content(request.headers())?;
+        content(request.headers()).map_err(costs)?;
         let shared = &self.connection.shared;
         let account = self.rules.account(known.caller);
         let held = intake::read(request.into_body(), &self.rules.policy.limits, &shared.budget, account);
-        let mut held = held.await?;
+        let mut held = held.await.map_err(costs)?;
         // what was withdrawn while the body came does not count any more
         let rules = shared.rules();
         if !rules.still_knows(self.rules, &known) {

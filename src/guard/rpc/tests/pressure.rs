@@ -253,3 +253,22 @@ async fn what_is_in_flight_is_bounded_and_given_back() {
     drop(sockets);
     until(async || in_flight(&running.scrape().await), |held| *held == 0).await;
 }
+
+#[tokio::test]
+async fn every_refusal_costs_its_caller_a_call() {
+    let running = Running::start(|policy| {
+        (policy.callers[0].calls_per_second, policy.callers[0].burst) = (1, 5);
+    })
+    .await;
+    let wrong = |name: &'static str, value: &str| {
+        let mut request = request(&token(), &ask("eth_call"));
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    assert_eq!(running.send(wrong("origin", "https://evil.example")).await.status, 403);
+    assert_eq!(running.send(wrong("content-type", "text/plain")).await.status, 415);
+    assert_eq!(running.call("{").await.status, 400);
+    assert_eq!(running.call(&ask("admin_peers")).await.code(), -32601);
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200);
+    assert_eq!(running.call(&ask("eth_call")).await.status, 429);
+}
