@@ -163,7 +163,7 @@ impl Exchange {
         }
     }
 
-    /// The next bytes of the answer, at most [`PIECE`]; nothing behind its end. To be called once the header is there.
+    /// The next bytes of the answer, at most 16 KiB; nothing behind its end. To be called once the header is there.
     ///
     /// # Errors
     /// Where the client breaks off.
