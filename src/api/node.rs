@@ -289,7 +289,7 @@ pub struct Tunables {
     /// Gas that one `eth_call` or `eth_estimateGas` may use (`--rpc.gascap`), 1000000 to 1000000000, default 25000000:
     /// it bounds time and memory of a call. At the default a call takes up to 26 MiB of the client's memory, and
     /// `rpc.limits.requestsAtClient` of them run at a time: give `client.resources.memory` room for all of them
-    /// beside twice `cacheMib`, which is what 2Gi, 32 and 512 are made for. Rendered where there are callers. Takes
+    /// beside twice `cacheMib`, which is what 2Gi, 16 and 512 are made for. Rendered where there are callers. Takes
     /// effect at the next start.
     #[serde(default = "default_gas_cap")]
     #[schemars(range(min = 1_000_000, max = 1_000_000_000))]
