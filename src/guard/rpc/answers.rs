@@ -235,7 +235,7 @@ impl Answers {
         let due = Instant::now() + Duration::from_secs(limits.answer_seconds.into());
         let (has_begun, ends_line) = (false, false);
         let Ask { id, method, params, .. } = ask;
-        let mut under = Under { id, entry, watch, has_begun, ends_line, due };
+        let mut under = Under { id, entry, watch, seen: Vec::new(), has_begun, ends_line, due };
         if let Some(subscriptions) = self.asker.subscriptions.clone()
             && (method.ends_with("_subscribe") || method.ends_with("_unsubscribe"))
         {
@@ -297,8 +297,11 @@ impl Answers {
             .filter(|_| !under.has_begun)
             .map_or(0, |id| message::BEFORE_ID.len() + id.len());
         under.entry.answered(before + piece.len());
-        if let Some(watch) = under.watch.take() {
-            watch.after(&piece, StdInstant::now());
+        if under.watch.is_some() {
+            under.seen.extend_from_slice(&piece[..piece.len().min(filters::SEEN)]);
+            if has_ended || under.seen.len() >= filters::SEEN {
+                under.watch.take().into_iter().for_each(|watch| watch.after(&under.seen, StdInstant::now()));
+            }
         }
         if has_ended {
             under.entry.end(None);

@@ -9,6 +9,8 @@ use super::judge::Ask;
 
 /// How long the client keeps a filter that nobody asks for.
 const KEPT: Duration = Duration::from_secs(5 * 60);
+/// Bytes of an answer, behind its id, in which an id of a filter or a word ends.
+pub const SEEN: usize = 128;
 /// Bytes of a filter's id; the client's have 34.
 const ID: usize = 64;
 

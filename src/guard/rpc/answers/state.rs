@@ -38,6 +38,8 @@ pub(super) struct Under {
     pub(super) id: Option<Bytes>,
     pub(super) entry: Entry,
     pub(super) watch: Option<Watch>,
+    /// The beginning of the answer, where something is looked for in it.
+    pub(super) seen: Vec<u8>,
     /// Whether something of its answer was passed on.
     pub(super) has_begun: bool,
     /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.

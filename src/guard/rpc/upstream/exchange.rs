@@ -108,7 +108,8 @@ impl Exchange {
     /// Reads what there is, at least a byte.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let Line { stream, read, .. } = &mut self.line;
-        if read.capacity() == read.len() {
+        // what was taken from the front is no room, and is had back by asking for some
+        if read.capacity() - read.len() < SMALL / 2 {
             read.reserve(if self.stage == Stage::Head { SMALL } else { PIECE });
         }
         match ready!(pin!(stream.read_buf(read)).poll(cx)) {
@@ -245,6 +246,74 @@ impl Exchange {
                 Ok(Step::End) => self.stage = Stage::Ended,
                 _ => return,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::Upstream;
+    use super::*;
+
+    /// What a server answers to a request, sent in pieces of a size, and how the answer ends.
+    async fn answered(text: &str, step: usize) -> (Vec<u8>, Result<(), Fault>, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Upstream::new(listener.local_addr().unwrap());
+        let text = text.to_owned();
+        let server = tokio::spawn(async move {
+            let (mut stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            for piece in text.as_bytes().chunks(step) {
+                stream.write_all(piece).await.unwrap();
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+            stream
+        });
+        let request = [Bytes::from_static(b"POST / HTTP/1.1\r\n\r\n"), Bytes::new(), Bytes::new()];
+        let mut exchange = upstream.ask(request).await.unwrap();
+        let mut body = Vec::new();
+        let end = async {
+            std::future::poll_fn(|cx| exchange.poll_head(cx)).await?;
+            while let Some(piece) = std::future::poll_fn(|cx| exchange.poll_piece(cx)).await {
+                body.extend_from_slice(&piece?);
+            }
+            Ok(())
+        };
+        // a connection that ends early is an end as well
+        let end = tokio::select! {
+            end = end => end,
+            () = async { drop(server.await); std::future::pending().await } => unreachable!("it never ends"),
+        };
+        (body, end, exchange.into_line().is_some())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_the_same_however_it_comes() {
+        let sized =
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\nhello world";
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        for text in [sized, chunked] {
+            for step in [1, 2, 7, 50, 1000] {
+                assert_eq!(answered(text, step).await, (b"hello world".to_vec(), Ok(()), true), "{step}");
+            }
+        }
+        let closes = sized.replace("Content-Type", "Connection: close\r\nContent-Type");
+        assert!(!answered(&closes, 1000).await.2, "it is not used again");
+        for (text, fault) in [
+            (sized.replace("200 OK", "413 Large"), Fault::Status(413)),
+            (sized.replace("Content-Length: 11", "Content-Length: 12"), Fault::Broken),
+            (chunked.replace("0\r\n\r\n", ""), Fault::Broken),
+            (chunked.replace("chunked", "gzip"), Fault::Broken),
+            ("HTTP/1.1 200 OK\r\n\r\nwithout a length".into(), Fault::Broken),
+            ("hello".into(), Fault::Broken),
+        ] {
+            assert_eq!(answered(&text, 7).await.1, Err(fault), "{text}");
         }
     }
 }
