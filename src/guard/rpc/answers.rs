@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 pub use self::asker::Asker;
 use self::request::request;
+pub use self::state::{Piece, Stop};
 use self::state::{State, Under};
 use super::at_client::{AtClient, Failed};
 use super::filters::{self, Watch};
@@ -28,18 +29,6 @@ const TOGETHER: usize = 8 * 1024;
 /// Bytes from which on a piece is passed on without being copied.
 const LARGE: usize = 4 * 1024;
 
-/// Why an answer ends.
-#[derive(Debug)]
-pub enum Stop {
-    /// There is none; nothing of it was passed on.
-    Refused(Refusal, Option<Bytes>),
-    /// It breaks off.
-    Broken(Refusal),
-}
-
-/// What is passed on, or why nothing is.
-pub type Piece = Option<Result<Bytes, Stop>>;
-
 /// The answer to a body.
 pub struct Answers {
     asker: Asker,
@@ -52,6 +41,8 @@ pub struct Answers {
     queue: VecDeque<Bytes>,
     /// Whether an answer stands before the next one.
     has_one: bool,
+    /// Whether something was passed on.
+    is_out: bool,
     /// Bytes that may still be answered.
     left: u64,
 }
@@ -63,7 +54,7 @@ impl Answers {
         let left = asker.rules.policy.limits.answer_bytes.into();
         let (state, slots) = (State::Next, slots.into_iter());
         let (small, queue) = (Vec::new(), VecDeque::new());
-        Self { asker, slots, is_batch, state, small, queue, has_one: false, left }
+        Self { asker, slots, is_batch, state, small, queue, has_one: false, is_out: false, left }
     }
 
     /// Whether a call waits for its turn: whoever reads calls should not read more of them.
@@ -102,6 +93,7 @@ impl Answers {
                 let account = self.asker.rules.account(self.asker.known.caller);
                 let charge = ready!(shared.budget.poll_charge(account, next.len(), cx));
                 let Some(next) = self.queue.pop_front() else { continue };
+                self.is_out = true;
                 return Poll::Ready(Some(Ok(charge.travel_with(next))));
             }
             if matches!(self.state, State::Ended) {
@@ -193,16 +185,18 @@ impl Answers {
     /// A call is next: it waits for its turn.
     fn begin(&mut self, ask: Ask) -> Result<(), Stop> {
         let Asker { connection, rules, known, .. } = &self.asker;
-        let limits = &rules.policy.limits;
         if self.left == 0 {
-            return self.unasked(ask, Refusal::answer_too_large(limits.answer_bytes));
+            return self.unasked(ask, Refusal::answer_too_large(rules.policy.limits.answer_bytes));
         }
+        // how many there are is said by the policy of now
+        let now = connection.shared.rules();
+        let limits = &now.policy.limits;
         let (upstream, account) = (&connection.shared.http, rules.account(known.caller));
         if let Some(turn) = upstream.turn_now(account, limits) {
             return self.send(ask, turn);
         }
-        let (upstream, account, limits) = (upstream.clone(), account.clone(), limits.clone());
-        let turn = Box::pin(async move { upstream.turn(&account, &limits).await });
+        let (upstream, account) = (upstream.clone(), account.clone());
+        let turn = Box::pin(async move { upstream.turn(&account, &now.policy.limits).await });
         self.state = State::Waits(Box::new((ask, turn)));
         Ok(())
     }
@@ -235,7 +229,7 @@ impl Answers {
         let due = Instant::now() + Duration::from_secs(limits.answer_seconds.into());
         let (has_begun, ends_line) = (false, false);
         let Ask { id, method, params, .. } = ask;
-        let mut under = Under { id, entry, watch, seen: Vec::new(), has_begun, ends_line, due };
+        let mut under = Under { id, entry, watch, seen: Vec::new(), start: 0, has_begun, ends_line, due };
         if let Some(subscriptions) = self.asker.subscriptions.clone()
             && (method.ends_with("_subscribe") || method.ends_with("_unsubscribe"))
         {
@@ -315,7 +309,16 @@ impl Answers {
 
     /// There is no answer to a call, or no end of it.
     fn give_up(&mut self, under: Under, refusal: Refusal) -> Result<(), Stop> {
-        if under.has_begun { Err(Stop::Broken(refusal)) } else { self.refuse(refusal, under.id) }
+        if !under.has_begun {
+            return self.refuse(refusal, under.id);
+        }
+        if self.is_out || !self.queue.is_empty() {
+            return Err(Stop::Broken(refusal));
+        }
+        // nothing of it was passed on yet
+        self.small.truncate(under.start);
+        self.has_one = under.start > 0;
+        self.refuse(refusal, under.id)
     }
 
     /// Passes on a piece of the client's answer.
@@ -326,6 +329,7 @@ impl Answers {
         }
         if !under.has_begun {
             under.has_begun = true;
+            under.start = self.small.len();
             self.separate();
             self.small.extend_from_slice(message::BEFORE_ID);
             self.small.extend_from_slice(id);

@@ -34,7 +34,7 @@ struct There {
 #[derive(Debug)]
 pub struct Watch {
     account: Arc<Account>,
-    /// `None` where a filter comes; else the one that goes.
+    /// `None` where a filter comes; else the one that goes, or may be gone.
     gone: Option<Box<str>>,
     is_answered: bool,
 }
@@ -64,17 +64,16 @@ pub fn before(account: &Arc<Account>, ask: &Ask, most: u32, now: Instant) -> Res
         filters.coming += 1;
         return watch(None);
     }
+    if method != UNINSTALL && !ASK.contains(&method) {
+        return Ok(None);
+    }
     let Some(id) = named(&ask.params) else { return Ok(None) };
-    if method == UNINSTALL {
-        return watch(Some(id.into()));
+    if method != UNINSTALL
+        && let Some((_, until)) = filters.there.iter_mut().find(|(known, until)| *known == id && *until > now)
+    {
+        *until = now + KEPT;
     }
-    if ASK.contains(&method) {
-        let kept = filters.there.iter_mut().find(|(known, until)| **known == *id && *until > now);
-        if let Some((_, until)) = kept {
-            *until = now + KEPT;
-        }
-    }
-    Ok(None)
+    watch(Some(id))
 }
 
 impl Watch {
@@ -90,7 +89,12 @@ impl Watch {
                     filters.there.push((id.into(), now + KEPT));
                 }
             }
-            Some(id) if result.starts_with(b"true") => filters.there.retain(|(known, _)| known != id),
+            // it was there, or the client knows nothing of it, such as after a restart
+            Some(id)
+                if result.starts_with(b"true") || result.starts_with(b"false") || says_not_found(answer) =>
+            {
+                filters.there.retain(|(known, _)| known != id);
+            }
             Some(_) => {}
         }
     }
@@ -111,9 +115,15 @@ impl Drop for Watch {
     }
 }
 
-/// The one string of params.
-fn named(params: &[u8]) -> Option<&str> {
-    quoted(params.strip_prefix(b"[")?.trim_ascii_start())
+fn says_not_found(answer: &[u8]) -> bool {
+    const WORDS: &[u8] = b"filter not found";
+    answer.windows(WORDS.len()).any(|words| words == WORDS)
+}
+
+/// The first string of params, however it is written.
+fn named(params: &[u8]) -> Option<Box<str>> {
+    let params: Vec<serde_json::Value> = serde_json::from_slice(params).ok()?;
+    params.first()?.as_str().filter(|id| id.len() <= ID).map(Into::into)
 }
 
 fn quoted(text: &[u8]) -> Option<&str> {
@@ -146,7 +156,7 @@ mod tests {
         asked(&new).unwrap().after(b",\"result\":\"0x2\"}\n", now);
         assert_eq!(asked(&new).unwrap_err(), 2);
         let gone = ask("eth_uninstallFilter", "[ \"0x1\"]");
-        asked(&gone).unwrap().after(b",\"result\":false}\n", now);
+        asked(&gone).unwrap().after(b",\"error\":{\"code\":-32000,\"message\":\"busy\"}}\n", now);
         assert_eq!(asked(&new).unwrap_err(), 2, "it is not gone");
         asked(&gone).unwrap().after(b",\"result\":true}\n", now);
         asked(&new).unwrap().unasked();
@@ -164,10 +174,17 @@ mod tests {
             watch.after(format!(",\"result\":\"{id}\"}}").as_bytes(), now);
         }
         let later = now + KEPT - Duration::from_secs(1);
-        assert!(before(&account, &ask("eth_getFilterChanges", "[\"0xa\"]"), 2, later).unwrap().is_none());
+        // an id that is written otherwise is the same to the client
+        let poll = before(&account, &ask("eth_getFilterChanges", "[\"\\u0030xa\"]"), 2, later).unwrap();
+        poll.unwrap().after(b",\"result\":[]}\n", later);
         let still = later + Duration::from_secs(2);
         let one = before(&account, &new, 2, still).unwrap();
         assert!(one.is_some());
         assert_eq!(before(&account, &new, 2, still).unwrap_err(), 2);
+        drop(one);
+        let lost = b",\"error\":{\"code\":-32000,\"message\":\"filter not found\"}}\n";
+        let poll = before(&account, &ask("eth_getFilterLogs", "[\"0xa\"]"), 2, still).unwrap().unwrap();
+        poll.after(lost, still);
+        assert!(before(&account, &new, 2, still).is_ok(), "the client has forgotten it");
     }
 }

@@ -30,16 +30,68 @@ impl Share {
 }
 
 /// Turns that can be had.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Turns {
-    /// How many there are, and those that are free.
-    free: Mutex<(u32, Arc<Semaphore>)>,
+    all: Arc<All>,
     waiting: AtomicU32,
 }
 
-impl Default for Turns {
+#[derive(Debug)]
+struct All {
+    free: Arc<Semaphore>,
+    size: Mutex<Size>,
+}
+
+impl Default for All {
     fn default() -> Self {
-        Self { free: Mutex::new((0, Arc::new(Semaphore::new(0)))), waiting: AtomicU32::new(0) }
+        Self { free: Arc::new(Semaphore::new(0)), size: Mutex::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Size {
+    /// How many there are.
+    number: u32,
+    /// How many more are taken, since there were more: they are not free again.
+    over: u32,
+}
+
+/// A turn that is taken while this is there.
+#[derive(Debug)]
+pub struct Taken {
+    of: Arc<All>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut size = self.of.size();
+        if size.over > 0 {
+            size.over -= 1;
+            self.turn.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+        }
+    }
+}
+
+impl All {
+    fn size(&self) -> std::sync::MutexGuard<'_, Size> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There are so many from now on; those under way keep theirs until they end.
+    fn resize(&self, number: u32) {
+        let mut size = self.size();
+        if number >= size.number {
+            let more = number - size.number;
+            let kept = more.min(size.over);
+            size.over -= kept;
+            self.free.add_permits((more - kept) as usize);
+        } else {
+            let fewer = (size.number - number) as usize;
+            let gone = self.free.forget_permits(fewer);
+            size.over += u32::try_from(fewer - gone).unwrap_or(u32::MAX);
+        }
+        size.number = number;
     }
 }
 
@@ -55,41 +107,42 @@ impl Drop for Waits<'_> {
 impl Turns {
     /// How many wait, and how many have a turn.
     pub fn load(&self) -> (u32, u32) {
-        let turns = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = u32::try_from(turns.1.available_permits()).unwrap_or(u32::MAX);
-        (self.waiting.load(Ordering::Relaxed), turns.0.saturating_sub(free))
+        let size = self.all.size();
+        let free = u32::try_from(self.all.free.available_permits()).unwrap_or(u32::MAX);
+        (self.waiting.load(Ordering::Relaxed), (size.number + size.over).saturating_sub(free))
     }
 
     /// A turn, if there is one now.
-    pub fn take_now(&self, share: Share) -> Option<OwnedSemaphorePermit> {
-        self.free(share.turns).try_acquire_owned().ok()
+    pub fn take_now(&self, share: Share) -> Option<Taken> {
+        self.resize(share.turns);
+        self.all.free.clone().try_acquire_owned().ok().map(|turn| self.taken(turn))
     }
 
     /// A turn, which ends when what is given is dropped.
     ///
     /// # Errors
     /// Where too many wait already, or there was none in time.
-    pub async fn take(&self, share: Share) -> Result<OwnedSemaphorePermit, Refusal> {
-        let free = self.free(share.turns);
-        if let Ok(turn) = free.clone().try_acquire_owned() {
+    pub async fn take(&self, share: Share) -> Result<Taken, Refusal> {
+        if let Some(turn) = self.take_now(share) {
             return Ok(turn);
         }
         let waits = Waits(&self.waiting);
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= share.waiting {
             return Err(Refusal::client_busy());
         }
-        let turn = timeout(share.patience, free.acquire_owned()).await;
+        let turn = timeout(share.patience, self.all.free.clone().acquire_owned()).await;
         drop(waits);
-        turn.ok().and_then(Result::ok).ok_or_else(Refusal::client_busy)
+        turn.ok().and_then(Result::ok).map(|turn| self.taken(turn)).ok_or_else(Refusal::client_busy)
     }
 
-    /// With another number of turns, those under way keep theirs until they end.
-    fn free(&self, number: u32) -> Arc<Semaphore> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.0 != number {
-            *free = (number, Arc::new(Semaphore::new(number as usize)));
+    fn taken(&self, turn: OwnedSemaphorePermit) -> Taken {
+        Taken { of: self.all.clone(), turn: Some(turn) }
+    }
+
+    fn resize(&self, number: u32) {
+        if self.all.size().number != number {
+            self.all.resize(number);
         }
-        free.1.clone()
     }
 }
 
@@ -109,5 +162,30 @@ mod tests {
         let (third, ()) = tokio::join!(turns.take(share), async { drop(first) });
         assert!(third.is_ok());
         assert_eq!(share.of_one().turns, 1);
+    }
+
+    #[tokio::test]
+    async fn with_another_number_there_are_never_more_than_the_larger_of_both() {
+        let turns = Turns::default();
+        let share = |turns| Share { turns, waiting: 0, patience: Duration::from_secs(5) };
+        let mut taken: Vec<_> = (0..4).filter_map(|_| turns.take_now(share(4))).collect();
+        assert_eq!(turns.load(), (0, 4));
+        assert!(turns.take_now(share(2)).is_none(), "four are taken");
+        for left in [3, 2] {
+            taken.pop();
+            assert!(turns.take_now(share(2)).is_none());
+            assert_eq!(turns.load(), (0, left));
+        }
+        taken.pop();
+        taken.extend(turns.take_now(share(2)));
+        assert_eq!((taken.len(), turns.load()), (2, (0, 2)));
+        taken.extend((0..9).filter_map(|_| turns.take_now(share(3))));
+        assert_eq!((taken.len(), turns.load()), (3, (0, 3)));
+        assert!(turns.take_now(share(1)).is_none());
+        taken.extend((0..9).filter_map(|_| turns.take_now(share(5))));
+        assert_eq!((taken.len(), turns.load()), (5, (0, 5)));
+        drop(taken);
+        assert_eq!(turns.load(), (0, 0));
+        assert_eq!((0..9).filter_map(|_| turns.take_now(share(5))).collect::<Vec<_>>().len(), 5);
     }
 }

@@ -14,6 +14,18 @@ use super::super::refusal::Refusal;
 use super::super::upstream::{Exchange, Turn};
 use super::super::ws::subscriptions::Unanswered;
 
+/// Why an answer ends.
+#[derive(Debug)]
+pub enum Stop {
+    /// There is none; nothing of it was passed on.
+    Refused(Refusal, Option<Bytes>),
+    /// It breaks off.
+    Broken(Refusal),
+}
+
+/// What is passed on, or why nothing is.
+pub type Piece = Option<Result<Bytes, Stop>>;
+
 /// What is being done.
 pub(super) enum State {
     /// Nothing: the next call's turn is next.
@@ -40,7 +52,9 @@ pub(super) struct Under {
     pub(super) watch: Option<Watch>,
     /// The beginning of the answer, where something is looked for in it.
     pub(super) seen: Vec<u8>,
-    /// Whether something of its answer was passed on.
+    /// Where its answer begins in what is passed on together.
+    pub(super) start: usize,
+    /// Whether something of its answer was passed on, or will be next.
     pub(super) has_begun: bool,
     /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.
     pub(super) ends_line: bool,

@@ -3,10 +3,10 @@
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use super::client::How;
-use super::websocket::{answer, asked, open};
+use super::websocket::{answer, asked, closed, open};
 use super::*;
 
 /// A guard whose callers have two turns each, before a client that does not answer.
@@ -271,4 +271,28 @@ async fn every_refusal_costs_its_caller_a_call() {
     assert_eq!(running.call(&ask("admin_peers")).await.code(), -32601);
     assert_eq!(running.call(&ask("eth_call")).await.status, 200);
     assert_eq!(running.call(&ask("eth_call")).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_subscriptions() {
+    let running = Running::start(|_| {}).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#;
+    assert!(asked(&mut socket, subscribe).await["result"].is_string());
+    running.client.hang_up();
+    assert_eq!(closed(&mut socket).await, CloseCode::Again);
+}
+
+#[tokio::test]
+async fn what_is_under_way_over_a_socket_ends_before_the_process_does() {
+    let running = Running::start(|_| {}).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    running.client.answer(How::Never);
+    socket.send(Message::text(ask("eth_call"))).await.unwrap();
+    is_asked(&running, 1).await;
+    running.stop.send_replace(true);
+    running.client.answer(How::Well);
+    assert_eq!(answer(&mut socket).await["result"], "eth_call");
+    assert_eq!(closed(&mut socket).await, CloseCode::Away);
+    assert_eq!(running.end().await.last().expect("a record")["verdict"], "allowed");
 }

@@ -39,7 +39,7 @@ fn subscribe() -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}).to_string()
 }
 
-async fn closed(socket: &mut Socket) -> CloseCode {
+pub(super) async fn closed(socket: &mut Socket) -> CloseCode {
     loop {
         if let Message::Close(frame) = next(socket).await {
             return frame.map_or(CloseCode::Status, |frame| frame.code);

@@ -14,13 +14,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use hyper::body::Bytes;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 pub use self::exchange::{Exchange, Fault};
 use super::account::Account;
 use super::refusal::Refusal;
-use super::turns::{Share, Turns};
+use super::turns::{Share, Taken, Turns};
 use crate::policy::Limits;
 
 /// Connections that are kept while nobody uses them.
@@ -40,8 +39,8 @@ pub struct Upstream {
 /// A call may be with the client while this is there.
 #[derive(Debug)]
 pub struct Turn {
-    _of_caller: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _of_caller: Taken,
+    _of_all: Taken,
 }
 
 /// A connection.

@@ -80,6 +80,8 @@ struct Session {
     is_stopped: bool,
     /// Its rate is used up: until then nothing more is read of it.
     rests: Option<Pin<Box<Sleep>>>,
+    /// The guard ends: what is under way is answered, and nothing more is read.
+    is_ending: bool,
 }
 
 /// Serves it until either end leaves, or the caller may not stay.
@@ -104,6 +106,7 @@ pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
         is_asked: false,
         is_stopped: false,
         rests: None,
+        is_ending: false,
     };
     let end = session.serve().await;
     // what is under way loses its reader now
@@ -121,7 +124,10 @@ impl Session {
         loop {
             let went = tokio::select! {
                 biased;
-                () = asked_to_end(&mut stop) => Err(ENDING),
+                () = asked_to_end(&mut stop), if !self.is_ending => {
+                    self.is_ending = true;
+                    Ok(())
+                }
                 changed = rules.changed() => if changed.is_ok() { self.judged_anew() } else { Err(ENDING) },
                 _ = ticks.tick() => self.tick(),
                 end = poll_fn(|cx| self.poll(cx)) => Err(end),
@@ -159,6 +165,10 @@ impl Session {
         if has_left(&self.frames) {
             return Err(LEFT);
         }
+        // what is told no more need not be waited for
+        if self.told.is_closed() && self.blocked.is_some() {
+            return Err(TOLD_ENDED);
+        }
         if self.is_stopped && !self.frames.is_writing() {
             self.frames.ping(Bytes::new());
         }
@@ -192,10 +202,16 @@ impl Session {
             };
             match went {
                 Ok(true) => {}
+                Ok(false) if self.is_ending && self.is_done() => return Poll::Ready(ENDING),
                 Ok(false) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
             }
         }
+    }
+
+    /// Whether everything that was asked is answered.
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.writing.is_none() && !self.frames.is_writing()
     }
 
     /// Whether something was done about what is to be written.
@@ -276,6 +292,9 @@ impl Session {
 
     /// Whether something was read.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.is_ending {
+            return Ok(false);
+        }
         if self.rests.as_mut().is_some_and(|rests| rests.as_mut().poll(cx).is_pending()) {
             return Ok(false);
         }

@@ -41,8 +41,15 @@ struct Inner {
     most: u32,
     /// Those that are there, and those that are asked for.
     number: AtomicU32,
-    asks: Mutex<Option<mpsc::Sender<Question>>>,
-    to: Queue,
+    client: Mutex<Link>,
+}
+
+/// The WebSocket to the client.
+enum Link {
+    /// There is none yet; what it tells will go there.
+    None(Queue),
+    /// It was opened, and takes questions until it ends. There is no second one: what was missed would not be told.
+    Opened(mpsc::Sender<Question>),
 }
 
 /// Why there is no answer.
@@ -98,8 +105,8 @@ impl Subscriptions {
         account: Arc<Account>,
     ) -> (Self, mpsc::Receiver<Bytes>) {
         let (told, receiver) = mpsc::channel(QUEUE);
-        let (number, asks, to) = (AtomicU32::new(0), Mutex::new(None), Queue { told, budget, account });
-        (Self(Arc::new(Inner { at, most, number, asks, to })), receiver)
+        let (number, to) = (AtomicU32::new(0), Queue { told, budget, account });
+        (Self(Arc::new(Inner { at, most, number, client: Mutex::new(Link::None(to)) })), receiver)
     }
 
     /// Asks the client; the answer's text behind its id.
@@ -150,19 +157,22 @@ impl Inner {
 
     /// The client's WebSocket, opened if there is none.
     async fn client(&self) -> Option<mpsc::Sender<Question>> {
-        let there = || self.asks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(asks) = there() {
-            return Some(asks);
+        let link = || self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Link::Opened(asks) = &*link() {
+            return Some(asks.clone());
         }
         let client = timeout(TAKE, dial(self.at)).await.ok().flatten()?;
-        let mut asks = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = &*asks {
-            return Some(other.clone());
-        }
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(run(client, receiver, self.to.clone()));
-        *asks = Some(sender.clone());
-        Some(sender)
+        let mut link = link();
+        let to = match &*link {
+            // another was faster
+            Link::Opened(asks) => return Some(asks.clone()),
+            Link::None(to) => to.clone(),
+        };
+        let (asks, questions) = mpsc::channel(1);
+        // from now on that task alone holds the queue, which ends with it
+        *link = Link::Opened(asks.clone());
+        tokio::spawn(run(client, questions, to));
+        Some(asks)
     }
 }
 
