@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Forbidden, Heard,
-    guard::{self, Guard, Unread},
+    guard::{self, FromWhole, Guard, Unread},
     judged::Judged,
     listed::Listed,
     optional::{Asked, Optional, optional},
@@ -205,12 +205,12 @@ type Kept<K> = (Store<K>, stream::BoxStream<'static, Result<Woken, watcher::Erro
 
 /// A kind that can be watched.
 pub(super) trait Watched:
-    Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static
+    Resource<DynamicType = ()> + Clone + std::fmt::Debug + FromWhole + Send + Sync + 'static
 {
 }
 
 impl<K> Watched for K where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + FromWhole + Send + Sync + 'static
 {
 }
 
@@ -230,7 +230,7 @@ impl Notices {
 }
 
 /// Events of a kind. Whether it may be watched goes into `notices`, and that what was missed may be looked for.
-fn heeded<K: Watched>(
+fn heeded<K: Watched + DeserializeOwned>(
     api: Api<K>,
     config: watcher::Config,
     notices: &Notices,
@@ -298,7 +298,7 @@ fn typed<K: Watched + Default>(
 }
 
 /// A kind that the operator writes: whole objects are read, and of their content what they are compared by is kept.
-fn judged<K: Watched + Default>(
+fn judged<K: Watched + Default + DeserializeOwned>(
     api: Api<Guard<Judged<K>>>,
     notices: &Notices,
     trim: fn(&mut K),

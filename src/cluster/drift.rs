@@ -7,6 +7,7 @@ pub mod allowed;
 mod canonical;
 mod differences;
 mod quantity;
+mod tree;
 
 use std::{fmt, sync::Arc};
 

@@ -28,11 +28,26 @@ pub struct Unreadable {
     pub status: Value,
 }
 
+/// What is made of an object as it came.
+pub trait FromWhole: Sized {
+    /// Reads it, and takes what is kept of it.
+    ///
+    /// # Errors
+    /// Where it does not decode. It is as it was then.
+    fn from_whole(whole: &mut Value) -> serde_json::Result<Self>;
+}
+
+impl<K: DeserializeOwned> FromWhole for K {
+    fn from_whole(whole: &mut Value) -> serde_json::Result<Self> {
+        K::deserialize(&*whole)
+    }
+}
+
 /// As `kube::core::DeserializeGuard`, which keeps no status and copies every object that it reads.
-impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Guard<K> {
+impl<'de, K: Resource + FromWhole> Deserialize<'de> for Guard<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Value::deserialize(deserializer)?;
-        let unreadable = match K::deserialize(&object) {
+        let unreadable = match K::from_whole(&mut object) {
             Ok(read) => return Ok(Self(Ok(read))),
             Err(error) => error.to_string(),
         };

@@ -7,10 +7,10 @@ use kube::{
     api::ObjectMeta,
     runtime::reflector::{ObjectRef, Store},
 };
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{drift::Content, write::Seen};
+use super::{drift::Content, guard::FromWhole, write::Seen};
 use crate::node::names;
 
 /// An object, and its content.
@@ -40,16 +40,15 @@ where
     Some(Seen { meta: judged.meta().clone(), content: Some(judged.content.clone()) })
 }
 
-/// The whole object is read here, and most of it is dropped.
-impl<'de, K: Resource<DynamicType = ()> + DeserializeOwned> Deserialize<'de> for Judged<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut whole = Value::deserialize(deserializer)?;
+/// The whole object is compared here, and most of it is dropped.
+impl<K: Resource<DynamicType = ()> + DeserializeOwned> FromWhole for Judged<K> {
+    fn from_whole(whole: &mut Value) -> serde_json::Result<Self> {
+        // what is read of it needs no fields of writers: its content knows what they say
         let fields = whole["metadata"]["managedFields"].take();
-        let mut object = K::deserialize(&whole).map_err(D::Error::custom)?;
+        let read = K::deserialize(&*whole);
         whole["metadata"]["managedFields"] = fields;
-        let content = Content::of(&K::kind(&()), whole);
-        // the content knows what they say
-        object.meta_mut().managed_fields = None;
+        let mut object = read?;
+        let content = Content::of(&K::kind(&()), whole.take());
         object.meta_mut().annotations.iter_mut().for_each(|notes| drop(notes.remove(names::DIGEST)));
         Ok(Self { object, content })
     }

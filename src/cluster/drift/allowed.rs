@@ -1,8 +1,6 @@
 //! The closed list of what may differ between an object as the operator rendered it and as the server holds it.
 //! Whatever is not on it is drift, and is removed. Every entry says why it is there.
 
-use std::sync::LazyLock;
-
 /// What may differ at a path.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
@@ -226,15 +224,8 @@ pub const KINDS: [&str; 9] = [
 ];
 
 /// The entries of a kind.
-pub fn of(kind: &str) -> &'static [Entry] {
-    static BY_KIND: LazyLock<Vec<(&'static str, Vec<Entry>)>> = LazyLock::new(|| {
-        let of = |kind: &&'static str| {
-            let is_of = |entry: &&Entry| entry.kinds.split('|').any(|named| named == *kind);
-            (*kind, ALLOWED.iter().filter(is_of).copied().collect())
-        };
-        KINDS.iter().map(of).collect()
-    });
-    BY_KIND.iter().find(|(named, _)| *named == kind).map_or(&[], |(_, entries)| entries)
+pub fn of(kind: &str) -> impl Iterator<Item = &'static Entry> {
+    ALLOWED.iter().filter(move |entry| entry.kinds.split('|').any(|named| named == kind))
 }
 
 /// Whether a field can only be changed by making the object again.

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::{
-    allowed::{self, Entry, LABELS, Rule},
+    allowed::{LABELS, Rule},
     quantity,
+    tree::{self, ITEM, Tree},
 };
 use crate::node::names;
 
@@ -18,8 +19,7 @@ pub fn canonical(kind: &str, mut object: Value) -> Value {
         members.remove(identity);
     }
     let judged = members.remove("metadata").map(metadata).unwrap_or_default();
-    let entries: Vec<_> = allowed::of(kind).iter().map(|entry| (*entry, entry.path)).collect();
-    reduce(&mut object, &entries);
+    reduce(&mut object, tree::of(kind));
     object["metadata"] = judged;
     object
 }
@@ -54,36 +54,25 @@ fn metadata(mut meta: Value) -> Value {
     Value::Object(judged)
 }
 
-/// An entry, and what is left of its path here.
-type At = (Entry, &'static str);
-
 /// Takes away what may differ, and what says nothing: null, and empty lists, which the server drops.
-fn reduce(value: &mut Value, entries: &[At]) {
+fn reduce(value: &mut Value, allowed: Option<&Tree>) {
     match value {
         Value::Object(members) => members.retain(|name, inner| {
-            let entries: Vec<_> = entries.iter().filter_map(|entry| below(entry, name)).collect();
-            reduce(inner, &entries);
-            let ends = |(entry, rest): &&At| rest.is_empty() && applies(entry.rule, inner);
-            if let Some((entry, _)) = entries.iter().find(ends) {
-                let Rule::Quantity = entry.rule else { return false };
+            let allowed = allowed.and_then(|tree| tree.below(name));
+            reduce(inner, allowed);
+            if let Some(rule) = allowed.and_then(|tree| tree.rules.iter().find(|rule| applies(**rule, inner)))
+            {
+                let Rule::Quantity = rule else { return false };
                 *inner = quantity::canonical(inner.as_str().unwrap_or_default()).into();
             }
             !inner.is_null() && inner.as_array().is_none_or(|items| !items.is_empty())
         }),
         Value::Array(items) => {
-            let entries: Vec<_> = entries.iter().filter_map(|entry| below(entry, "[]")).collect();
-            items.iter_mut().for_each(|item| reduce(item, &entries));
+            let allowed = allowed.and_then(|tree| tree.below(ITEM));
+            items.iter_mut().for_each(|item| reduce(item, allowed));
         }
         _ => {}
     }
-}
-
-/// What is left of an entry's path below a member, if it leads there.
-fn below((entry, rest): &At, name: &str) -> Option<At> {
-    let (step, rest) = rest.split_once('.').unwrap_or((rest, ""));
-    let leads =
-        !step.is_empty() && step.split('|').any(|member| member == name || member == "*" && name != "[]");
-    leads.then_some((*entry, rest))
 }
 
 fn applies(rule: Rule, value: &Value) -> bool {

@@ -129,7 +129,7 @@ fn may_differ(kind: &str, path: &str) -> bool {
         steps.len() <= parts.len() && steps.iter().zip(&parts).all(fits)
     };
     let whole = |entry: &&allowed::Entry| !matches!(entry.rule, allowed::Rule::Quantity);
-    allowed::of(kind).iter().filter(whole).any(|entry| is_at(entry.path))
+    allowed::of(kind).filter(whole).any(|entry| is_at(entry.path))
         || allowed::METADATA.iter().any(|(path, _)| is_at(path))
         || ["apiVersion", "kind", "status"].contains(&path.split('.').next().unwrap_or_default())
 }
