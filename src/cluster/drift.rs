@@ -86,6 +86,15 @@ impl Content {
         (!self.stamped).then(managers)
     }
 
+    /// Whether the object is the one that is wanted: as [`Self::is`], without making what would be sent of it.
+    ///
+    /// # Errors
+    /// Never in practice: what is rendered is plain data.
+    pub fn is_of<K: Kind>(&self, wanted: &K) -> anyhow::Result<bool> {
+        let canonical = canonical::canonical(&K::kind(&()), to_value(wanted)?);
+        Ok(self.stamped && self.digest == digest(&canonical))
+    }
+
     /// Whether the object is the one that was rendered.
     #[must_use]
     pub fn is(&self, rendered: &Rendered) -> bool {
@@ -176,7 +185,7 @@ impl Rendered {
     /// # Errors
     /// Never in practice: what is rendered is plain data.
     pub fn of<K: Kind>(object: &K) -> anyhow::Result<Self> {
-        let mut body = serde_json::to_value(object).context("rendered object")?;
+        let mut body = to_value(object)?;
         let canonical = canonical::canonical(&K::kind(&()), body.clone());
         let digest = digest(&canonical);
         body["apiVersion"] = json!(K::api_version(&()));
@@ -208,6 +217,10 @@ impl Rendered {
     }
 }
 
+fn to_value<K: Kind>(object: &K) -> anyhow::Result<Value> {
+    serde_json::to_value(object).context("rendered object")
+}
+
 fn digest(canonical: &Value) -> Digest {
     let mut digest = Digest::default();
     digest.copy_from_slice(&Sha256::digest(canonical.to_string())[..16]);
@@ -215,7 +228,8 @@ fn digest(canonical: &Value) -> Digest {
 }
 
 fn hex(digest: &Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Whether an entry is of a server-side apply of the operator.

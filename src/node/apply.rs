@@ -268,14 +268,19 @@ impl Applier<'_> {
         L: Resource<DynamicType = ()> + Clone + 'static,
     {
         let wanted: BTreeSet<_> = wanted.iter().map(kube::ResourceExt::name_any).collect();
-        for object in store.state() {
+        // the owner first: the cache holds the objects of every node, and an owner's uid tells most of them apart
+        let is_left = |object: &L| {
             let meta = object.meta();
-            let ours = meta.namespace.as_deref() == Some(&node.names.namespace)
+            meta.owner_references.iter().flatten().any(|owner| owner.uid == node.owner.uid)
+                && meta.namespace.as_deref() == Some(&node.names.namespace)
                 && meta.labels.as_ref().and_then(|labels| labels.get(names::NODE)) == Some(&node.names.node)
-                && meta.owner_references.iter().flatten().any(|owner| owner.uid == node.owner.uid);
-            if !ours || wanted.contains(meta.name.as_deref().unwrap_or_default()) {
-                continue;
-            }
+                && !wanted.contains(meta.name.as_deref().unwrap_or_default())
+        };
+        if store.find(is_left).is_none() {
+            return Ok(());
+        }
+        for object in store.state().iter().filter(|object| is_left(object)) {
+            let meta = object.meta();
             if meta.deletion_timestamp.is_none() {
                 let ends = self.writer.delete::<K>(meta).await?;
                 self.applied.writes += usize::from(ends);

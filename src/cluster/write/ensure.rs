@@ -29,6 +29,13 @@ impl Writer {
         seen: Option<&Seen>,
         desired: &K,
     ) -> anyhow::Result<(Outcome, Option<Value>)> {
+        // most objects are as they are wanted, most of the time
+        if let Some((seen, content)) = seen.and_then(|seen| Some((seen, seen.content.as_ref()?)))
+            && foreign::<K>(seen, desired).is_none()
+            && content.is_of(desired)?
+        {
+            return Ok((Outcome::Unchanged, None));
+        }
         let rendered = Rendered::of(desired)?;
         match self.due(seen, desired, &rendered)? {
             Some(outcome) => Ok((outcome, None)),

@@ -25,12 +25,18 @@ fn named<K>(store: &Store<K>, names: &Names, is_beyond: impl Fn(&str) -> bool) -
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    let objects = store.state();
-    let ours = objects.iter().filter(|object| {
-        object.meta().namespace.as_ref() == Some(&names.namespace)
+    let is_surplus = |object: &K| {
+        object.meta().name.as_deref().is_some_and(&is_beyond)
+            && object.meta().namespace.as_ref() == Some(&names.namespace)
             && object.labels().get(names::NODE) == Some(&names.node)
-    });
-    let mut found: Vec<_> = ours.map(|object| object.name_any()).filter(|name| is_beyond(name)).collect();
+    };
+    // a cache holds the objects of every node, and hardly ever one of these
+    if store.find(is_surplus).is_none() {
+        return vec![];
+    }
+    let objects = store.state();
+    let mut found: Vec<_> =
+        objects.iter().filter(|object| is_surplus(object)).map(|object| object.name_any()).collect();
     found.sort();
     found
 }
