@@ -357,7 +357,7 @@ impl Session {
         if let Some(refusal) = over {
             judged.refuse(|_| Some(refusal.clone()));
         }
-        ledger.judged(&judged, bytes);
+        ledger.judged(&judged);
         let (slots, is_batch) = (judged.plan(&body), judged.is_batch);
         let subscribes = slots.iter().any(|slot| slot.method().ends_with("_subscribe"));
         let asker = Asker {
