@@ -241,7 +241,7 @@ impl Asked<'_> {
             Some(Ok(first)) if answers.has_ended() => Ok(json(StatusCode::OK, Answer::text(first, busy))),
             Some(Ok(first)) => Ok(json(StatusCode::OK, Answer::passed(first, answers, busy))),
             Some(Err(answers::Stop::Refused(refusal, id))) => {
-                let id = id.and_then(|id| String::from_utf8(id.to_vec()).ok());
+                let id = String::from_utf8(id.to_vec()).ok();
                 Err(Stop { refusal, id, recorded: true, busy })
             }
             Some(Err(answers::Stop::Broken(refusal))) => {

@@ -272,9 +272,7 @@ impl Session {
             }
             Some(Err(Stop::Refused(refusal, id))) => {
                 self.writing = None;
-                if let Some(id) = id {
-                    self.tell(&refusal, std::str::from_utf8(&id).ok());
-                }
+                self.tell(&refusal, std::str::from_utf8(&id).ok());
             }
             Some(Err(Stop::Broken(refusal))) if refusal.reason == "answer_too_large" => {
                 return Err(ANSWER_TOO_LARGE);
