@@ -6,6 +6,7 @@ mod client;
 mod http;
 mod limits;
 mod pieces;
+mod pings;
 mod pressure;
 mod reload;
 mod websocket;
