@@ -71,7 +71,7 @@ fn levels(text: &[u8]) -> u32 {
 fn single(call: &Call<'_>) {
     let mut written = Vec::new();
     message::write(call, &mut written);
-    let sent = Call { id: Some("1"), ..*call };
+    let sent = Call { id: Some("1"), bytes: written.len(), ..*call };
     assert_eq!(message::read(&written, 1), Ok(Body::Single(Ok(sent))), "read again");
     same(&sent, serde_json::from_slice(&written).expect("what is written is JSON"));
 }

@@ -75,6 +75,8 @@ impl Answers {
         let there = self.small.len() + self.queue.iter().map(Bytes::len).sum::<usize>();
         let coming = match &self.state {
             State::Ended => 0,
+            // the one call is answered
+            State::Next if !self.is_batch && self.slots.len() == 0 => 0,
             State::Asks(asks) if !self.is_batch && asks.0.id.is_some() => asks.1.left()?,
             _ => return None,
         };
@@ -185,7 +187,8 @@ impl Answers {
     /// A call is next: it waits for its turn.
     fn begin(&mut self, ask: Ask) -> Result<(), Stop> {
         let Asker { connection, rules, known, .. } = &self.asker;
-        if self.left == 0 {
+        // what nobody waits for takes no room
+        if self.left == 0 && ask.id.is_some() {
             return self.unasked(ask, Refusal::answer_too_large(rules.policy.limits.answer_bytes));
         }
         // how many there are is said by the policy of now
@@ -229,7 +232,8 @@ impl Answers {
         let due = Instant::now() + Duration::from_secs(limits.answer_seconds.into());
         let (has_begun, ends_line) = (false, false);
         let Ask { id, method, params, .. } = ask;
-        let mut under = Under { id, entry, watch, seen: Vec::new(), start: 0, has_begun, ends_line, due };
+        let (seen, left) = (Vec::new(), limits.answer_bytes.into());
+        let mut under = Under { id, entry, watch, seen, start: 0, has_begun, ends_line, left, due };
         if let Some(subscriptions) = self.asker.subscriptions.clone()
             && (method.ends_with("_subscribe") || method.ends_with("_unsubscribe"))
         {
@@ -263,20 +267,22 @@ impl Answers {
         piece: Option<Result<Bytes, Failed>>,
     ) -> Result<(), Stop> {
         let limits = &self.asker.rules.policy.limits;
+        let (under, at_client) = &mut *asks;
+        // what nobody waits for takes nothing of what the others have
+        let left = if under.id.is_some() { &mut self.left } else { &mut under.left };
         let refusal = match &piece {
             Some(Ok(piece)) => {
-                let coming = piece.len() as u64 + asks.1.left().filter(|_| !asks.0.has_begun).unwrap_or(0);
-                (coming > self.left).then(|| Refusal::answer_too_large(limits.answer_bytes))
+                let coming = piece.len() as u64 + at_client.left().filter(|_| !under.has_begun).unwrap_or(0);
+                (coming > *left).then(|| Refusal::answer_too_large(limits.answer_bytes))
             }
             Some(Err(Failed::Client)) => Some(Refusal::client_failed()),
             Some(Err(Failed::Slow)) => Some(Refusal::answer_too_slow(limits.answer_seconds)),
             None => None,
         };
-        let (under, at_client) = &mut *asks;
         if let Some(refusal) = refusal {
             if refusal.reason == "answer_too_large" {
                 // what follows is not even asked
-                self.left = 0;
+                *left = 0;
             }
             under.entry.end(Some(refusal.reason));
             return self.give_up(asks.0, refusal);
@@ -284,13 +290,11 @@ impl Answers {
         let piece = piece.and_then(Result::ok);
         let has_ended = piece.is_none() || at_client.has_ended();
         let piece = piece.unwrap_or_default();
-        self.left -= piece.len() as u64;
-        let before = under
-            .id
-            .as_ref()
-            .filter(|_| !under.has_begun)
-            .map_or(0, |id| message::BEFORE_ID.len() + id.len());
-        under.entry.answered(before + piece.len());
+        *left -= piece.len() as u64;
+        if let Some(id) = &under.id {
+            let before = if under.has_begun { 0 } else { message::BEFORE_ID.len() + id.len() };
+            under.entry.answered(before + piece.len());
+        }
         if under.watch.is_some() {
             under.seen.extend_from_slice(&piece[..piece.len().min(filters::SEEN)]);
             if has_ended || under.seen.len() >= filters::SEEN {
@@ -368,15 +372,15 @@ impl Answers {
         }
     }
 
-    /// A call is not made, or not answered, and nothing of its answer was passed on.
+    /// A call is not made, or not answered, and nothing of its answer was passed on. Whoever gave it no id is told
+    /// nothing.
     fn refuse(&mut self, refusal: Refusal, id: Option<Bytes>) -> Result<(), Stop> {
+        let Some(id) = id else { return Ok(()) };
         if !self.is_batch {
             return Err(Stop::Refused(refusal, id));
         }
-        if let Some(id) = id {
-            let text = refusal.text(std::str::from_utf8(&id).ok());
-            self.put(&text);
-        }
+        let text = refusal.text(std::str::from_utf8(&id).ok());
+        self.put(&text);
         Ok(())
     }
 }

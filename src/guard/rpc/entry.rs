@@ -30,6 +30,9 @@ pub struct Ledger {
 
 /// How a connection ended before its call.
 const CUT: &str = "cut";
+/// Why a request's header could not be read.
+const HEADER_TOO_LARGE: &str = "header_too_large";
+const HEADER_MALFORMED: &str = "header_malformed";
 
 /// Numbers of calls that have two records.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
@@ -38,6 +41,11 @@ impl Ledger {
     /// Puts down a request of which nothing is passed on.
     pub fn refused(&self, refusal: &Refusal, bytes: u64) {
         self.refused_call(None, refusal, bytes);
+    }
+
+    /// Puts down a request whose header could not be read; what reads it has answered it already.
+    pub fn unread(&self, is_too_large: bool) {
+        self.not_passed_on(None, if is_too_large { HEADER_TOO_LARGE } else { HEADER_MALFORMED }, 0);
     }
 
     /// Puts down a call, of a batch or alone, that is not passed on.
@@ -53,11 +61,10 @@ impl Ledger {
         self.counts.audit.note(&self.way, &fact);
     }
 
-    /// Puts down what of a body of so many bytes is not passed on.
-    pub fn judged(&self, judged: &Judged<'_>, bytes: u64) {
+    /// Puts down what of a body is not passed on.
+    pub fn judged(&self, judged: &Judged<'_>) {
         for refused in judged.refused() {
-            let bytes = if judged.is_batch { refused.bytes as u64 } else { bytes };
-            self.refused_call(refused.method, &refused.why, bytes);
+            self.refused_call(refused.method, &refused.why, refused.bytes as u64);
         }
     }
 

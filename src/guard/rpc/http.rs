@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Scheme;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::account::Take;
@@ -32,13 +33,7 @@ pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> 
     let busy = connection.patience.begin();
     let rules = connection.shared.rules();
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut ledger = Ledger {
-        counts: connection.shared.counts.clone(),
-        way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
-        account: None,
-        who: None,
-        since: Instant::now(),
-    };
+    let mut ledger = ledger(&connection);
     let asked = Asked { connection: &connection, rules: &rules, busy: Some(busy) };
     let mut response = match asked.answer(request, &mut ledger).await {
         Ok(response) => {
@@ -60,6 +55,18 @@ pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> 
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
     response
+}
+
+/// Where requests of a connection are put down while nobody is known.
+#[must_use]
+pub fn ledger(connection: &Connection) -> Ledger {
+    Ledger {
+        counts: connection.shared.counts.clone(),
+        way: Way { connection: connection.number, from: connection.from, transport: connection.transport },
+        account: None,
+        who: None,
+        since: Instant::now(),
+    }
 }
 
 /// Why a request ends here.
@@ -131,8 +138,11 @@ impl Asked<'_> {
         let judged = judge(self.rules, known.caller, &held.body);
         let calls = judged.as_ref().map_or(1, Judged::number);
         self.rate(known.caller, calls)?;
-        let judged = judged?;
-        ledger.judged(&judged, held.body.len() as u64);
+        let judged = judged.map_err(|refusal| {
+            ledger.refused(&refusal, held.body.len() as u64);
+            Stop { recorded: true, ..refusal.into() }
+        })?;
+        ledger.judged(&judged);
         if !held.charge.grow(judged.calls.len() * SLOT) {
             return Err(Refusal::memory().into());
         }
@@ -145,10 +155,13 @@ impl Asked<'_> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
         let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
+        let is_https = request.uri().scheme() == Some(&Scheme::HTTPS);
         let is_right = match (self.connection.transport, target, host) {
             (Transport::Http2, Some(target), None) => self.rules.serves(target),
             (Transport::Http2, Some(target), Some(host)) => target == host && self.rules.serves(target),
             (Transport::Http1, None, Some(host)) => self.rules.serves(host),
+            // RFC 9112 section 3.2.2: what the target says counts, whatever the header does
+            (Transport::Http1, Some(target), Some(_)) => is_https && self.rules.serves(target),
             // it need not say
             (Transport::Http1, None, None) => request.version() == Version::HTTP_10,
             _ => false,
@@ -228,7 +241,7 @@ impl Asked<'_> {
             Some(Ok(first)) if answers.has_ended() => Ok(json(StatusCode::OK, Answer::text(first, busy))),
             Some(Ok(first)) => Ok(json(StatusCode::OK, Answer::passed(first, answers, busy))),
             Some(Err(answers::Stop::Refused(refusal, id))) => {
-                let id = id.and_then(|id| String::from_utf8(id.to_vec()).ok());
+                let id = String::from_utf8(id.to_vec()).ok();
                 Err(Stop { refusal, id, recorded: true, busy })
             }
             Some(Err(answers::Stop::Broken(refusal))) => {

@@ -41,6 +41,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes before this place.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     /// What is wrong here.
     pub fn fault<T>(&self, wanted: &'static str) -> Result<T, Syntax> {
         Err(Syntax { at: self.at, wanted })

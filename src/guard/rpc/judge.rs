@@ -17,7 +17,7 @@ pub struct Refused<'a> {
     pub method: Option<&'a str>,
     /// Whether nobody waits for an answer.
     pub is_notification: bool,
-    /// As [`size`] has it; 0 where it could not be read.
+    /// Of its own text.
     pub bytes: usize,
     /// Why.
     pub why: Refusal,
@@ -34,15 +34,9 @@ pub enum Verdict<'a> {
 
 impl<'a> Refused<'a> {
     fn of(call: &Call<'a>, why: Refusal) -> Self {
-        let (id, method) = (call.id, Some(call.method));
-        Self { id, method, is_notification: id.is_none(), bytes: size(call), why }
+        let Call { id, method, bytes, .. } = *call;
+        Self { id, method: Some(method), is_notification: id.is_none(), bytes, why }
     }
-}
-
-/// Bytes of a call's method and params.
-#[must_use]
-pub fn size(call: &Call<'_>) -> usize {
-    call.method.len() + call.params.map_or(0, str::len)
 }
 
 /// What becomes of a body.
@@ -72,7 +66,7 @@ pub fn judge<'a>(rules: &Rules, caller: usize, body: &'a [u8]) -> Result<Judged<
             id: invalid.id,
             method: None,
             is_notification: false,
-            bytes: 0,
+            bytes: invalid.bytes,
             why: Refusal::invalid(&invalid),
         }),
     };
@@ -121,7 +115,7 @@ impl<'a> Judged<'a> {
                 id: call.id.map(id),
                 method: call.method.to_owned(),
                 params: call.params.map(part).unwrap_or_default(),
-                bytes: if self.is_batch { size(call) } else { body.len() } as u64,
+                bytes: call.bytes as u64,
             }),
             Verdict::Refused(refused) if refused.is_notification => Slot::Silent,
             Verdict::Refused(refused) => Slot::Answer(refused.why.text(refused.id)),
@@ -161,6 +155,6 @@ pub struct Ask {
     pub method: String,
     /// Empty where there are none.
     pub params: Bytes,
-    /// As it is put down: of the body, or in a batch of method and params.
+    /// Of its own text, alone or in a batch.
     pub bytes: u64,
 }

@@ -151,6 +151,9 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
         connection.shared.counts.timed_out(bound);
     }
     if let Err(error) = ended {
+        if error.is_parse() {
+            http::ledger(&connection).unread(error.is_parse_too_large());
+        }
         debug!(%error, "a connection ended early");
     }
 }

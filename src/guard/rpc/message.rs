@@ -24,6 +24,8 @@ pub struct Call<'a> {
     pub method: &'a str,
     /// An array or an object, as the bytes that came.
     pub params: Option<&'a str>,
+    /// Of its own text, from the first brace to the last.
+    pub bytes: usize,
 }
 
 /// JSON that is no call.
@@ -35,6 +37,8 @@ pub struct Invalid<'a> {
     pub wanted: &'static str,
     /// The member that is too many, as it stands between its quotes.
     pub member: Option<&'a str>,
+    /// Of its own text, without the space around it.
+    pub bytes: usize,
 }
 
 /// A call, or why it is none.
@@ -111,9 +115,10 @@ fn call<'a>(reader: &mut Reader<'a>) -> Result<Asked<'a>, Syntax> {
     let mut members = Members::default();
     let mut wrong = None;
     if !reader.passes(b'{') {
-        reader.value()?;
-        return Ok(Err(Invalid { id: None, wanted: "an object", member: None }));
+        let bytes = reader.value()?.len();
+        return Ok(Err(Invalid { id: None, wanted: "an object", member: None, bytes }));
     }
+    let begin = reader.at() - 1;
     let mut is_first = true;
     while !reader.passes(b'}') {
         if !is_first {
@@ -136,17 +141,18 @@ fn call<'a>(reader: &mut Reader<'a>) -> Result<Asked<'a>, Syntax> {
             wrong = wrong.or(Some(("each member once", key)));
         }
     }
-    Ok(members.understood(wrong))
+    Ok(members.understood(wrong, reader.at() - begin))
 }
 
 impl<'a> Members<'a> {
     /// `wrong` is what was wrong with a member already.
-    fn understood(self, wrong: Option<(&'static str, &'a str)>) -> Asked<'a> {
+    fn understood(self, wrong: Option<(&'static str, &'a str)>, bytes: usize) -> Asked<'a> {
         let id = self.id.filter(|id| is_id(id));
         if let Some((wanted, member)) = wrong {
-            return Err(Invalid { id, wanted, member: Some(member).filter(|name| name.len() <= MEMBER) });
+            let member = Some(member).filter(|name| name.len() <= MEMBER);
+            return Err(Invalid { id, wanted, member, bytes });
         }
-        let fault = |wanted| Err(Invalid { id, wanted, member: None });
+        let fault = |wanted| Err(Invalid { id, wanted, member: None, bytes });
         // the client takes it as none
         let params = self.params.filter(|params| *params != "null");
         if self.version != Some("\"2.0\"") {
@@ -159,7 +165,7 @@ impl<'a> Members<'a> {
             return fault("params that are an array or an object");
         }
         match self.method.and_then(name) {
-            Some(method) => Ok(Call { id, method, params }),
+            Some(method) => Ok(Call { id, method, params, bytes }),
             None => fault("a method of at most 128 letters, digits, _ and @"),
         }
     }

@@ -36,7 +36,7 @@ const UNAUTHORIZED: i32 = -32001;
 const LIMIT: i32 = -32005;
 
 /// Every reason there is.
-pub const REASONS: [&str; 40] = [
+pub const REASONS: [&str; 42] = [
     "answer_too_large",
     "answer_too_slow",
     "audit_blocked",
@@ -54,6 +54,8 @@ pub const REASONS: [&str; 40] = [
     "cut",
     "encoding",
     "filters",
+    "header_malformed",
+    "header_too_large",
     "host",
     "invalid_request",
     "memory",
@@ -342,7 +344,7 @@ mod tests {
             Refusal::syntax(Syntax { at: 0, wanted: "" }),
             Refusal::batch_empty(),
             Refusal::batch_too_long(1),
-            Refusal::invalid(&Invalid { id: None, wanted: "", member: None }),
+            Refusal::invalid(&Invalid { id: None, wanted: "", member: None, bytes: 0 }),
             Refusal::not_granted(),
             Refusal::rate(1),
             Refusal::over_burst(1),

@@ -41,13 +41,14 @@ impl Rules {
         self.grants.get(caller).is_some_and(|grants| grants.allow(method))
     }
 
-    /// Where a caller stands that other rules knew, if it is still known in the same way.
+    /// Where a caller stands that other rules knew, if it is still known in the same way, by what it has shown.
     fn same(&self, before: &Rules, known: &Known) -> Option<usize> {
         if std::ptr::eq(self, before) {
             return Some(known.caller);
         }
         let then = before.caller(known.caller);
-        self.position(&then.name).filter(|at| self.caller(*at).identity == then.identity)
+        let now = self.position(&then.name).filter(|at| self.caller(*at).identity == then.identity);
+        now.filter(|_| self.identities.still_take(&before.identities, known))
     }
 
     /// Whether a caller that other rules knew is still known in the same way.

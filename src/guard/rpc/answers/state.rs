@@ -17,8 +17,8 @@ use super::super::ws::subscriptions::Unanswered;
 /// Why an answer ends.
 #[derive(Debug)]
 pub enum Stop {
-    /// There is none; nothing of it was passed on.
-    Refused(Refusal, Option<Bytes>),
+    /// There is none to the call with this id; nothing of it was passed on.
+    Refused(Refusal, Bytes),
     /// It breaks off.
     Broken(Refusal),
 }
@@ -58,5 +58,7 @@ pub(super) struct Under {
     pub(super) has_begun: bool,
     /// The client ends an answer with a line's end, which in a batch stands behind the last one alone.
     pub(super) ends_line: bool,
+    /// Bytes that may still be answered, where nobody waits for them.
+    pub(super) left: u64,
     pub(super) due: Instant,
 }

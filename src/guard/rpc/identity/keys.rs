@@ -1,17 +1,27 @@
 //! Public keys of issuers, and what they verify. Pure.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
-use crate::policy::{Algorithm, Key, Public};
+use crate::policy::{Algorithm, Issuer, Key, Public};
+
+/// Who signed a token, with which key. There is nothing secret in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// The name of the issuer.
+    pub(super) issuer: String,
+    pub(super) key: Key,
+}
 
 /// A key and the one way it is used.
 pub(super) struct VerifyingKey {
-    /// What tokens say in `kid`.
-    pub(super) id: String,
-    /// What they say in `alg`.
+    /// Whose it is; tokens say its id in `kid`.
+    pub(super) signer: Arc<Signer>,
+    /// What tokens say in `alg`.
     pub(super) name: &'static str,
     algorithm: jsonwebtoken::Algorithm,
     key: DecodingKey,
@@ -27,19 +37,22 @@ impl VerifyingKey {
 }
 
 /// The keys of an issuer. An error begins with the key's place.
-pub(super) fn read(keys: &[Key]) -> Result<Vec<VerifyingKey>, String> {
-    let mut read: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
-    for (index, key) in keys.iter().enumerate() {
+pub(super) fn read(issuer: &Issuer) -> Result<Vec<VerifyingKey>, String> {
+    let mut read: Vec<VerifyingKey> = Vec::with_capacity(issuer.keys.len());
+    for (index, key) in issuer.keys.iter().enumerate() {
         let wrong = |way_out: &str| Err(format!("[{index}] ({}): {way_out}", key.id));
         let (name, algorithm) = algorithm(key.algorithm);
         if key.id.is_empty() {
             return wrong("give the id that tokens say in kid");
         }
-        if read.iter().any(|other| other.id == key.id && other.name == name) {
+        if read.iter().any(|other| other.signer.key.id == key.id && other.name == name) {
             return wrong("each id once for an algorithm");
         }
         match public(key.algorithm, &key.public) {
-            Ok(public) => read.push(VerifyingKey { id: key.id.clone(), name, algorithm, key: public }),
+            Ok(public) => {
+                let signer = Arc::new(Signer { issuer: issuer.issuer.clone(), key: key.clone() });
+                read.push(VerifyingKey { signer, name, algorithm, key: public });
+            }
             Err(way_out) => return wrong(way_out),
         }
     }

@@ -24,6 +24,7 @@ use self::certificate::{Authority, Names};
 use self::claims::Claims;
 pub use self::claims::{LIFETIME, SERVICE_ACCOUNT_LIFETIME, SKEW};
 pub use self::denied::Denied;
+pub use self::keys::Signer;
 use self::keys::VerifyingKey;
 use self::token::Token;
 use crate::guard::tls;
@@ -48,6 +49,8 @@ pub struct Known {
     /// By what it is known, as members of an audit record with a comma before each: `subject`, which is a token's `sub` or
     /// the name in a certificate that the policy names, and with it the `pod` of an account or the certificate's `serial`.
     pub who: Arc<str>,
+    /// Who signed its token, where it is known by one.
+    pub signer: Option<Arc<Signer>>,
 }
 
 /// How a caller is known.
@@ -69,7 +72,7 @@ impl Identities {
         let mut issuers = BTreeMap::new();
         for issuer in &policy.issuers {
             let at = || format!("issuers.{}", issuer.issuer);
-            let keys = keys::read(&issuer.keys).map_err(|wrong| format!("{}.keys{wrong}", at()))?;
+            let keys = keys::read(issuer).map_err(|wrong| format!("{}.keys{wrong}", at()))?;
             if issuer.issuer.is_empty() || issuers.insert(issuer.issuer.clone(), keys).is_some() {
                 return Err(format!("{}: each issuer once, by its name", at()));
             }
@@ -86,17 +89,18 @@ impl Identities {
         let token = Token::read(token)?;
         let issuer = token.issuer().ok_or(Denied::Issuer)?;
         let keys = self.issuers.get(issuer).ok_or(Denied::Issuer)?;
-        let mut named = keys.iter().filter(|key| key.id == token.key).peekable();
+        let mut named = keys.iter().filter(|key| key.signer.key.id == token.key).peekable();
         named.peek().ok_or(Denied::Key)?;
         let key = named.find(|key| key.name == token.algorithm).ok_or(Denied::Algorithm)?;
         if !key.verifies(token.signed, &token.signature) {
             return Err(Denied::Signature);
         }
-        self.of_claims(issuer, &Claims::of(&token.claims)?, now)
+        self.of_claims(&key.signer, &Claims::of(&token.claims)?, now)
     }
 
     /// From here on everything was said by the issuer.
-    fn of_claims(&self, issuer: &str, claims: &Claims<'_>, now: u64) -> Result<Known, Denied> {
+    fn of_claims(&self, signer: &Arc<Signer>, claims: &Claims<'_>, now: u64) -> Result<Known, Denied> {
+        let issuer = signer.issuer.as_str();
         let until = claims.until(now)?;
         let is_cluster = self.cluster.as_deref() == Some(issuer);
         let account = is_cluster.then(|| claims.account(&self.audience)).transpose();
@@ -113,7 +117,8 @@ impl Identities {
             };
             match fits {
                 Ok(true) => {
-                    return Ok(Known { caller, until, who: claims.who(matches!(way, Way::Account { .. })) });
+                    let who = claims.who(matches!(way, Way::Account { .. }));
+                    return Ok(Known { caller, until, who, signer: Some(signer.clone()) });
                 }
                 Ok(false) => {}
                 Err(wrong) => denied = Some(denied.map_or(wrong.clone(), |denied: Denied| denied.or(wrong))),
@@ -136,7 +141,9 @@ impl Identities {
             for authority in authorities {
                 match authority.vouches(own, others, now) {
                     Ok(until) => match subjects.iter().find(|subject| names.has(subject)) {
-                        Some(subject) => return Ok(Known { caller, until, who: names.who(subject) }),
+                        Some(subject) => {
+                            return Ok(Known { caller, until, who: names.who(subject), signer: None });
+                        }
                         None => denied = Denied::Stranger,
                     },
                     Err(wrong) => denied = denied.or(wrong),
@@ -144,6 +151,18 @@ impl Identities {
             }
         }
         Err(denied)
+    }
+
+    /// Whether a caller whose entry is the same would still be let in by what it has shown to other identities: the key
+    /// that signed its token is the issuer's, and a token of an account is of this cluster and for this node. A
+    /// certificate's authorities are part of the entry.
+    #[must_use]
+    pub fn still_take(&self, before: &Self, known: &Known) -> bool {
+        let Some(signer) = &known.signer else { return true };
+        let keys = self.issuers.get(&signer.issuer);
+        let has_key = keys.is_some_and(|keys| keys.iter().any(|key| key.signer == *signer));
+        let is_account = matches!(before.callers.get(known.caller), Some(Way::Account { .. }));
+        has_key && (!is_account || self.audience == before.audience && self.cluster == before.cluster)
     }
 
     /// Asks for a certificate and takes a connection without one; `None` where no caller has one. It names no

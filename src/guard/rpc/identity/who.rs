@@ -27,8 +27,10 @@ fn escape(value: &str, to: &mut String) {
     for letter in value.chars() {
         match letter {
             '"' | '\\' => to.extend(['\\', letter]),
-            letter if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}') => {
-                let _ = write!(to, "\\u{:04x}", u32::from(letter));
+            letter if is_hidden(letter) => {
+                for unit in letter.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(to, "\\u{unit:04x}");
+                }
             }
             letter => to.push(letter),
         }
@@ -44,6 +46,34 @@ fn escape(value: &str, to: &mut String) {
     }
 }
 
+/// Whether a letter moves, reorders, joins or hides what a terminal shows: Unicode's categories Cc, Cf, Zl and Zp, with
+/// all of the blocks that hold tags and other such letters alone.
+fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8e2}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{110bd}'
+                | '\u{110cd}'
+                | '\u{13430}'..='\u{1343f}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +81,7 @@ mod tests {
     fn read(value: &str) -> String {
         let members = members(&[("subject", value)]);
         assert!(members.len() <= MOST + ",\"subject\":\"\"".len(), "{} bytes", members.len());
-        assert!(!members.contains(char::is_control), "{members}");
+        assert!(!members.contains(is_hidden), "{members}");
         let object: serde_json::Value = serde_json::from_str(&format!("{{\"a\":1{members}}}")).unwrap();
         assert_eq!(object.as_object().unwrap().len(), 2, "{members}");
         object["subject"].as_str().unwrap().to_owned()
@@ -65,6 +95,7 @@ mod tests {
             "a\"b\\c/d",
             "\",\"verdict\":\"allowed",
             "line\nfeed\r\t\0\u{1b}[2J\u{7f}\u{85}\u{2028}",
+            "a\u{202e}b\u{2066}c\u{feff}d\u{e0041}e",
             "Zürich 🏦",
         ] {
             assert_eq!(read(value), value);
@@ -75,13 +106,28 @@ mod tests {
     fn a_long_one_is_cut_between_letters() {
         assert_eq!(read(&"x".repeat(MOST)), "x".repeat(MOST));
         assert_eq!(read(&"x".repeat(MOST + 1)), "x".repeat(MOST - 3) + "...");
-        for letter in ["\"", "ü", "🏦", "\n"] {
+        for letter in ["\"", "ü", "🏦", "\n", "\u{202e}", "\u{e0041}"] {
             for before in 0..8 {
                 let value = "x".repeat(before) + &letter.repeat(MOST);
                 let told = read(&value);
                 assert!(value.starts_with(told.strip_suffix("...").unwrap()), "{told}");
             }
         }
+    }
+
+    #[test]
+    fn what_would_fool_a_terminal_is_told_as_its_number() {
+        let bidirectional =
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        let others = "\u{0}\u{1b}\u{7f}\u{80}\u{9b}\u{9f}\u{ad}\u{180e}\u{200b}\u{200d}\u{2028}\u{2029}\u{2060}\u{feff}\u{fff9}\u{e0001}\u{e007f}";
+        for letter in bidirectional.chars().chain(others.chars()) {
+            let told = members(&[("subject", &format!("a{letter}b"))]);
+            assert!(told.starts_with(",\"subject\":\"a\\u") && told.is_ascii(), "{:x}", u32::from(letter));
+        }
+        for letter in [' ', '~', '\u{a0}', 'é', 'ش', 'ה', '中', '€', '\u{fffc}', '🏦'] {
+            assert!(members(&[("subject", &format!("a{letter}b"))]).contains(letter), "{letter}");
+        }
+        assert_eq!(&*members(&[("cn", "\u{202e}\u{e0041}")]), r#","cn":"\u202e\udb40\udc41""#);
     }
 
     #[test]

@@ -40,14 +40,11 @@ fn what_libraries_send_is_understood_and_params_and_id_stay_as_they_came() {
         (r#"{"jsonrpc":"2.0","method":"eth_call","params":[]}"#, None, Some("[]")),
         (r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":null}"#, Some("1"), None),
     ] {
-        let call = Call { id, method: "eth_call", params };
+        let call = Call { id, method: "eth_call", params, bytes: body.len() };
         assert_eq!(single(body), Ok(call), "{body}");
-        let sent = Call { id: Some("1"), ..call };
-        assert_eq!(
-            single(&written(&call)),
-            Ok(sent),
-            "what is written reads the same, with an id of our own"
-        );
+        let written = written(&call);
+        let sent = Call { id: Some("1"), bytes: written.len(), ..call };
+        assert_eq!(single(&written), Ok(sent), "what is written reads the same, with an id of our own");
     }
 }
 
@@ -101,6 +98,8 @@ fn one_that_is_none_keeps_no_other_of_a_batch_from_being_asked() {
         sent,
         [r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#, r#"{"jsonrpc":"2.0","id":1,"method":"c"}"#]
     );
+    let bytes = asked.iter().map(|asked| asked.map_or_else(|why| why.bytes, |call| call.bytes));
+    assert_eq!(bytes.collect::<Vec<_>>(), [37, 1, 49, 30], "of each its own text");
     assert_eq!(read(body.as_bytes(), 3), Err(Refused::TooMany));
     assert_eq!(read(b"[]", 3), Err(Refused::Empty));
     for broken in [

@@ -18,6 +18,8 @@ pub(super) enum How {
     Never,
     /// Endlessly.
     Endlessly,
+    /// What asks for this method with so many bytes of white space in chunks, everything else well.
+    Blank(&'static str, u64),
 }
 
 /// What it was asked, and how it answers.
@@ -44,7 +46,8 @@ impl standin::Client for Told {
         match how {
             How::With(status, with) => Mood::Sends(status, with.into()),
             How::Endlessly => Mood::Blank(u64::MAX),
-            How::Well | How::Never => Mood::Well,
+            How::Blank(method, bytes) if String::from_utf8_lossy(body).contains(method) => Mood::Blank(bytes),
+            How::Blank(..) | How::Well | How::Never => Mood::Well,
         }
     }
 
@@ -58,6 +61,11 @@ impl Client {
         let told = Arc::new(Told { asked: Mutex::default(), how: watch::Sender::new(How::Well) });
         let standin = Standin::start(told.clone()).await.unwrap();
         Self { http: standin.http, ws: standin.ws, standin, told }
+    }
+
+    /// The same over WebSocket, and another one over HTTP.
+    pub(super) fn with_http(self, http: SocketAddr) -> Self {
+        Self { http, ..self }
     }
 
     /// Every body and message so far.

@@ -19,7 +19,7 @@ async fn a_granted_call_is_written_anew_and_its_record_says_so() {
     let record = &records[0];
     assert_eq!(record["caller"], "wallet");
     assert_eq!((&record["method"], &record["verdict"]), (&"eth_call".into(), &"allowed".into()));
-    assert_eq!(record["bytesIn"], body.len());
+    assert_eq!(record["bytesIn"], body.trim().len(), "of its own text");
     assert_eq!(record["bytesOut"], answered.text.len());
     assert!(record.get("reason").is_none() && record.get("params").is_none());
 }
@@ -81,7 +81,7 @@ async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_
     let records = running.end().await;
     assert_eq!(records.len(), 5 + 5 * 2 + 1);
     let refused = records.iter().find(|record| record["method"] == "admin_peers").expect("a record");
-    assert_eq!(refused["bytesIn"], "admin_peers".len(), "of a batch each call has its own size");
+    assert_eq!(refused["bytesIn"], call(2, "admin_peers").to_string().len(), "as if it had come alone");
 }
 
 #[tokio::test]
@@ -178,7 +178,11 @@ async fn what_is_no_call_is_refused_before_it_is_read() {
         (header("host", ""), 421, "host"),
         (header("host", "10.1.2.3:8545"), 421, "host"),
         (hosts, 421, "host"),
-        (to("https://alice-rpc.ledger.svc/"), 421, "host"),
+        (to("https://other.ledger.svc/"), 421, "host"),
+        (to("http://alice-rpc.ledger.svc/"), 421, "host"),
+        (to("https://wallet@alice-rpc.ledger.svc/"), 421, "host"),
+        (to("https://alice-rpc.ledger.svc/other"), 404, "path"),
+        (to("https://alice-rpc.ledger.svc?x"), 404, "path"),
         (to("/other"), 404, "path"),
         (to("/?x"), 404, "path"),
         (to("//"), 404, "path"),
@@ -279,4 +283,66 @@ async fn http_2_carries_many_calls_at_once() {
         (&records[0]["transport"], &records[0]["connection"]),
         (&"h2".into(), &records[49]["connection"])
     );
+}
+
+#[tokio::test]
+async fn a_target_that_names_its_host_counts_and_the_header_does_not() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let running = Running::start(|_| {}).await;
+    let body = ask("eth_call");
+    let rest = format!(
+        "content-type: application/json\r\nauthorization: Bearer {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        token(),
+        body.len()
+    );
+    for (target, hosts, status) in [
+        (format!("https://{HOST}/"), format!("host: {HOST}\r\n"), 200),
+        (format!("https://{HOST}"), format!("host: {HOST}\r\n"), 200),
+        (format!("HTTPS://{}.:8545/", HOST.to_uppercase()), "host: other.ledger.svc\r\n".into(), 200),
+        ("https://other.ledger.svc/".into(), format!("host: {HOST}\r\n"), 421),
+        (format!("http://{HOST}/"), format!("host: {HOST}\r\n"), 421),
+        (format!("ftp://{HOST}/"), format!("host: {HOST}\r\n"), 421),
+        (format!("https://{HOST}/"), String::new(), 421),
+        (format!("https://{HOST}/"), format!("host: {HOST}\r\nhost: {HOST}\r\n"), 421),
+    ] {
+        let mut stream = running.connect_with("http/1.1").await;
+        stream.write_all(format!("POST {target} HTTP/1.1\r\n{hosts}{rest}").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{target} {hosts}: {text}");
+    }
+    assert_eq!(running.client.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_call_has_the_same_size_alone_in_a_batch_and_over_a_websocket() {
+    use super::websocket::{asked, open};
+    let running = Running::start(|_| {}).await;
+    let granted = r#"{"jsonrpc":"2.0", "id":1,"method":"eth_call", "params":[ 1 ]}"#;
+    let refused = r#"{"jsonrpc":"2.0","id":2 ,"method":"admin_peers"}"#;
+    let invalid = r#"{"id":3,  "jsonrpc":"2.0"}"#;
+    let all = [granted, refused, invalid];
+    for text in all {
+        assert_eq!(running.call(&format!(" {text}\n ")).await.status, 200);
+    }
+    assert_eq!(running.call(&format!("[ {} ]\n", all.join(" , "))).await.status, 200);
+    let mut socket = open(&running, &token()).await.unwrap();
+    for text in all {
+        asked(&mut socket, &format!("\t{text}  ")).await;
+    }
+    assert_eq!(running.call("{nonsense").await.status, 400);
+    asked(&mut socket, "{nonsense").await;
+    drop(socket);
+    let mut records = running.end().await;
+    records.retain(|record| record["verdict"] != "opened");
+    let of_reason = |reason: Value| -> Vec<u64> {
+        let found = records.iter().filter(|record| record.get("reason").unwrap_or(&Value::Null) == &reason);
+        found.map(|record| record["bytesIn"].as_u64().unwrap()).collect()
+    };
+    for (reason, text) in
+        [(Value::Null, granted), ("not_granted".into(), refused), ("invalid_request".into(), invalid)]
+    {
+        assert_eq!(of_reason(reason), [text.len() as u64; 3], "{text}");
+    }
+    assert_eq!(of_reason("syntax".into()), ["{nonsense".len() as u64; 2], "of what is no call all of it");
 }

@@ -1,9 +1,12 @@
 //! The whole guard on loopback, before a client that is told what to answer.
 
+mod answers;
 mod audit;
 mod client;
 mod http;
 mod limits;
+mod pieces;
+mod pings;
 mod pressure;
 mod reload;
 mod websocket;
@@ -136,13 +139,16 @@ impl Answered {
 
 impl Running {
     async fn start(change: impl FnOnce(&mut Policy)) -> Self {
+        Self::before(Client::start().await, change).await
+    }
+
+    async fn before(client: Client, change: impl FnOnce(&mut Policy)) -> Self {
         let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new("acme"));
         authority.server(HOST).write(dir.path());
         let mut policy = policy();
         change(&mut policy);
         let file = dir.path().join(policy::FILE);
         fs::write(&file, policy.write()).unwrap();
-        let client = Client::start().await;
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let ports = Ports { callers: bind().await, health: bind().await, metrics: bind().await };
         let at = ports.callers.local_addr().unwrap();

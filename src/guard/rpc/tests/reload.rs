@@ -195,3 +195,101 @@ async fn a_certificate_of_the_callers_authority_is_as_good_as_a_token() {
     let records = running.end().await;
     assert_eq!(records[0]["caller"], "shop");
 }
+
+/// The policy without the key that signs the tokens of these tests.
+fn without_the_key() -> Policy {
+    let mut policy = policy();
+    policy.issuers[0].keys[0].id = "two".into();
+    policy
+}
+
+#[tokio::test]
+#[allow(clippy::async_yields_async, reason = "each call goes on while the next one is made")]
+async fn a_key_that_is_withdrawn_ends_a_batch_that_is_under_way_and_what_waits_for_its_turn() {
+    for protocol in ["http/1.1", "h2"] {
+        let running = Running::start(|policy| policy.limits.requests_at_client = 1).await;
+        running.client.answer(How::Never);
+        let batch = format!("[{}]", vec![ask("eth_call"); 3].join(","));
+        let send = async |body: &str| {
+            let mut request = request(&token(), body);
+            if protocol == "h2" {
+                *request.uri_mut() = format!("https://{HOST}/").parse().unwrap();
+                request.headers_mut().remove("host");
+                let mut sender = running.http2().await;
+                return tokio::spawn(async move {
+                    Answered::of(sender.send_request(request).await.unwrap()).await.unwrap()
+                });
+            }
+            let mut sender = running.http1().await;
+            tokio::spawn(
+                async move { Answered::of(sender.send_request(request).await.unwrap()).await.unwrap() },
+            )
+        };
+        let batch = send(&batch).await;
+        until(async || running.client.asked().len(), |asked| *asked == 1).await;
+        let waits = send(&ask("eth_call")).await;
+        let waiting = "quorum_guard_rpc_requests_waiting 1\n";
+        until(|| running.scrape(), |page| page.contains(waiting)).await;
+        running.put(&without_the_key());
+        until(async || running.call(&ask("admin_peers")).await.status, |status| *status == 401).await;
+        running.client.answer(How::Well);
+        let answers = batch.await.unwrap().json();
+        assert_eq!(answers[0]["result"], "eth_call", "what was sent is answered: {answers}");
+        let codes = [1, 2].map(|at| answers[at]["error"]["code"].clone());
+        assert_eq!(codes, [-32001, -32001], "{answers}");
+        let waited = waits.await.unwrap();
+        assert_eq!((waited.status, waited.code()), (403, (-32001).into()), "{}", waited.text);
+        assert_eq!(running.client.asked().len(), 1, "{protocol}");
+        let records = running.end().await;
+        assert_eq!(records.iter().filter(|record| record["reason"] == "revoked").count(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_while_the_key_is_withdrawn_is_not_asked() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let running = Running::start(|_| {}).await;
+    let mut stream = running.connect_with("http/1.1").await;
+    let body = ask("eth_call");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
+        token()
+    );
+    let (first, last) = body.split_at(5);
+    stream
+        .write_all(format!("{head}content-length: {}\r\n\r\n{first}", body.len()).as_bytes())
+        .await
+        .unwrap();
+    let known = "quorum_guard_rpc_caller_connections{caller=\"wallet\"} 1\n";
+    until(|| running.scrape(), |page| page.contains(known)).await;
+    running.put(&without_the_key());
+    until(async || running.call(&ask("admin_peers")).await.status, |status| *status == 401).await;
+    stream.write_all(last.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    assert!(text.starts_with("HTTP/1.1 403") && text.contains("-32001"), "{text}");
+    assert_eq!(running.client.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn another_key_and_another_caller_leave_what_is_under_way_alone() {
+    let running = Running::start(|_| {}).await;
+    running.client.answer(How::Never);
+    let mut sender = running.http1().await;
+    let batch = format!("[{}]", vec![ask("eth_call"); 3].join(","));
+    let under_way = tokio::spawn(async move {
+        Answered::of(sender.send_request(request(&token(), &batch)).await.unwrap()).await.unwrap()
+    });
+    until(async || running.client.asked().len(), |asked| *asked == 1).await;
+    let mut policy = policy();
+    let second = Key { id: "two".into(), ..policy.issuers[0].keys[0].clone() };
+    policy.issuers[0].keys.insert(0, second);
+    policy.callers.insert(0, caller("third"));
+    running.put(&policy);
+    // a refusal needs no client
+    let third = async || running.send(request(&token_for("third", 600), &ask("admin_peers"))).await.status;
+    until(third, |status| *status == 200).await;
+    running.client.answer(How::Well);
+    let answers = under_way.await.unwrap().json();
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer["result"] == "eth_call"), "{answers}");
+}

@@ -81,13 +81,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         self.reader.most = most;
     }
 
+    /// While there is a number, a message begins only if it is one frame of fewer bytes; control frames are read on
+    /// until another one follows.
+    pub fn let_begin(&mut self, fewer_than: Option<u64>) {
+        self.reader.begins = fewer_than;
+    }
+
+    /// Whether nothing is read, since a message may not begin.
+    pub fn is_kept(&self) -> bool {
+        self.reader.is_kept()
+    }
+
     /// Whether a message has begun and is not complete; it may have brought no byte yet.
     pub fn is_in_message(&self) -> bool {
         self.reader.is_in_message()
     }
 
     /// The next event, or none at the end: after a close, after a fault, or where the stream has ended between two
-    /// messages. What was read stays here while this is pending.
+    /// messages. What was read stays here while this is pending, such as where a message is kept from beginning: then
+    /// whoever lets it begin asks again.
     ///
     /// # Errors
     /// What the caller did wrong, or the stream; after that there is the end.
@@ -106,6 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
             }
             if self.reader.is_over() {
                 return Poll::Ready(Ok(None));
+            }
+            if self.reader.is_kept() {
+                return Poll::Pending;
             }
             let mut scratch = [const { MaybeUninit::uninit() }; PIECE];
             let mut buffer = ReadBuf::uninit(&mut scratch[..self.reader.wanted()]);

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::super::account::Account;
 use super::super::budget::{Budget, Charge};
 
-/// Bytes by which a message's memory grows: what is charged is what is held.
+/// Bytes by which a small message's memory grows.
+const SMALL: usize = 16 * 1024;
+/// Bytes by which a large one's grows: what is charged is what is held.
 const STEP: usize = 64 * 1024;
 
 /// A message on its way.
@@ -34,14 +36,9 @@ impl Message {
         Self { budget, account, charge, first, rest, began: None, next: None, waits: None }
     }
 
-    /// When its first byte came.
+    /// When its first byte was taken.
     pub(super) fn began(&self) -> Option<Instant> {
         self.began
-    }
-
-    /// Whether a byte of it has come.
-    pub(super) fn has_begun(&self) -> bool {
-        self.began.is_some()
     }
 
     /// When it first had to wait for memory.
@@ -51,24 +48,27 @@ impl Message {
 
     /// One more piece; before the next one there has to be room for it.
     pub(super) fn add(&mut self, piece: Bytes) {
-        self.began.get_or_insert_with(Instant::now);
         self.next = Some(piece);
     }
 
-    /// Whether every piece that has come has its memory; the task is woken when there may be some.
-    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether every piece that has come has its memory; the task is woken when there may be some. How long that takes
+    /// is of no interest while the message is one `ahead` of its turn.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>, ahead: bool) -> bool {
         let Some(piece) = &self.next else { return true };
         let size = self.first.len() + self.rest.len() + piece.len();
         let room = match size {
             _ if self.first.is_empty() && self.rest.is_empty() => size,
             size if size <= self.rest.capacity() => self.rest.capacity(),
-            size => size.next_multiple_of(STEP),
+            size => size.next_multiple_of(if size < STEP { SMALL } else { STEP }),
         };
         let more = room.saturating_sub(self.charge.bytes());
         if self.charge.poll_grow(more, cx).is_pending() {
-            self.waits.get_or_insert_with(Instant::now);
+            if !ahead {
+                self.waits.get_or_insert_with(Instant::now);
+            }
             return false;
         }
+        self.began.get_or_insert_with(Instant::now);
         let Some(piece) = self.next.take() else { return true };
         if size == piece.len() {
             self.first = piece;

@@ -1,6 +1,7 @@
 //! A WebSocket: each message judged once it is whole, and its calls asked as those of a request. Subscriptions have a
 //! WebSocket of their own to the client, which ends with it.
 
+mod end;
 pub mod frame;
 mod message;
 mod session;

@@ -14,39 +14,25 @@ use tokio::time::{Instant, MissedTickBehavior, Sleep, interval, sleep, timeout};
 
 use super::super::account::Take;
 use super::super::answers::{Answers, Asker, Piece, Stop};
+use super::super::budget::Charge;
 use super::super::entry::Ledger;
 use super::super::judge::{Judged, SLOT, judge};
 use super::super::listen::Stream;
 use super::super::refusal::Refusal;
 use super::Socket;
+use super::end::{
+    ANSWER_TOO_LARGE, BUSY, CLIENT_FAILED, ENDING, End, IDENTITY_ENDED, LEFT, POLICY_CHANGED, SILENT, SLOW,
+    SLOW_MESSAGE, TOLD_ENDED,
+};
 use super::frame::{Event, Fault, Frames};
 use super::message::Message;
 use super::subscriptions::Subscriptions;
 
-/// Why a WebSocket ends: RFC 6455 section 7.4, and words.
-pub(super) struct End(u16, &'static str);
-
-const NORMAL: u16 = 1000;
-const AWAY: u16 = 1001;
-const POLICY: u16 = 1008;
-const TOO_LARGE: u16 = 1009;
-const AGAIN: u16 = 1013;
-
-const LEFT: End = End(NORMAL, "");
-const CLIENT_FAILED: End = End(AGAIN, "the client gave no proper answer: connect again");
-const ANSWER_TOO_LARGE: End = End(TOO_LARGE, "an answer has more bytes than spec.rpc.limits.answerBytes");
-const IDENTITY_ENDED: End = End(POLICY, "the identity has ended: connect again with a new one");
-const POLICY_CHANGED: End = End(POLICY, "what this caller may do has changed: connect again");
-const SLOW: End = End(POLICY, "what was answered was not read in time");
-const SLOW_MESSAGE: End = End(POLICY, "a message did not arrive in time");
-const BUSY: End = End(AGAIN, "too much is being asked at once: connect again");
-const TOLD_ENDED: End =
-    End(AGAIN, "what subscriptions tell was not read in time, or the client has ended them");
-const SILENT: End = End(POLICY, "no answer to a ping");
-const ENDING: End = End(AWAY, "the guard ends: connect again");
-
-/// Messages of one WebSocket that are under way; meanwhile nothing more is read of the caller.
+/// Messages of one WebSocket that are under way; meanwhile no other is asked.
 const UNDER_WAY: usize = 32;
+/// Bytes of messages that are read before they can be asked, so that a ping behind them is answered; a larger one
+/// waits to be read.
+const AHEAD: usize = 64 * 1024;
 /// How long a message waits for memory.
 const MEMORY: Duration = Duration::from_secs(5);
 /// How long nothing more is read of a caller whose rate is used up.
@@ -66,6 +52,8 @@ struct Session {
     socket: Socket,
     frames: Frames<Stream>,
     message: Message,
+    /// Messages that are whole and not asked yet.
+    ahead: VecDeque<(Bytes, Charge)>,
     waiting: VecDeque<Waiting>,
     /// What is being written, and whether a fragment of it was.
     writing: Option<(Answers, bool)>,
@@ -97,6 +85,7 @@ pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
         socket,
         frames,
         message,
+        ahead: VecDeque::new(),
         waiting: VecDeque::new(),
         writing: None,
         subscriptions,
@@ -110,7 +99,7 @@ pub(super) async fn run(socket: Socket, stream: Stream, read: Bytes) {
     };
     let end = session.serve().await;
     // what is under way loses its reader now
-    (session.writing, session.waiting) = (None, VecDeque::new());
+    (session.writing, session.waiting, session.ahead) = (None, VecDeque::new(), VecDeque::new());
     session.frames.close(end.0, end.1);
     let _ = timeout(LAST, session.frames.leave()).await;
 }
@@ -272,9 +261,7 @@ impl Session {
             }
             Some(Err(Stop::Refused(refusal, id))) => {
                 self.writing = None;
-                if let Some(id) = id {
-                    self.tell(&refusal, std::str::from_utf8(&id).ok());
-                }
+                self.tell(&refusal, std::str::from_utf8(&id).ok());
             }
             Some(Err(Stop::Broken(refusal))) if refusal.reason == "answer_too_large" => {
                 return Err(ANSWER_TOO_LARGE);
@@ -290,27 +277,27 @@ impl Session {
         self.frames.text(text.into());
     }
 
-    /// Whether something was read.
+    /// Whether something was read, or asked. While nothing may be asked, a few bytes are read ahead, and pings are answered.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.is_ending {
             return Ok(false);
         }
-        if self.rests.as_mut().is_some_and(|rests| rests.as_mut().poll(cx).is_pending()) {
-            return Ok(false);
+        if self.rests.as_mut().is_some_and(|rests| rests.as_mut().poll(cx).is_ready()) {
+            self.rests = None;
         }
-        self.rests = None;
+        let is_busy = self.is_busy();
+        if !is_busy && let Some((body, charge)) = self.ahead.pop_front() {
+            self.asked(body, charge);
+            return Ok(true);
+        }
         self.is_stopped = true;
-        if !self.message.poll_room(cx) {
+        if !self.message.poll_room(cx, is_busy) {
             return Ok(false);
         }
-        let is_busy = self.waiting.len() >= UNDER_WAY
-            || self.waiting.iter().any(|waiting| waiting.answers.waits())
-            || self.writing.as_ref().is_some_and(|(answers, _)| answers.waits());
-        if is_busy && !self.message.has_begun() {
-            return Ok(false);
-        }
-        self.is_stopped = false;
-        let event = match self.frames.poll_event(cx) {
+        self.frames.let_begin(is_busy.then(|| self.room()));
+        let event = self.frames.poll_event(cx);
+        self.is_stopped = self.frames.is_kept();
+        let event = match event {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Some(event))) => event,
             Poll::Ready(Ok(None) | Err(Fault::Stream(_))) => return Err(LEFT),
@@ -320,7 +307,7 @@ impl Session {
         self.is_asked = false;
         match event {
             Event::Piece(piece) => self.message.add(piece),
-            Event::End => self.asked(),
+            Event::End => self.ahead.push_back(self.message.take()),
             Event::Ping(payload) => self.frames.pong(payload),
             Event::Pong => {}
             Event::Close(_) => return Err(LEFT),
@@ -328,9 +315,22 @@ impl Session {
         Ok(true)
     }
 
+    /// Whether no message may be asked now.
+    fn is_busy(&self) -> bool {
+        self.rests.is_some()
+            || self.waiting.len() >= UNDER_WAY
+            || self.waiting.iter().any(|waiting| waiting.answers.waits())
+            || self.writing.as_ref().is_some_and(|(answers, _)| answers.waits())
+    }
+
+    /// While no message may be asked: the next one is read if it has fewer bytes.
+    fn room(&self) -> u64 {
+        let there = self.ahead.iter().map(|(_, charge)| charge.bytes()).sum::<usize>();
+        if self.ahead.len() >= UNDER_WAY { 0 } else { AHEAD.saturating_sub(there) as u64 }
+    }
+
     /// A message is whole: it is judged, and what is granted of it is asked.
-    fn asked(&mut self) {
-        let (body, mut charge) = self.message.take();
+    fn asked(&mut self, body: Bytes, mut charge: Charge) {
         let Socket { connection, rules, known, ledger } = &self.socket;
         let ledger = Ledger { since: std::time::Instant::now(), ..ledger.clone() };
         let bytes = body.len() as u64;
@@ -357,7 +357,7 @@ impl Session {
         if let Some(refusal) = over {
             judged.refuse(|_| Some(refusal.clone()));
         }
-        ledger.judged(&judged, bytes);
+        ledger.judged(&judged);
         let (slots, is_batch) = (judged.plan(&body), judged.is_batch);
         let subscribes = slots.iter().any(|slot| slot.method().ends_with("_subscribe"));
         let asker = Asker {

@@ -92,3 +92,45 @@ fn nobody_is_known_of_an_issuer_whose_keys_are_not_known_yet() {
     let unsaid = Identities::of(&policy).unwrap();
     assert_eq!(unsaid.of_token(&of_cluster(&of_account()), NOW), Err(Denied::Stranger));
 }
+
+#[test]
+fn a_token_counts_as_long_as_its_issuer_has_its_key_and_it_is_of_this_cluster_for_this_node() {
+    let provided = signed(
+        r#"{"alg":"PS256","kid":"two","typ":"at+JWT"}"#,
+        &of_provider().to_string(),
+        &RSA,
+        Signing::PS256,
+    );
+    let before = identities();
+    let [account, other] =
+        [of_cluster(&super::of_account()), provided].map(|token| before.of_token(&token, NOW).unwrap());
+    let still = |known: &Known, change: &dyn Fn(&mut Policy)| {
+        let mut policy = policy();
+        change(&mut policy);
+        Identities::of(&policy).unwrap().still_take(&before, known)
+    };
+    for (number, (of_account, of_other, change)) in [
+        (true, true, (|_| {}) as fn(&mut Policy)),
+        (true, true, |policy| policy.issuers[0].keys.push(P256.as_key("four", Algorithm::ES256))),
+        (true, true, |policy| policy.issuers.reverse()),
+        (true, true, |policy| policy.issuers[0].keys.truncate(1)),
+        (false, true, |policy| drop(policy.issuers[0].keys.remove(0))),
+        (false, true, |policy| policy.issuers[0].keys[0].id = "four".into()),
+        (false, true, |policy| policy.issuers[0].keys[0].public = STRANGE.public.clone()),
+        (true, false, |policy| policy.issuers[1].keys[0].algorithm = Algorithm::RS256),
+        (false, true, |policy| drop(policy.issuers.remove(0))),
+        (true, false, |policy| drop(policy.issuers.remove(1))),
+        (false, true, |policy| policy.audience = "bob-rpc.ledger.svc".into()),
+        (false, true, |policy| policy.cluster = Some("https://other.example".into())),
+        // the same key of somebody else
+        (false, true, |policy| policy.issuers[0].issuer = "https://other.example".into()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = (still(&account, &change), still(&other, &change));
+        assert_eq!(found, (of_account, of_other), "change {number}");
+    }
+    let shown = Known { signer: None, ..account };
+    assert!(still(&shown, &|policy| policy.issuers.clear()), "a certificate's authorities are its entry's");
+}

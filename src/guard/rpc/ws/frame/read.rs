@@ -149,6 +149,8 @@ enum Doing {
 pub(super) struct Reader {
     /// Bytes that a message has at most.
     pub most: u64,
+    /// While this is there, a message begins only if it is one frame of fewer bytes.
+    pub begins: Option<u64>,
     doing: Doing,
     /// A header that is not complete, and how many bytes of it are there.
     header: ([u8; HEADER], u8),
@@ -166,6 +168,7 @@ impl Reader {
     pub fn new(most: u64) -> Self {
         Self {
             most,
+            begins: None,
             doing: Doing::Header,
             header: ([0; HEADER], 0),
             left: 0,
@@ -175,8 +178,8 @@ impl Reader {
         }
     }
 
-    /// Takes bytes of the input until there is an event; without one all of them are taken. After a breach and
-    /// after a close everything is taken, and there is no event.
+    /// Takes bytes of the input until there is an event; without one all of them are taken, unless a message is kept
+    /// from beginning. After a breach and after a close everything is taken, and there is no event.
     pub fn step(&mut self, input: &mut &[u8]) -> Result<Option<Event>, Breach> {
         let stepped = self.stepped(input);
         if matches!(stepped, Err(_) | Ok(Some(Event::Close(_)))) {
@@ -196,6 +199,7 @@ impl Reader {
                     Some(header) => self.begin(&header)?,
                     None => return Ok(None),
                 },
+                Doing::Message { .. } if self.is_kept() => return Ok(None),
                 Doing::Message { is_last } if self.left == 0 => {
                     self.doing = Doing::Header;
                     if is_last {
@@ -220,6 +224,13 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Whether a message is kept from beginning: its header is there, and nothing of it was taken.
+    pub fn is_kept(&self) -> bool {
+        let Doing::Message { is_last } = self.doing else { return false };
+        let is_fresh = self.message == Some(self.left);
+        is_fresh && self.begins.is_some_and(|most| !is_last || self.left >= most)
     }
 
     /// The next header, once it is complete.

@@ -253,3 +253,42 @@ proptest! {
         prop_assert_eq!(seen(Stream::new(&bytes, step, true), most), at_once);
     }
 }
+
+#[test]
+fn while_a_message_is_kept_from_beginning_control_frames_are_read_and_nothing_of_it_is_lost() {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let text = |text: &str| Payload(text.as_bytes().to_vec());
+    for (kept, room) in [
+        (frame(0x81, b"hello!"), 6),
+        ([frame(1, b"he"), frame(0x80, b"llo!")].concat(), 6),
+        ([frame(1, b""), frame(0x80, b"hello!")].concat(), 6),
+        (frame(0x81, b"hello!"), 0),
+    ] {
+        let small = if room > 0 { frame(0x81, b"small") } else { Vec::new() };
+        let bytes = [frame(0x89, b"one"), small, frame(0x89, b"two"), kept, frame(0x89, b"three")].concat();
+        for step in [1, 3, usize::MAX] {
+            let mut frames = Frames::new(Stream::new(&bytes, step, false), Bytes::new(), 100);
+            let mut seen = Vec::new();
+            frames.let_begin(Some(room));
+            while let Poll::Ready(event) = frames.poll_event(&mut cx) {
+                put(&mut seen, Seen::of(event));
+            }
+            let mut before = vec![ping("one")];
+            if room > 0 {
+                before.extend([text("small"), Sees(Event::End)]);
+            }
+            before.push(ping("two"));
+            assert!(seen == before && frames.is_kept(), "{step} at a time: {seen:?}");
+            frames.let_begin(None);
+            let mut rest = Vec::new();
+            while rest.last() != Some(&End) {
+                let Poll::Ready(event) = frames.poll_event(&mut cx) else { panic!("{rest:?}") };
+                put(&mut rest, Seen::of(event));
+            }
+            assert_eq!(rest, [text("hello!"), Sees(Event::End), ping("three"), End], "{step} at a time");
+        }
+    }
+    let mut empty = Frames::new(Stream::new(&frame(0x81, b""), 9, false), Bytes::new(), 100);
+    empty.let_begin(Some(0));
+    assert!(empty.poll_event(&mut cx).is_pending(), "one without a byte is one more");
+}

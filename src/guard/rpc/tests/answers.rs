@@ -1,0 +1,173 @@
+//! Answers of the client as they are passed on: too large ones, those that nobody waits for.
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::client::How;
+use super::websocket::{Socket, asked, open};
+use super::*;
+
+const LARGE: &str = "eth_getLogs";
+
+fn notification(method: &str) -> Value {
+    json!({"jsonrpc": "2.0", "method": method})
+}
+
+fn call(id: u32, method: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": method})
+}
+
+/// A guard that passes on so many bytes, before a client that answers [`LARGE`] with so many.
+async fn before(answer_bytes: u32, bytes: u64) -> Running {
+    let running = Running::start(|policy| {
+        (policy.limits.answer_bytes, policy.limits.answer_seconds) = (answer_bytes, 5);
+    })
+    .await;
+    running.client.answer(How::Blank(LARGE, bytes));
+    running
+}
+
+#[tokio::test]
+async fn a_notification_has_no_answer_whatever_becomes_of_it() {
+    let running = before(10_000, 100_000).await;
+    let one = notification(LARGE).to_string();
+    let is_nothing = |answered: &Answered| (answered.status, answered.text.as_str()) == (200, "");
+    let answered = running.call(&one).await;
+    assert!(is_nothing(&answered), "too large: {answered:?}");
+    running.client.answer(How::With(500, "oh"));
+    let answered = running.call(&one).await;
+    assert!(is_nothing(&answered), "failed: {answered:?}");
+    let batch = json!([notification(LARGE), notification("eth_call")]).to_string();
+    let answered = running.call(&batch).await;
+    assert!(is_nothing(&answered), "a batch of them: {answered:?}");
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::text(one.clone())).await.unwrap();
+    running.client.answer(How::Well);
+    assert_eq!(asked(&mut socket, &call(7, "eth_call").to_string()).await["id"], 7);
+    drop(socket);
+    running.client.leave();
+    until(async || TcpStream::connect(running.client.http).await.is_err(), |gone| *gone).await;
+    for _ in 0..3 {
+        let answered = running.call(&one).await;
+        assert!(is_nothing(&answered), "there is nobody to ask: {answered:?}");
+    }
+    let mut records = running.end().await;
+    records.retain(|record| record["verdict"] != "opened");
+    let reasons: Vec<_> = records.iter().map(|record| record["reason"].as_str().unwrap_or("")).collect();
+    let wanted = ["answer_too_large", "client_failed", "client_failed", "client_failed"];
+    assert_eq!(reasons[..4], wanted, "{records:?}");
+    assert_eq!(reasons.last(), Some(&"client_unreachable"));
+    assert!(records[..4].iter().all(|record| record["bytesOut"] == 0), "nothing was passed on: {records:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_takes_nothing_of_what_a_batch_may_be_answered() {
+    let running = before(1000, 5000).await;
+    let batch = json!([
+        call(1, "eth_call"),
+        notification(LARGE),
+        call(2, "eth_call"),
+        notification("eth_chainId"),
+        call(3, LARGE),
+        notification("net_version"),
+        call(4, "eth_call"),
+    ]);
+    let answers = running.call(&batch.to_string()).await.json();
+    let told = answers.as_array().unwrap().iter().map(|answer| (&answer["id"], &answer["error"]["code"]));
+    let codes: Vec<_> = told.map(|(id, code)| (id.as_u64().unwrap(), code.as_i64())).collect();
+    assert_eq!(codes, [(1, None), (2, None), (3, Some(-32005)), (4, Some(-32005))], "{answers}");
+    // a call without an id is made, also behind an answer that was too large
+    let asked = running.client.asked();
+    let methods: Vec<_> = ["eth_call", LARGE, "eth_chainId", "net_version"]
+        .map(|method| asked.iter().filter(|asked| asked.contains(method)).count())
+        .to_vec();
+    assert_eq!(methods, [2, 2, 1, 1], "{asked:?}");
+}
+
+/// How a socket ends, and how many texts came before.
+async fn end(socket: &mut Socket) -> Option<CloseFrame> {
+    let end = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(frame))) => return frame,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), end).await.expect("it goes on")
+}
+
+#[tokio::test]
+async fn too_large_an_answer_of_which_nothing_was_sent_has_an_error_and_the_socket_goes_on() {
+    let running = before(3000, 5000).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    for batch in [false, true] {
+        let call = call(5, LARGE);
+        let text = if batch { json!([call]).to_string() } else { call.to_string() };
+        let mut answer = asked(&mut socket, &text).await;
+        let answer = if batch { answer[0].take() } else { answer };
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&5.into(), &(-32005).into()), "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains("spec.rpc.limits.answerBytes"));
+    }
+    assert_eq!(asked(&mut socket, &call(6, "eth_call").to_string()).await["id"], 6);
+}
+
+#[tokio::test]
+async fn too_large_an_answer_of_which_a_frame_was_sent_ends_the_socket_with_the_reason() {
+    let running = before(50_000, 500_000).await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::text(call(5, LARGE).to_string())).await.unwrap();
+    let frame = end(&mut socket).await.expect("a code");
+    assert_eq!(frame.code, CloseCode::Size);
+    assert!(frame.reason.contains("spec.rpc.limits.answerBytes"), "{frame:?}");
+    drop(socket);
+    let records = running.end().await;
+    let last = records.last().expect("a record");
+    assert_eq!((&last["reason"], &last["verdict"]), (&"answer_too_large".into(), &"allowed".into()));
+    let out = last["bytesOut"].as_u64().unwrap();
+    assert!((1..=50_000).contains(&out), "a part of the message was sent: {out} bytes");
+}
+
+#[tokio::test]
+async fn an_answer_may_have_as_many_bytes_as_it_may_have() {
+    // what follows the id of an answer to eth_call: ,"result":"eth_call"} and the line's end
+    let bytes = ",\"result\":\"eth_call\"}\n".len() as u32;
+    for (more, status) in [(0, 200), (1, 200), (-1, 502)] {
+        let running = before(bytes.checked_add_signed(more).unwrap(), 0).await;
+        let answered = running.call(&call(1, "eth_call").to_string()).await;
+        assert_eq!(answered.status, status, "{more}: {}", answered.text);
+        let mut socket = open(&running, &token()).await.unwrap();
+        let answer = asked(&mut socket, &call(1, "eth_call").to_string()).await;
+        assert_eq!(answer.get("error").is_none(), status == 200, "{more}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_in_chunks_comes_whole_over_everything() {
+    let running = before(10_000_000, 300_000).await;
+    // white space within quotes that nobody closes: the client's own end is not looked at
+    let wanted = format!("{{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":\"{}", " ".repeat(300_000));
+    let answered = running.call(&call(9, LARGE).to_string()).await;
+    assert!(answered.text == wanted, "{} bytes", answered.text.len());
+    let batch = json!([call(9, LARGE), call(8, "eth_call"), call(9, LARGE)]);
+    let answered = running.call(&batch.to_string()).await;
+    let small = r#"{"jsonrpc":"2.0","id":8,"result":"eth_call"}"#;
+    assert!(answered.text == format!("[{wanted},{small},{wanted}]\n"), "{} bytes", answered.text.len());
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::text(call(9, LARGE).to_string())).await.unwrap();
+    let text = loop {
+        if let Some(Ok(Message::Text(text))) = socket.next().await {
+            break text;
+        }
+    };
+    assert!(text.as_str() == wanted, "{} bytes", text.len());
+    assert_eq!(asked(&mut socket, &call(1, "eth_call").to_string()).await["id"], 1);
+    drop(socket);
+    let records = running.end().await;
+    assert_eq!(records[0]["bytesOut"], wanted.len());
+    let small_out = records.iter().find(|record| record["method"] == "eth_call").expect("a record");
+    assert_eq!(small_out["bytesOut"], small.len() + 1);
+}
