@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 62] = [
+const PURE: [&str; 63] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -44,6 +44,7 @@ const PURE: [&str; 62] = [
     "guard/rpc/account.rs",
     "guard/rpc/backlog.rs",
     "guard/rpc/effect.rs",
+    "guard/rpc/fairness.rs",
     "guard/rpc/identity",
     "guard/rpc/json.rs",
     "guard/rpc/judge.rs",
