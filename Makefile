@@ -34,7 +34,7 @@ unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
 	cargo check --locked --no-default-features --features guard --bins
 
 guard: ## Hostile payloads against the real client, bare and behind the guard, and floods; no cluster
-	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-60} E2E_GUARD_P99_MS=$${E2E_GUARD_P99_MS:-2000} e2e/guard/run
+	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-60} E2E_GUARD_P99_MS=$${E2E_GUARD_P99_MS:-1000} e2e/guard/run
 
 .PHONY: test-guard
 test-guard: ## Many more of them: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_SEED=N to send the same again

@@ -26,7 +26,7 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 pub(crate) const GRANTED: [&str; 3] = ["eth_*", "net_version", "web3_clientVersion"];
 
 /// Accounts of `apps`, each of which is a caller.
-const ACCOUNTS: [&str; 2] = ["wallet", "crowd"];
+const ACCOUNTS: [&str; 3] = ["wallet", "crowd", "mob"];
 
 /// What pods of the accounts would have, and what the operator would write.
 fn identities() -> anyhow::Result<(Vec<String>, Policy)> {
@@ -81,7 +81,7 @@ pub(crate) struct Place {
     process: Child,
     pub(crate) at: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
-    /// What the callers of the policy show: `wallet`, and `crowd`.
+    /// What the callers of the policy show: `wallet`, `crowd` and `mob`.
     pub(crate) tokens: Vec<String>,
     /// By which it began.
     pub(crate) policy: Policy,
@@ -95,7 +95,7 @@ pub(crate) struct Run<'a> {
     pub(crate) within: &'a [String],
     /// The client's listeners: HTTP and WebSocket.
     pub(crate) client: [SocketAddr; 2],
-    /// Makes another policy of that which lets both callers do as they like.
+    /// Makes another policy of that which lets all callers do as they like.
     pub(crate) policy: fn(&mut Policy),
 }
 

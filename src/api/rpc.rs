@@ -257,11 +257,13 @@ pub struct Limits {
     /// has as long to answer.
     #[schemars(range(min = 1, max = 86400))]
     pub idle_seconds: i32,
-    /// Calls that the client executes at a time, 1 to 4096, default 16; one caller has half of them at most. Each may
-    /// take as much of the client's memory as `client.tunables.rpcGasCap` lets it.
+    /// Calls that the client executes at a time, 1 to 4096, default 16. One caller has half of them at most, and an
+    /// eighth while its calls take long: more than 50 ms and twice what another caller's take, or more than 1 s. Each
+    /// may take as much of the client's memory as `client.tunables.rpcGasCap` lets it.
     #[schemars(range(min = 1, max = 4096))]
     pub requests_at_client: i32,
-    /// Calls that wait for their turn at the client, 1 to 65536, default 256. One more is refused at once.
+    /// Calls that wait for their turn at the client, 1 to 65536, default 256; one caller has half of them at most. One
+    /// more is refused at once.
     #[schemars(range(min = 1, max = 65536))]
     pub requests_waiting: i32,
     /// Seconds from a call's turn to the last byte of its answer, 1 to 3600, default 60.

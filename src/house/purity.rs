@@ -44,6 +44,7 @@ const PURE: [&str; 63] = [
     "guard/rpc/account.rs",
     "guard/rpc/backlog.rs",
     "guard/rpc/effect.rs",
+    "guard/rpc/fairness.rs",
     "guard/rpc/identity",
     "guard/rpc/json.rs",
     "guard/rpc/judge.rs",

@@ -92,9 +92,9 @@ impl Stage {
         }
     }
 
-    /// What behaves, and what does not.
-    pub(crate) fn callers(&self) -> anyhow::Result<(Caller, Caller)> {
-        Ok((Caller::of(&self.place, 0)?, Caller::of(&self.place, 1)?))
+    /// What behaves, and two that do not.
+    pub(crate) fn callers(&self) -> anyhow::Result<[Caller; 3]> {
+        Ok([Caller::of(&self.place, 0)?, Caller::of(&self.place, 1)?, Caller::of(&self.place, 2)?])
     }
 
     /// Waits until the guard answers, and gives the bytes that it holds then.

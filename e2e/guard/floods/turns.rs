@@ -1,13 +1,17 @@
 //! Calls that go on when whoever made them has gone. How many run at once, and for how long, is what the client counts.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::{FutureExt as _, SinkExt as _};
-use tokio::time::{Instant, sleep, sleep_until};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use http_body_util::BodyExt as _;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
+use super::caller::Caller;
 use super::stage::Behind;
 use super::{Flood, Scene, Told};
 use crate::moody::Load;
@@ -24,6 +28,11 @@ pub(super) fn floods() -> Vec<Flood> {
         Flood {
             behind: Behind::Real,
             ..Flood::new("heavy calls without an id", |scene| heavy(scene).boxed())
+        },
+        Flood {
+            behind: Behind::Real,
+            least: 8,
+            ..Flood::new("two slow callers", |scene| two(scene).boxed()).asking("eth_call")
         },
         Flood { least: 5, ..Flood::new("close and reopen", |scene| reopened(scene).boxed()) },
         Flood::new("reset while it runs", |scene| reset(scene).boxed()),
@@ -106,6 +115,58 @@ async fn heavy(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let faults = if over > GOES_ON { vec![note.clone()] } else { vec![] };
     sleep_until(scene.until).await;
     Ok(Told { note, faults })
+}
+
+/// Two callers have as much computed as they can: one over a WebSocket, one over connections of HTTP, batches among what
+/// it sends. Each gets on, and the client has no time to answer all that they ask.
+async fn two(scene: Arc<Scene>) -> anyhow::Result<Told> {
+    const EACH: usize = 32;
+    let done: [Arc<AtomicU64>; 2] = Default::default();
+    let mut under_way = JoinSet::new();
+    under_way.spawn(computed(scene.bad.clone(), EACH, done[0].clone()));
+    for number in 0..EACH {
+        let body = busy(1);
+        let body = if number.is_multiple_of(2) { body } else { format!("[{body},{body}]") };
+        under_way.spawn(fetched(scene.worse.clone(), body, done[1].clone()));
+    }
+    let ended = timeout_at(scene.until, under_way.join_next()).await;
+    let faults = ended.ok().flatten().and_then(Result::ok).and_then(Result::err);
+    let mut faults: Vec<_> = faults.map(|failed| format!("{failed:#}")).into_iter().collect();
+    let done = done.map(|done| done.load(Ordering::Relaxed));
+    if done.contains(&0) {
+        faults.push("a slow caller did not get on".to_owned());
+    }
+    Ok(Told { note: format!("{} and {} long calls were answered", done[0], done[1]), faults })
+}
+
+fn busy(id: usize) -> String {
+    BUSY.replacen('{', &format!("{{\"id\":{id},"), 1)
+}
+
+/// So many at a time over a WebSocket.
+async fn computed(caller: Caller, number: usize, done: Arc<AtomicU64>) -> anyhow::Result<()> {
+    let mut socket = caller.socket().await?;
+    for id in 0..number {
+        socket.send(Message::text(busy(id))).await?;
+    }
+    while let Some(received) = socket.next().await {
+        received?;
+        done.fetch_add(1, Ordering::Relaxed);
+        socket.send(Message::text(busy(1))).await?;
+    }
+    anyhow::bail!("a WebSocket was closed")
+}
+
+/// One after the other over a connection.
+async fn fetched(caller: Caller, body: String, done: Arc<AtomicU64>) -> anyhow::Result<()> {
+    let mut sender = caller.http1().await?;
+    loop {
+        sender.ready().await?;
+        let answer = sender.send_request(caller.request(body.clone())).await?;
+        anyhow::ensure!(answer.status() == 200, "{}", answer.status());
+        answer.into_body().collect().await?;
+        done.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Hundredths of a second of processor that a process has used.

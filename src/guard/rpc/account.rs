@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::filters::Filters;
-use super::turns::Turns;
 use crate::policy::Caller;
 
 /// What is counted of a caller.
@@ -14,8 +13,6 @@ pub struct Account {
     pub name: String,
     bucket: Mutex<Bucket>,
     connections: AtomicU32,
-    /// Its turns at the client.
-    pub turns: Turns,
     /// Its filters in the client.
     pub filters: Filters,
     /// Its bytes in flight.
@@ -59,12 +56,11 @@ impl Account {
     pub fn new(name: &str) -> Self {
         let bucket = Mutex::new(Bucket { calls: None, at: Duration::ZERO });
         let (allowed, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        let (connections, turns, bytes) = (AtomicU32::new(0), Turns::default(), AtomicUsize::new(0));
+        let (connections, bytes) = (AtomicU32::new(0), AtomicUsize::new(0));
         Self {
             name: name.to_owned(),
             bucket,
             connections,
-            turns,
             filters: Filters::default(),
             bytes,
             allowed,

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `json`, `message` | pure | a body, read strictly and written anew |
 //! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
+//! | `fairness` | pure | which callers may have a turn at the client |
 //! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
 //! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
 //! | `watch` | i/o | the policy's file |
@@ -24,6 +25,7 @@ pub mod connection;
 pub mod counts;
 pub mod effect;
 pub mod entry;
+pub mod fairness;
 pub mod filters;
 pub mod http;
 pub mod identity;
@@ -64,10 +66,13 @@ use crate::guard::reload::{Files, Reloading};
 use crate::guard::server::{self, Answer, Limits, Port, not_found};
 use crate::guard::{flags, health, stop};
 
+use self::account::Account;
 use self::audit::Audit;
 use self::budget::Budget;
 use self::counts::Counts;
+use self::rules::Rules;
 use self::shared::Shared;
+use self::turns::Load;
 use self::upstream::Upstream;
 use self::watch::Watched;
 
@@ -211,9 +216,8 @@ async fn sidelines(health: TcpListener, metrics: TcpListener, shared: Arc<Shared
 fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     let failed = (tls.failed_handshakes(), tls.failed());
     let rules = shared.rules();
-    let (waiting, at_client) = shared.http.load();
-    let of_callers: u32 = rules.accounts().iter().map(|account| account.turns.load().0).sum();
-    let mut text = shared.counts.render(&rules, (waiting + of_callers, at_client), failed);
+    let mut text = shared.counts.render(&rules, shared.http.load(), failed);
+    turns_of_callers(&mut text, shared, &rules);
     for (name, help, bytes) in [
         ("in_flight_bytes", "Bytes of calls and answers that are held.", shared.budget.held()),
         (
@@ -230,6 +234,29 @@ fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     let prometheus = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, prometheus);
     answer
+}
+
+/// What an operator looks at to see why a caller waits.
+fn turns_of_callers(text: &mut String, shared: &Shared, rules: &Rules) {
+    let loads = shared.http.loads();
+    let load_of = |account: &Arc<Account>| loads.get(&account.name).copied().unwrap_or_default();
+    type Value = fn(Load) -> u32;
+    let series: [(_, _, Value); 3] = [
+        ("waiting", "Requests of a caller that wait for their turn at the client.", |load| load.waiting),
+        ("at_client", "Requests of a caller that are with the client.", |load| load.taken),
+        (
+            "slow",
+            "1 if a caller's calls take the client long, so that it has few turns at the client.",
+            |load| load.is_slow.into(),
+        ),
+    ];
+    for (name, help, value) in series {
+        let samples = rules.accounts().iter();
+        let samples = samples.map(|account| ([("caller", account.name.as_str())], value(load_of(account))));
+        let samples: Vec<_> = samples.collect();
+        let samples: Vec<_> = samples.iter().map(|(labels, value)| (&labels[..], *value)).collect();
+        family(text, [&format!("quorum_guard_rpc_caller_{name}"), "gauge", help], &samples);
+    }
 }
 
 #[cfg(test)]

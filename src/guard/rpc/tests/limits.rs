@@ -106,10 +106,10 @@ async fn connections_that_the_client_has_ended_trouble_nobody() {
 }
 
 #[tokio::test]
-async fn a_caller_has_half_the_turns_at_the_client_and_half_the_waiting() {
+async fn a_caller_has_some_turns_at_the_client_and_half_the_waiting() {
     let running = Running::start(|policy| {
         let limits = &mut policy.limits;
-        (limits.requests_at_client, limits.requests_waiting) = (4, 6);
+        (limits.requests_at_client, limits.requests_waiting) = (16, 6);
     })
     .await;
     running.client.answer(How::Never);
@@ -122,7 +122,12 @@ async fn a_caller_has_half_the_turns_at_the_client_and_half_the_waiting() {
         let full = "quorum_guard_rpc_requests_waiting 3\n";
         until(|| running.scrape(), |page| page.contains(full)).await;
         let page = running.scrape().await;
-        assert!(page.contains("quorum_guard_rpc_requests_at_client 2\n"), "{page}");
+        for (name, value) in [("requests_at_client", 2), ("caller_at_client{caller=\"wallet\"}", 2)] {
+            assert!(page.contains(&format!("quorum_guard_rpc_{name} {value}\n")), "{page}");
+        }
+        let waits = |page: &String| page.contains("quorum_guard_rpc_caller_slow{caller=\"wallet\"} 1\n");
+        until(|| running.scrape(), waits).await;
+        assert!(page.contains("quorum_guard_rpc_caller_waiting{caller=\"wallet\"} 3\n"), "{page}");
         assert_eq!(running.client.asked().len(), 2);
         // nobody else is kept from the client by that
         let mut other = running.http1().await;

@@ -9,9 +9,9 @@ use super::client::How;
 use super::websocket::{answer, asked, closed, open};
 use super::*;
 
-/// A guard whose callers have two turns each, before a client that does not answer.
+/// A guard whose callers have two turns each until they are known, before a client that does not answer.
 async fn stuck() -> Running {
-    let running = Running::start(|policy| policy.limits.requests_at_client = 4).await;
+    let running = Running::start(|policy| policy.limits.requests_at_client = 16).await;
     running.client.answer(How::Never);
     running
 }

@@ -6,9 +6,10 @@
 mod chunks;
 mod exchange;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,7 +20,8 @@ use tokio::time::{Instant, timeout};
 pub use self::exchange::{Exchange, Fault};
 use super::account::Account;
 use super::refusal::Refusal;
-use super::turns::{Share, Taken, Turns};
+pub use super::turns::Turn;
+use super::turns::{Load, Share, Turns};
 use crate::policy::Limits;
 
 /// Connections that are kept while nobody uses them.
@@ -34,13 +36,6 @@ pub struct Upstream {
     at: SocketAddr,
     kept: Mutex<Vec<Line>>,
     turns: Turns,
-}
-
-/// A call may be with the client while this is there.
-#[derive(Debug)]
-pub struct Turn {
-    _of_caller: Taken,
-    _of_all: Taken,
 }
 
 /// A connection.
@@ -68,22 +63,23 @@ impl Upstream {
         self.turns.load()
     }
 
-    /// A turn at the client, if there is one now and nobody waits for it.
-    #[must_use]
-    pub fn turn_now(&self, account: &Account, limits: &Limits) -> Option<Turn> {
-        let share = share(limits);
-        let of_caller = account.turns.take_now(share.of_one())?;
-        Some(Turn { _of_caller: of_caller, _of_all: self.turns.take_now(share)? })
+    /// The same of each caller that called lately, by its name.
+    pub fn loads(&self) -> HashMap<String, Load> {
+        self.turns.loads()
     }
 
-    /// A turn at the client, of the caller's share first.
+    /// A turn at the client, if the caller may have one now.
+    #[must_use]
+    pub fn turn_now(&self, account: &Arc<Account>, limits: &Limits) -> Option<Turn> {
+        self.turns.take_now(account, share(limits))
+    }
+
+    /// A turn at the client.
     ///
     /// # Errors
     /// Where too many wait already, or there was none in time.
-    pub async fn turn(&self, account: &Account, limits: &Limits) -> Result<Turn, Refusal> {
-        let share = share(limits);
-        let of_caller = account.turns.take(share.of_one()).await?;
-        Ok(Turn { _of_caller: of_caller, _of_all: self.turns.take(share).await? })
+    pub async fn turn(&self, account: &Arc<Account>, limits: &Limits) -> Result<Turn, Refusal> {
+        self.turns.take(account, share(limits)).await
     }
 
     /// Asks the client over a connection that was kept, if there is one.
