@@ -5,6 +5,7 @@ mod client;
 mod http;
 mod limits;
 mod pressure;
+mod quiet;
 mod reload;
 mod websocket;
 
