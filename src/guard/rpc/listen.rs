@@ -53,8 +53,15 @@ pub fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until the process is asked to end, and then until what is under way has ended.
+/// Serves until the process is asked to end, and then until what is under way has ended. That is a task: what the runtime
+/// is blocked on has a thread of its own, which would be woken for each connection.
 pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept(listener, tls, shared));
+    accepting.join_all().await;
+}
+
+async fn accept(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
     let mut stop = shared.stop.clone();
     let mut connections = JoinSet::new();
     loop {
