@@ -16,8 +16,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How late it may be noticed that it has been too long.
 const LATE: Duration = Duration::from_secs(5);
 
-/// Silence after which a connection of HTTP/1.1 rests, so that it keeps no buffers.
-const RESTS: Duration = Duration::from_secs(1);
+/// Silence after which a connection of HTTP/1.1 rests, so that it keeps no buffers: not long, so that of many that connect
+/// the next has what the last ones gave back.
+const RESTS: Duration = Duration::from_millis(250);
 
 /// How long a connection lives of which nobody is known.
 const UNKNOWN: Duration = Duration::from_secs(60);
