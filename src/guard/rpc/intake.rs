@@ -73,12 +73,14 @@ pub async fn read(
     Ok(Held { body: if rest.is_empty() { first } else { rest.into() }, charge })
 }
 
-/// Bytes of memory for a body that has come to this size: as many as there are already, or the next step.
+/// Bytes of memory for a body that has come to this size: as many as there are already, or the next step. A small one
+/// is given four times what has come, so that it is copied once as it grows and not again and again.
 fn room(there: &Vec<u8>, size: usize, declared: Option<u64>) -> usize {
     if size <= there.capacity() {
         return there.capacity();
     }
-    let step = size.next_multiple_of(if size < STEP { SMALL } else { STEP });
+    let step =
+        if size < STEP { (4 * size).next_multiple_of(SMALL).min(STEP) } else { size.next_multiple_of(STEP) };
     declared
         .and_then(|all| usize::try_from(all).ok())
         .filter(|all| *all >= size)

@@ -1,6 +1,5 @@
 //! Connections: taken, shaken hands with, served, and cut when they may stay no longer.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -8,8 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -19,9 +17,9 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::connection::{Connection, Handshake};
-use super::http;
 use super::patience::{Bound, Bounded, Bounds, Patience};
 use super::place::Place;
+use super::quiet::{Answers, Http1};
 use super::record::Transport;
 use super::shared::Shared;
 use crate::guard::reload::Reloading;
@@ -55,8 +53,15 @@ pub fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until the process is asked to end, and then until what is under way has ended.
+/// Serves until the process is asked to end, and then until what is under way has ended. That is a task: what the runtime
+/// is blocked on has a thread of its own, which would be woken for each connection.
 pub async fn serve(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept(listener, tls, shared));
+    accepting.join_all().await;
+}
+
+async fn accept(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>) {
     let mut stop = shared.stop.clone();
     let mut connections = JoinSet::new();
     loop {
@@ -117,22 +122,11 @@ async fn connection(stream: TcpStream, tls: Arc<Reloading>, place: Place) {
 pub type Stream = Bounded<TlsStream<TcpStream>>;
 
 async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, limits: &Limits) {
-    let of = connection.clone();
-    let service = service_fn(move |request| {
-        // in a box of its own, so that a connection that says nothing holds none
-        let answer = Box::pin(http::answer(of.clone(), request));
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let header = limits.header_bytes as usize;
     let is_http1 = connection.transport == Transport::Http1;
-    let io = TokioIo::new(Bounded::new(stream, connection.patience.clone(), is_http1));
+    let stream = Bounded::new(stream, connection.patience.clone(), is_http1);
     // each in a box of its own, so that neither takes the room of the other
     let ended = if is_http1 {
-        let serving = http1::Builder::new()
-            .max_buf_size(header.max(8192))
-            .max_headers(64)
-            .serve_connection(io, service)
-            .with_upgrades();
+        let serving = Http1::new(stream, connection.clone(), limits.header_bytes as usize);
         watched(Box::pin(serving).as_mut(), &connection, |serving| serving.graceful_shutdown()).await
     } else {
         let serving = http2::Builder::new(TokioExecutor::new())
@@ -142,7 +136,7 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
             .initial_connection_window_size(WINDOWS.1)
             .max_send_buf_size(SENT)
             .max_header_list_size(limits.header_bytes)
-            .serve_connection(io, service);
+            .serve_connection(TokioIo::new(stream), Answers(connection.clone()));
         watched(Box::pin(serving).as_mut(), &connection, |serving| serving.graceful_shutdown()).await
     };
     connection.ended().await;

@@ -8,7 +8,7 @@
 //! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
 //! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
 //! | `watch` | i/o | the policy's file |
-//! | `listen`, `place`, `connection`, `patience` | i/o | connections: taken, known, bounded, cut |
+//! | `listen`, `place`, `connection`, `patience`, `quiet` | i/o | connections: taken, known, bounded, cut, at rest |
 //! | `http`, `intake`, `body` | i/o | a request, its body, its answer |
 //! | `answers`, `at_client`, `turns`, `upstream` | i/o | calls and their answers in order, one of them at the client, its turn, the client |
 //! | `ws` | i/o | WebSockets |
@@ -36,6 +36,7 @@ pub mod listen;
 pub mod message;
 pub mod patience;
 pub mod place;
+pub mod quiet;
 pub mod quota;
 pub mod record;
 pub mod refusal;

@@ -4,15 +4,21 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::body::Bytes;
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How late it may be noticed that it has been too long.
 const LATE: Duration = Duration::from_secs(5);
+
+/// Silence after which a connection of HTTP/1.1 rests, so that it keeps no buffers: not long, so that of many that connect
+/// the next has what the last ones gave back.
+const RESTS: Duration = Duration::from_millis(250);
 
 /// How long a connection lives of which nobody is known.
 const UNKNOWN: Duration = Duration::from_secs(60);
@@ -83,6 +89,8 @@ pub struct Patience {
     bounds: Bounds,
     began: Instant,
     doing: Mutex<Doing>,
+    /// Whether something was written and may not be out yet.
+    is_unsent: AtomicBool,
 }
 
 impl Patience {
@@ -91,7 +99,8 @@ impl Patience {
     pub fn new(bounds: Bounds) -> Arc<Self> {
         let (requests, idle) = (Vec::new(), Instant::now());
         let doing = Doing { requests, idle, header: None, known: None, released: false, ended: None };
-        Arc::new(Self { bounds, began: Instant::now(), doing: Mutex::new(doing) })
+        let (doing, is_unsent) = (Mutex::new(doing), AtomicBool::new(false));
+        Arc::new(Self { bounds, began: Instant::now(), doing, is_unsent })
     }
 
     fn doing(&self) -> std::sync::MutexGuard<'_, Doing> {
@@ -115,6 +124,20 @@ impl Patience {
     /// From now on somebody else sees to it.
     pub fn release(&self) {
         self.doing().released = true;
+    }
+
+    /// Whether for a while nothing was under way nor begun, and everything that was written is out.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let doing = self.doing();
+        let is_quiet = doing.requests.is_empty() && doing.header.is_none() && !doing.released;
+        is_quiet && doing.idle.elapsed() >= RESTS && !self.is_unsent.load(Ordering::Relaxed)
+    }
+
+    /// Whether a header has begun.
+    #[cfg(test)]
+    pub(super) fn hears(&self) -> bool {
+        self.doing().header.is_some()
     }
 
     fn heard(&self) {
@@ -181,13 +204,20 @@ pub struct Bounded<S> {
     timer: Pin<Box<Sleep>>,
     /// Whether bytes outside a request are a header's beginning, as in HTTP/1.1 they are.
     hears: bool,
+    /// Read before anything else.
+    before: Bytes,
 }
 
 impl<S> Bounded<S> {
     /// Bounds a stream.
     pub fn new(stream: S, patience: Arc<Patience>, hears: bool) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + patience.bounds.header));
-        Self { stream, patience, timer, hears }
+        Self { stream, patience, timer, hears, before: Bytes::new() }
+    }
+
+    /// Has these bytes read first, which were read already.
+    pub fn read_first(&mut self, before: Bytes) {
+        self.before = before;
     }
 
     /// What is bounded.
@@ -195,8 +225,8 @@ impl<S> Bounded<S> {
         &self.stream
     }
 
-    /// Whether it has been too long; wakes the task when it will have been.
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Whether it has been too long; wakes the task when it will have been, and so often besides.
+    fn check(&mut self, cx: &mut Context<'_>, late: Duration) -> io::Result<()> {
         loop {
             let Some((due, bound)) = self.patience.due() else { return Ok(()) };
             if due <= Instant::now() {
@@ -204,7 +234,7 @@ impl<S> Bounded<S> {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             // what it is doing may change without a word here
-            let look = due.min(Instant::now() + LATE);
+            let look = due.min(Instant::now() + late);
             if look < self.timer.deadline() {
                 self.timer.as_mut().reset(look);
             }
@@ -212,6 +242,22 @@ impl<S> Bounded<S> {
                 return Ok(());
             }
             self.timer.as_mut().reset(look);
+        }
+    }
+}
+
+impl<S: AsyncBufRead + Unpin> Bounded<S> {
+    /// Waits until there is something to read, or the end.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(done) = Pin::new(&mut self.stream).poll_fill_buf(cx) {
+            return Poll::Ready(done.map(|_| ()));
+        }
+        match self.check(cx, LATE) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
@@ -224,13 +270,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+        let polled = if this.before.is_empty() {
+            Pin::new(&mut this.stream).poll_read(cx, buf)
+        } else {
+            buf.put_slice(&this.before.split_to(this.before.len().min(buf.remaining())));
+            Poll::Ready(Ok(()))
+        };
+        if let Poll::Ready(done) = polled {
             if this.hears && buf.filled().len() > before {
                 this.patience.heard();
             }
             return Poll::Ready(done);
         }
-        match this.check(cx) {
+        match this.check(cx, if this.hears { RESTS } else { LATE }) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -240,10 +292,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.patience.is_unsent.store(true, Ordering::Relaxed);
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_write(cx, buf) {
             return Poll::Ready(done);
         }
-        match this.check(cx) {
+        match this.check(cx, LATE) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -255,10 +308,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.patience.is_unsent.store(true, Ordering::Relaxed);
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs) {
             return Poll::Ready(done);
         }
-        match this.check(cx) {
+        match this.check(cx, LATE) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
         }
@@ -271,9 +325,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_flush(cx) {
+            this.patience.is_unsent.store(done.is_err(), Ordering::Relaxed);
             return Poll::Ready(done);
         }
-        this.check(cx)?;
+        this.check(cx, LATE)?;
         Poll::Pending
     }
 
@@ -282,7 +337,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         if let Poll::Ready(done) = Pin::new(&mut this.stream).poll_shutdown(cx) {
             return Poll::Ready(done);
         }
-        this.check(cx)?;
+        this.check(cx, LATE)?;
         Poll::Pending
     }
 }

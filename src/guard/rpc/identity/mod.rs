@@ -9,11 +9,12 @@ mod claims;
 mod denied;
 mod json;
 mod keys;
+mod recent;
 mod token;
 mod who;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -26,6 +27,7 @@ pub use self::claims::{LIFETIME, SERVICE_ACCOUNT_LIFETIME, SKEW};
 pub use self::denied::Denied;
 pub use self::keys::Signer;
 use self::keys::VerifyingKey;
+use self::recent::Recent;
 use self::token::Token;
 use crate::guard::tls;
 use crate::policy::{Caller, Identity, Policy};
@@ -37,6 +39,7 @@ pub struct Identities {
     issuers: BTreeMap<String, Vec<VerifyingKey>>,
     /// As many and in the order of the policy's callers.
     callers: Vec<Way>,
+    recent: Mutex<Recent>,
 }
 
 /// Who it is, and until when. Cheap to clone.
@@ -78,7 +81,8 @@ impl Identities {
             }
         }
         let callers = policy.callers.iter().map(Way::of).collect::<Result<_, _>>()?;
-        Ok(Self { audience: policy.audience.clone(), cluster: policy.cluster.clone(), issuers, callers })
+        let (audience, cluster) = (policy.audience.clone(), policy.cluster.clone());
+        Ok(Self { audience, cluster, issuers, callers, recent: Mutex::default() })
     }
 
     /// Whose token it is, at a time in seconds since 1970. What is right once is right until [`Known::until`].
@@ -128,11 +132,21 @@ impl Identities {
     }
 
     /// Whose certificate it is, the caller's own first. The chain is verified anew, against the authorities of
-    /// one caller at a time, for the handshake takes those of any.
+    /// one caller at a time, for the handshake takes those of any; one that was verified lately still is what it was.
     ///
     /// # Errors
     /// Nobody's.
     pub fn of_certificates(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Known, Denied> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = recent().of(chain, now.as_secs()) {
+            return Ok(known);
+        }
+        let known = self.verified(chain, now)?;
+        recent().add(chain, now.as_secs(), &known);
+        Ok(known)
+    }
+
+    fn verified(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Known, Denied> {
         let (own, others) = chain.split_first().ok_or(Denied::Nothing)?;
         let names = Names::of(own).ok_or(Denied::Untrusted)?;
         let mut denied = Denied::Untrusted;

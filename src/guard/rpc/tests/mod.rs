@@ -8,6 +8,7 @@ mod limits;
 mod pieces;
 mod pings;
 mod pressure;
+mod quiet;
 mod reload;
 mod websocket;
 
