@@ -165,7 +165,7 @@ impl Answers {
                 drop(turn);
                 match answer {
                     Ok(text) => {
-                        under.entry.answered(text.len());
+                        under.answered(text.len());
                         under.entry.end(None);
                         self.pass(&mut under, text);
                     }
@@ -291,10 +291,7 @@ impl Answers {
         let has_ended = piece.is_none() || at_client.has_ended();
         let piece = piece.unwrap_or_default();
         *left -= piece.len() as u64;
-        if let Some(id) = &under.id {
-            let before = if under.has_begun { 0 } else { message::BEFORE_ID.len() + id.len() };
-            under.entry.answered(before + piece.len());
-        }
+        under.answered(piece.len());
         if under.watch.is_some() {
             under.seen.extend_from_slice(&piece[..piece.len().min(filters::SEEN)]);
             if has_ended || under.seen.len() >= filters::SEEN {

@@ -10,6 +10,7 @@ use super::super::at_client::AtClient;
 use super::super::entry::Entry;
 use super::super::filters::Watch;
 use super::super::judge::Ask;
+use super::super::message::BEFORE_ID;
 use super::super::refusal::Refusal;
 use super::super::upstream::{Exchange, Turn};
 use super::super::ws::subscriptions::Unanswered;
@@ -61,4 +62,14 @@ pub(super) struct Under {
     /// Bytes that may still be answered, where nobody waits for them.
     pub(super) left: u64,
     pub(super) due: Instant,
+}
+
+impl Under {
+    /// So many bytes of the client's answer are passed on next, if anybody waits for them.
+    pub(super) fn answered(&mut self, bytes: usize) {
+        if let Some(id) = &self.id {
+            let before = if self.has_begun { 0 } else { BEFORE_ID.len() + id.len() };
+            self.entry.answered(before + bytes);
+        }
+    }
 }

@@ -171,3 +171,34 @@ async fn a_long_answer_in_chunks_comes_whole_over_everything() {
     let small_out = records.iter().find(|record| record["method"] == "eth_call").expect("a record");
     assert_eq!(small_out["bytesOut"], small.len() + 1);
 }
+
+#[tokio::test]
+async fn subscriptions_are_asked_over_the_clients_socket_and_recorded_like_calls() {
+    let running = Running::start(|policy| {
+        (policy.limits.subscriptions, policy.limits.answer_seconds) = (1, 1);
+    })
+    .await;
+    let mut socket = open(&running, &token()).await.unwrap();
+    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]});
+    let subscribed = asked(&mut socket, &subscribe.to_string()).await;
+    let refused = asked(&mut socket, &subscribe.to_string()).await;
+    assert_eq!(refused["error"]["code"], -32005, "{refused}");
+    let mut unsubscribe = call(22, "eth_unsubscribe");
+    unsubscribe["params"] = json!([subscribed["result"]]);
+    let ended = asked(&mut socket, &unsubscribe.to_string()).await;
+    assert_eq!(ended["result"], true, "{ended}");
+    running.client.answer(How::Never);
+    let silent = asked(&mut socket, &subscribe.to_string()).await;
+    assert_eq!(silent["error"]["code"], -32603, "{silent}");
+    drop(socket);
+    let mut records = running.end().await;
+    records.retain(|record| record["verdict"] != "opened");
+    let told = |at: usize| (records[at]["verdict"].as_str().unwrap(), records[at]["reason"].as_str());
+    assert_eq!(told(0), ("allowed", None));
+    assert_eq!(told(1), ("refused", Some("subscriptions")));
+    assert_eq!(told(2), ("allowed", None));
+    assert_eq!(told(3), ("allowed", Some("client_failed")), "it may be there");
+    for (at, answer) in [(0, subscribed), (2, ended)] {
+        assert_eq!(records[at]["bytesOut"], answer.to_string().len() + 1, "{answer}");
+    }
+}

@@ -90,6 +90,12 @@ async fn what_could_not_be_asked_was_not_passed_on() {
         },
     );
     assert_eq!(answered.await.status, 502);
+    // a filter that was never asked for is none that is there
+    let mut sender = running.http1().await;
+    for _ in 0..65 {
+        let answered = sender.send_request(request(&token(), &ask("eth_newBlockFilter"))).await;
+        assert_eq!(answered.unwrap().status(), 502);
+    }
     let records = running.end().await;
     let last = records.last().expect("a record");
     assert_eq!((&last["verdict"], &last["reason"]), (&"refused".into(), &"client_unreachable".into()));
@@ -275,6 +281,11 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
         }
     };
     assert_eq!((answered.status, answered.code()), (503, (-32005).into()));
+    // a filter that was never asked for is none that is there
+    for _ in 0..65 {
+        let answered = sender.send_request(request(&token(), &ask("eth_newBlockFilter"))).await;
+        assert_eq!(answered.unwrap().status(), 503);
+    }
     let asked = running.client.asked().len();
     assert_eq!(running.call(&ask("eth_call")).await.status, 503);
     assert_eq!(running.client.asked().len(), asked);

@@ -138,6 +138,8 @@ async fn a_long_answer_is_passed_on_whole_with_its_length_where_that_is_known() 
                     && answered.text.ends_with(&format!("}}}},{wanted}]\n"))
                     && answered.text.len() < 2 * wanted.len() + 200;
                 assert!(is_whole, "{length} in pieces of {step}");
+                let answered = running.call(&json!([call(7, "eth_call")]).to_string()).await;
+                assert!(answered.text == format!("[{wanted}]\n"), "{length} in pieces of {step}");
                 let records = running.end().await;
                 let first = records.iter().find(|record| record["verdict"] == "allowed").expect("a record");
                 assert_eq!(first["bytesOut"], wanted.len() + 1);
@@ -259,4 +261,19 @@ async fn what_a_caller_has_not_taken_of_an_answer_is_in_flight() {
     until(in_flight, |bytes| *bytes > 4096).await;
     drop(stream);
     until(in_flight, |bytes| *bytes == 0).await;
+}
+
+#[tokio::test]
+async fn what_has_come_of_an_answer_in_small_pieces_is_passed_on_before_its_end() {
+    let body = json_of(&format!(",\"result\":\"{}\"}}", "x".repeat(20_000)));
+    let text = chunked(&body, 1000);
+    // the rest of it never comes
+    let text = text.split_at(12_000).0.to_owned();
+    let running = before(move |_| Sent { text: text.clone(), step: 1000, ends: false }, |_| {}).await;
+    let mut sender = running.http1().await;
+    let asked = sender.send_request(request(&token(), &ask("eth_call")));
+    let answer = tokio::time::timeout(Duration::from_secs(5), asked).await.expect("a header").unwrap();
+    let frame = tokio::time::timeout(Duration::from_secs(5), answer.into_body().frame()).await;
+    let first = frame.expect("a piece").unwrap().unwrap().into_data().unwrap();
+    assert!(first.len() > 4096, "{} bytes", first.len());
 }

@@ -212,32 +212,33 @@ async fn a_key_that_is_withdrawn_ends_a_batch_that_is_under_way_and_what_waits_f
         let batch = format!("[{}]", vec![ask("eth_call"); 3].join(","));
         let send = async |body: &str| {
             let mut request = request(&token(), body);
-            if protocol == "h2" {
+            let answered = if protocol == "h2" {
                 *request.uri_mut() = format!("https://{HOST}/").parse().unwrap();
                 request.headers_mut().remove("host");
                 let mut sender = running.http2().await;
-                return tokio::spawn(async move {
-                    Answered::of(sender.send_request(request).await.unwrap()).await.unwrap()
-                });
-            }
-            let mut sender = running.http1().await;
-            tokio::spawn(
-                async move { Answered::of(sender.send_request(request).await.unwrap()).await.unwrap() },
-            )
+                Answered::of(sender.send_request(request).await.unwrap()).await
+            } else {
+                let mut sender = running.http1().await;
+                Answered::of(sender.send_request(request).await.unwrap()).await
+            };
+            answered.unwrap()
         };
-        let batch = send(&batch).await;
-        until(async || running.client.asked().len(), |asked| *asked == 1).await;
-        let waits = send(&ask("eth_call")).await;
-        let waiting = "quorum_guard_rpc_requests_waiting 1\n";
-        until(|| running.scrape(), |page| page.contains(waiting)).await;
-        running.put(&without_the_key());
-        until(async || running.call(&ask("admin_peers")).await.status, |status| *status == 401).await;
-        running.client.answer(How::Well);
-        let answers = batch.await.unwrap().json();
+        let second = async {
+            until(async || running.client.asked().len(), |asked| *asked == 1).await;
+            send(&ask("eth_call")).await
+        };
+        let withdrawn = async {
+            let waiting = "quorum_guard_rpc_requests_waiting 1\n";
+            until(|| running.scrape(), |page| page.contains(waiting)).await;
+            running.put(&without_the_key());
+            until(async || running.call(&ask("admin_peers")).await.status, |status| *status == 401).await;
+            running.client.answer(How::Well);
+        };
+        let (answered, waited, ()) = tokio::join!(send(&batch), second, withdrawn);
+        let answers = answered.json();
         assert_eq!(answers[0]["result"], "eth_call", "what was sent is answered: {answers}");
         let codes = [1, 2].map(|at| answers[at]["error"]["code"].clone());
         assert_eq!(codes, [-32001, -32001], "{answers}");
-        let waited = waits.await.unwrap();
         assert_eq!((waited.status, waited.code()), (403, (-32001).into()), "{}", waited.text);
         assert_eq!(running.client.asked().len(), 1, "{protocol}");
         let records = running.end().await;
