@@ -146,7 +146,7 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
     }
     if let Err(error) = ended {
         if error.is_parse() {
-            http::ledger(&connection).unread(error.is_parse_too_large());
+            super::http::ledger(&connection).unread(error.is_parse_too_large());
         }
         debug!(%error, "a connection ended early");
     }

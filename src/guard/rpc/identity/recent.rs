@@ -53,7 +53,7 @@ mod tests {
     }
 
     fn known(caller: usize) -> Known {
-        Known { caller, until: 20, who: "".into() }
+        Known { caller, until: 20, who: "".into(), signer: None }
     }
 
     #[test]

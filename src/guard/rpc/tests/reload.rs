@@ -204,7 +204,6 @@ fn without_the_key() -> Policy {
 }
 
 #[tokio::test]
-#[allow(clippy::async_yields_async, reason = "each call goes on while the next one is made")]
 async fn a_key_that_is_withdrawn_ends_a_batch_that_is_under_way_and_what_waits_for_its_turn() {
     for protocol in ["http/1.1", "h2"] {
         let running = Running::start(|policy| policy.limits.requests_at_client = 1).await;
