@@ -6,6 +6,7 @@ mod bring;
 pub mod database;
 pub mod desired;
 pub mod ending;
+pub mod enode;
 pub mod fault;
 pub mod foreign;
 pub mod genesis;

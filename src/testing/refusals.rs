@@ -87,6 +87,17 @@ pub fn creations() -> Vec<Creation> {
         ("no labels", base(), "podLabels must not be empty", |node| {
             node["spec"]["metrics"]["scrapers"][0]["from"]["podLabels"] = json!({});
         }),
+        ("all pods of a partner's namespace", base(), "name the pods by podLabels", |node| {
+            node["spec"]["peering"]["to"][0]["podLabels"] = json!({});
+        }),
+        ("a manager that is nowhere", base(), "say where the manager is", |node| {
+            remove(node, "/spec/transactionManager/peers/0", "cidrs");
+            remove(node, "/spec/transactionManager/peers/0", "pods");
+        }),
+        ("a database that is nowhere", external(), "say where the database is", |node| {
+            remove(node, "/spec/transactionManager/database/external", "cidrs");
+            remove(node, "/spec/transactionManager/database/external", "pods");
+        }),
         ("renewal too early", base(), "renewBefore must be at most half", |node| {
             node["spec"]["tls"]["renewBefore"] = json!("361h");
         }),

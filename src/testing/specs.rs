@@ -68,8 +68,12 @@ pub fn with_password() -> Value {
 fn external() -> Value {
     json!({"external": {
         "host": "db.example", "port": 5433, "database": "tessera", "username": "tessera",
-        "cidrs": ["192.0.2.10/32"], "caRef": {"name": "db-ca", "key": "ca.crt"},
+        "cidrs": ["192.0.2.10/32"], "pods": pods("data", "postgres", 5432), "caRef": {"name": "db-ca", "key": "ca.crt"},
     }})
+}
+
+fn pods(namespace: &str, app: &str, port: u16) -> Value {
+    json!({"namespace": namespace, "podLabels": {"app": app}, "port": port})
 }
 
 fn full() -> Value {
@@ -88,6 +92,7 @@ fn full() -> Value {
     spec["peering"] = json!({
         "static": [enode("192.0.2.1")],
         "permissioned": [enode("[2001:db8::1]")],
+        "to": [pods("partner", "goquorum", 30303)],
         "from": [
             {"cidr": "192.0.2.0/24"},
             {"namespace": "partner", "podLabels": {"app": "goquorum"}},
@@ -104,7 +109,9 @@ fn full() -> Value {
             "passwordRef": {"name": "bob-tm-password", "key": "password"},
         },
         "resources": {"cpu": "250m", "memory": "2Gi"},
-        "peers": [{"url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"]}],
+        "peers": [{
+            "url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"], "pods": pods("partner", "tessera", 9000),
+        }],
         "advertise": "https://bob.example:9000",
     });
     spec["tls"] = json!({

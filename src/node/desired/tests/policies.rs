@@ -168,13 +168,17 @@ fn nothing_else_is_let_through() {
         ("database to the API server", pod("alice", Database), api_server, 443),
         ("client to the cloud's metadata", pod("alice", Client), End::outside("169.254.169.254"), 80),
     ] {
-        assert!(!world.allows(&from, &to, port), "{what}: {port}");
-        // one end that errs must not open what the other end closes
-        for (direction, own, other) in [(Direction::Egress, &from, &to), (Direction::Ingress, &to, &from)] {
-            let ours = !selecting(&world.policies, direction, own).is_empty();
-            let refused = !lets(&world.policies, direction, own, other, "TCP", port);
-            assert!(refused || !ours, "{what}: {port}, {direction:?} by itself");
-        }
+        each_end_refuses(&world, (&from, &to), port, what);
+    }
+}
+
+/// One end that errs must not open what the other end closes.
+pub(super) fn each_end_refuses(world: &World, (from, to): (&End, &End), port: i32, what: &str) {
+    assert!(!world.allows(from, to, port), "{what}: {port}");
+    for (direction, own, other) in [(Direction::Egress, from, to), (Direction::Ingress, to, from)] {
+        let ours = !selecting(&world.policies, direction, own).is_empty();
+        let refused = !lets(&world.policies, direction, own, other, "TCP", port);
+        assert!(refused || !ours, "{what}: {port}, {direction:?} by itself");
     }
 }
 

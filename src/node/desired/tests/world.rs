@@ -25,6 +25,11 @@ impl World {
         far["metadata"]["namespace"] = "faraway".into();
         let mut nodes = sample::network();
         nodes.extend([sample::alone(&rival), sample::alone(&far)]);
+        Self::of(nodes)
+    }
+
+    /// These nodes and nothing else.
+    pub(super) fn of(nodes: Vec<Validated>) -> Self {
         let policies = nodes.iter().flat_map(|node| sample::render(node).policies).collect();
         Self { nodes: nodes.into_iter().map(|node| (node.names.node.clone(), node)).collect(), policies }
     }
