@@ -20,7 +20,7 @@ pub struct Peers {
     pub permitted: Vec<String>,
     /// Where those outside are dialled.
     pub outside: Vec<SocketAddr>,
-    /// Nodes of the network that have no key or no address yet.
+    /// Nodes of the network whose key or address is awaited before the client is started for the first time.
     pub incomplete: Vec<String>,
     /// What the spec names beside the need, in words: the node itself, and nodes of its network.
     pub remarks: Vec<String>,
@@ -33,11 +33,14 @@ pub struct Peers {
 pub(super) fn of(observed: &Observed, own: Option<&NodeIdentity>) -> Peers {
     let spec = &observed.node.spec;
     let mut peers = Peers::default();
+    let is_new = observed.node.status.as_ref().is_none_or(|status| status.genesis.is_none());
     let known = observed.siblings.iter().filter(|sibling| !sibling.is_held);
     for sibling in known.clone() {
         match at(sibling) {
             Some((key, address)) => peers.dialled.push(enode::url(key, address, names::P2P)),
-            None => peers.incomplete.push(sibling.name.clone()),
+            // of two clients the one that starts later knows the other, and dials it
+            None if is_new && sibling.is_awaited() => peers.incomplete.push(sibling.name.clone()),
+            None => {}
         }
     }
     for (field, _, enode) in fields::enodes(spec) {

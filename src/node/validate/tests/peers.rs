@@ -39,6 +39,18 @@ fn a_node_without_key_or_address_is_incomplete_and_named() {
     assert_eq!(peers.dialled, [url('f', "10.96.0.11:30303")]);
 }
 
+/// Waiting makes the first lists of a new network whole; nobody depends on it.
+#[test]
+fn only_a_new_node_waits_and_for_none_that_stalls() {
+    let mut observed = in_order(smallest());
+    let mut stalls = sibling("carol", None);
+    stalls.is_stalled = true;
+    observed.siblings = vec![sibling("bob", None), stalls];
+    assert_eq!(valid(&observed).peers.incomplete, ["bob"]);
+    status(&mut observed).genesis = Some(pinned());
+    assert!(valid(&observed).peers.incomplete.is_empty(), "its client ran before");
+}
+
 #[test]
 fn outside_nodes_are_dialled_or_only_admitted_as_the_spec_says() {
     let mut observed = in_order(smallest());
