@@ -128,6 +128,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         facts: tools.facts,
         keys: tools.keys,
         served: tools.served,
+        domain: &tools.surroundings.domain,
     };
     let mut held = 0;
     if !ending::waits(&node.metadata) {

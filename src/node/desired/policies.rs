@@ -107,7 +107,8 @@ fn dns(node: &Validated, dns: &Dns) -> NetworkPolicy {
     if !dns.pod_labels.is_empty() {
         servers.push(pods_in(&dns.namespace, dns.pod_labels.clone()));
     }
-    let ports = ["UDP", "TCP"].map(|protocol| port(protocol, 53)).to_vec();
+    let at = |protocol| dns.ports.iter().map(move |number| port(protocol, (*number).into()));
+    let ports = at("UDP").chain(at("TCP")).collect();
     let rule = NetworkPolicyEgressRule { to: Some(servers), ports: Some(ports) };
     let selector = LabelSelector {
         match_labels: Some(BTreeMap::from([(names::NODE.into(), node.names.node.clone())])),

@@ -40,6 +40,8 @@ use crate::{
 pub struct Validated {
     /// Names of its objects.
     pub names: Names,
+    /// The cluster's domain.
+    pub domain: String,
     /// What its children carry.
     pub owner: OwnerReference,
     /// The spec.
@@ -145,6 +147,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
     let validated = Validated {
+        domain: observed.domain.clone(),
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
         node_key: node_key_at(&names, spec),
         owner: owner(node),

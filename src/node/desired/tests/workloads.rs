@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     reach,
     sample::{self, alone, client_alone, external_with_password, managed, with},
+    world,
 };
 use crate::{
     database::SystemIdentifier,
@@ -48,7 +49,7 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     let node = sample::among(&managed(), &[nameless]);
     let rendered = |client_exists| {
         let live = Live { client_exists, client_stopped: false, ..Live::default() };
-        names(&desired(&node, &sample::issued(&node), &sample::surroundings(), &live))
+        names(&desired(&node, &sample::issued(&node), &world::surroundings(), &live))
     };
     assert_eq!(rendered(false), ["alice-tm", "alice-tm-db"], "the list of whom to dial is read once");
     assert_eq!(
@@ -65,7 +66,7 @@ fn lists_of_peers_come_with_their_client_and_stay() {
     nameless["status"] = json!({});
     let node = sample::among(&managed(), &[nameless]);
     let listed = |live: Live| {
-        let desired = desired(&node, &sample::issued(&node), &sample::surroundings(), &live);
+        let desired = desired(&node, &sample::issued(&node), &world::surroundings(), &live);
         let mut names = desired.config_maps.iter().filter_map(|map| map.metadata.name.as_deref());
         names.any(|name| name == "qn-alice-peers")
     };
