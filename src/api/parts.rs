@@ -52,6 +52,31 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub class_name: Option<String>,
+    /// How the volume may be mounted: `ReadWriteOncePod` (default), by one pod of the whole cluster, which the volume's
+    /// driver must know; or `ReadWriteOnce`, by the pods of one host, where it does not. Immutable.
+    #[serde(default)]
+    pub access_mode: AccessMode,
+}
+
+/// How a volume may be mounted.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum AccessMode {
+    /// By one pod: two processes with one node key would sign two blocks.
+    #[default]
+    ReadWriteOncePod,
+    /// By the pods of one host.
+    ReadWriteOnce,
+}
+
+impl AccessMode {
+    /// As it stands in a volume claim.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOncePod => "ReadWriteOncePod",
+            Self::ReadWriteOnce => "ReadWriteOnce",
+        }
+    }
 }
 
 /// CPU and memory of one container.

@@ -3,7 +3,9 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parts::{ConfigMapKey, NARROW_CIDR, PodTarget, Resources, SecretKey, SecretName, Storage};
+use super::parts::{
+    AccessMode, ConfigMapKey, NARROW_CIDR, PodTarget, Resources, SecretKey, SecretName, Storage,
+};
 
 /// A Tessera transaction manager: a pod and a host of its own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -114,7 +116,9 @@ pub struct ManagerPeer {
     validation = Rule::new("has(self.managed) == has(oldSelf.managed)")
         .message("a database cannot be changed between managed and external: the private state would be lost"),
     validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || has(self.managed.storage.className) == has(oldSelf.managed.storage.className) && (!has(self.managed.storage.className) || self.managed.storage.className == oldSelf.managed.storage.className)")
-        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with")
+        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || self.managed.storage.accessMode == oldSelf.managed.storage.accessMode")
+        .message("managed.storage.accessMode cannot be changed: a volume claim keeps the access mode it was made with")
 )]
 pub struct Database {
     /// A PostgreSQL run by the operator.
@@ -149,7 +153,7 @@ pub struct ManagedDatabase {
 }
 
 fn database_storage() -> Storage {
-    Storage { size: "10Gi".into(), class_name: None }
+    Storage { size: "10Gi".into(), class_name: None, access_mode: AccessMode::default() }
 }
 
 /// A PostgreSQL that exists. Its certificate is verified, host name included. Another database in its place stalls

@@ -191,7 +191,7 @@ pub fn creations() -> Vec<Creation> {
 /// Changes that a rule refuses.
 #[must_use]
 pub fn changes() -> Vec<Change> {
-    let cases: [(&str, &str, Edit); 9] = [
+    let cases: [(&str, &str, Edit); 11] = [
         ("network", "network is fixed", |node| node["spec"]["network"] = json!("other")),
         ("genesis", "genesis is fixed", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
         ("consensus", "consensus.type is fixed", |node| node["spec"]["consensus"]["type"] = json!("IBFT")),
@@ -204,6 +204,21 @@ pub fn changes() -> Vec<Change> {
         ("client's volume of another class", "client.storage.className cannot be changed", |node| {
             node["spec"]["client"]["storage"]["className"] = json!("slow");
         }),
+        (
+            "client's volume for another kind of mount",
+            "client.storage.accessMode cannot be changed",
+            |node| {
+                remove(node, "/spec/client/storage", "accessMode");
+            },
+        ),
+        (
+            "database's volume for another kind of mount",
+            "managed.storage.accessMode cannot be changed",
+            |node| {
+                node["spec"]["transactionManager"]["database"]["managed"]["storage"]["accessMode"] =
+                    json!("ReadWriteOnce");
+            },
+        ),
         ("database's volume of another class", "managed.storage.className cannot be changed", |node| {
             node["spec"]["transactionManager"]["database"]["managed"]["storage"]["className"] = json!("slow");
         }),

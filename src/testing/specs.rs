@@ -34,7 +34,7 @@ pub fn with_managed_database() -> Value {
     let mut node = full();
     node["spec"]["transactionManager"]["database"] = json!({"managed": {
         "image": image("postgres"), "version": "15.18",
-        "storage": {"size": "10Gi", "className": "fast"},
+        "storage": {"size": "10Gi", "className": "fast", "accessMode": "ReadWriteOncePod"},
         "resources": {"cpu": "1", "memory": "1Gi"},
     }});
     node
@@ -82,7 +82,7 @@ fn full() -> Value {
     let spec = &mut node["spec"];
     spec["profile"] = json!("Consortium");
     spec["role"] = json!("Validator");
-    spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast"});
+    spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast", "accessMode": "ReadWriteOnce"});
     spec["client"]["resources"] = json!({"cpu": "500m", "memory": "4Gi"});
     spec["client"]["tunables"] = json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2, "rpcGasCap": 40_000_000});
     spec["consensus"]["validators"] = json!(4);
@@ -129,6 +129,8 @@ fn full() -> Value {
         "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"}, "podMonitor": "Disabled",
     });
     spec["rpc"] = rpc();
+    spec["imagePullSecrets"] = json!([{"name": "registry"}]);
+    spec["priorityClassName"] = json!("ledger");
     spec["placement"] = json!({
         "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],

@@ -111,6 +111,22 @@ fn data_outlives_the_workload_and_belongs_to_one_pod() {
     assert_eq!(manager.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()), None);
 }
 
+/// For drivers that know no other mode.
+#[test]
+fn a_volume_may_belong_to_the_pods_of_one_host_where_that_is_asked_for() {
+    let mut node = sample::everything();
+    node["spec"]["client"]["storage"]["accessMode"] = "ReadWriteOnce".into();
+    let desired = sample::render(&alone(&node));
+    for (component, mode) in [(Component::Client, "ReadWriteOnce"), (Component::Database, "ReadWriteOncePod")]
+    {
+        let workload = sample::workload(&desired, component).expect("a workload");
+        let claims =
+            workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()).expect("claims");
+        let claim = claims[0].spec.clone().expect("a claim");
+        assert_eq!(claim.access_modes, Some(vec![mode.to_owned()]), "{component:?}");
+    }
+}
+
 #[test]
 fn a_workload_selects_its_own_pod_among_all_others() {
     let rendered: Vec<_> = sample::network().iter().map(sample::render).collect();
