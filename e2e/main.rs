@@ -18,6 +18,7 @@ mod keys;
 mod kubectl;
 mod losses;
 mod network;
+mod organisations;
 mod placement;
 mod pods;
 mod profile;

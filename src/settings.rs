@@ -20,7 +20,7 @@ pub struct Settings {
     #[arg(long, env = "GUARD_IMAGE")]
     pub guard_image: String,
 
-    /// Namespace of the cluster's DNS pods, to which node pods may speak on port 53.
+    /// Namespace of the cluster's DNS pods, to which node pods may speak at `--dns-ports`.
     #[arg(long, env = "DNS_NAMESPACE", default_value = "kube-system")]
     pub dns_namespace: String,
 
@@ -32,6 +32,16 @@ pub struct Settings {
     /// server of the hosts.
     #[arg(long, env = "DNS_CIDRS", value_delimiter = ',')]
     pub dns_cidrs: Vec<String>,
+
+    /// Ports on which DNS listens, UDP and TCP, separated by commas. In pods they are the pods' ports, not that of the
+    /// Service before them: 5353 on OpenShift.
+    #[arg(long, env = "DNS_PORTS", value_delimiter = ',', default_value = "53", value_parser = clap::value_parser!(u16).range(1..))]
+    pub dns_ports: Vec<u16>,
+
+    /// The cluster's domain: Services have the names `SERVICE.NAMESPACE.svc` and the same with it, and certificates
+    /// have both.
+    #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
 
     /// Labels of the operator's own pods, as `key=value,key=value`. Node pods then let these in at the ports
     /// that serve TLS, and the leader looks which certificates are served. Empty, nothing is opened and nobody
@@ -68,6 +78,8 @@ pub struct Surroundings {
     pub guard_image: String,
     /// Where DNS answers.
     pub dns: Dns,
+    /// The cluster's domain.
+    pub domain: String,
     /// The operator's own pods, which look at what is served; `None` where none may.
     pub operator: Option<Pods>,
 }
@@ -90,6 +102,8 @@ pub struct Dns {
     pub pod_labels: BTreeMap<String, String>,
     /// Ranges it has outside the pod network.
     pub cidrs: Vec<String>,
+    /// Ports it listens on; not empty.
+    pub ports: Vec<u16>,
 }
 
 impl Settings {
@@ -103,7 +117,7 @@ impl Settings {
     /// The part that objects are rendered from.
     ///
     /// # Errors
-    /// Where DNS is neither in pods nor at an address, or a label or range cannot be read.
+    /// Where DNS is neither in pods nor at an address, or a label, a range or the cluster's domain cannot be read.
     pub fn surroundings(&self) -> anyhow::Result<Surroundings> {
         let pod_labels = labels("--dns-pod-labels", &self.dns_pod_labels)?;
         let own = labels("--operator-pod-labels", &self.operator_pod_labels)?;
@@ -116,9 +130,15 @@ impl Settings {
             !pod_labels.is_empty() || !cidrs.is_empty(),
             "--dns-pod-labels and --dns-cidrs are both empty: say where DNS answers, or no pod could resolve a name"
         );
-        let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs };
+        let domain = self.cluster_domain.clone();
+        ensure!(
+            is_domain(&domain),
+            "--cluster-domain: {domain:?} is not a domain such as cluster.local, in lower case and without a dot at its ends"
+        );
+        let ports = self.dns_ports.clone();
+        let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs, ports };
         let operator = (!own.is_empty()).then(|| Pods { namespace: self.namespace.clone(), labels: own });
-        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, operator })
+        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, domain, operator })
     }
 }
 
@@ -126,6 +146,17 @@ impl Settings {
 fn unique() -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{}_{random:016x}", rustix::system::uname().nodename().to_string_lossy())
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 200 && text.split('.').all(is_label)
 }
 
 fn labels(flag: &str, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
@@ -154,6 +185,32 @@ mod tests {
     fn named(identity: Option<&str>) -> String {
         let read = Command::parse_from(["run", "--guard-image", "guard"]).settings;
         Settings { identity: identity.map(str::to_owned), ..read }.identity()
+    }
+
+    fn read(arguments: &[&str]) -> Result<Surroundings, String> {
+        let all = [&["run", "--guard-image", "guard"], arguments].concat();
+        let settings = Command::try_parse_from(all).map_err(|error| error.to_string())?.settings;
+        settings.surroundings().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn dns_listens_and_services_are_called_as_in_most_clusters_unless_it_is_said() {
+        let usual = read(&[]).expect("defaults");
+        assert_eq!((usual.dns.ports, usual.domain.as_str()), (vec![53], "cluster.local"));
+        let told = read(&["--dns-ports", "53,5353", "--cluster-domain", "corp.example"]).expect("settings");
+        assert_eq!((told.dns.ports, told.domain.as_str()), (vec![53, 5353], "corp.example"));
+    }
+
+    #[test]
+    fn what_is_no_port_or_no_domain_is_refused_at_start() {
+        for ports in ["", "0", "65536", "dns", "53,"] {
+            let said = read(&["--dns-ports", ports]).expect_err(ports);
+            assert!(said.contains("--dns-ports"), "{ports}: {said}");
+        }
+        for domain in ["", ".", "cluster.local.", ".cluster.local", "Cluster.Local", "a..b", "-a.b", "a_b"] {
+            let said = read(&[&format!("--cluster-domain={domain}")]).expect_err(domain);
+            assert!(said.contains("--cluster-domain"), "{domain}: {said}");
+        }
     }
 
     /// Two that share a name would both take the lease for their own.

@@ -5,9 +5,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::consensus::{Consensus, Engine, Operators};
 use super::{
     node_key::NodeKey,
-    parts::{ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, Storage},
+    parts::{
+        AccessMode, ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretName, Storage,
+    },
     rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
@@ -70,6 +73,8 @@ use super::{
         .message("nodeKey.secretRef holds the node's identity and cannot be changed, added or removed: make a new QuorumNode for another identity"),
     validation = Rule::new("has(self.client.storage.className) == has(oldSelf.client.storage.className) && (!has(self.client.storage.className) || self.client.storage.className == oldSelf.client.storage.className)")
         .message("client.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+    validation = Rule::new("self.client.storage.accessMode == oldSelf.client.storage.accessMode")
+        .message("client.storage.accessMode cannot be changed: a volume claim keeps the access mode it was made with"),
     validation = Rule::new("!(oldSelf.profile == 'Production' && self.profile == 'Development')")
         .message("profile cannot be lowered from Production to Development: make a new QuorumNode for development")
         .field_path(".profile"),
@@ -161,6 +166,19 @@ pub struct QuorumNodeSpec {
     /// and database never share one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub placement: Placement,
+
+    /// Secrets of this namespace by which images are pulled, quorum-guard's included, at most 8. Takes effect when the
+    /// pods are next replaced, which is in turns. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub image_pull_secrets: Vec<SecretName>,
+
+    /// PriorityClass of the pods, which must be there: no pod is made otherwise. Takes effect when the pods are next
+    /// replaced, which is in turns. Default: the cluster's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub priority_class_name: Option<String>,
 }
 
 /// True for a value that need not be written.
@@ -251,7 +269,7 @@ pub struct Client {
 }
 
 fn client_storage() -> Storage {
-    Storage { size: "20Gi".into(), class_name: None }
+    Storage { size: "20Gi".into(), class_name: None, access_mode: AccessMode::default() }
 }
 
 fn client_resources() -> Resources {
@@ -329,46 +347,6 @@ pub enum GcMode {
     Full,
     /// All states.
     Archive,
-}
-
-/// The consensus of a network.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Consensus {
-    /// Engine of the network, `QBFT` or `IBFT`; the genesis must name the same. Immutable.
-    #[serde(rename = "type")]
-    pub engine: Engine,
-
-    /// How many validators the network has in all, 1 to 1000, where some of them live elsewhere: so many may
-    /// be away at once as the consensus can lose. Default: as many as this namespace has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub validators: Option<i32>,
-
-    /// Who runs the network's nodes: `ThirdParty` when other organisations run some of them,
-    /// `SingleOperator` when nobody else does: `tls.trust` and `transactionManager.peers`, which name
-    /// other organisations, are then refused.
-    pub operators: Operators,
-}
-
-/// Byzantine fault tolerant engines of GoQuorum.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum Engine {
-    /// The recommended engine.
-    #[serde(rename = "QBFT")]
-    Qbft,
-    /// Its predecessor.
-    #[serde(rename = "IBFT")]
-    Ibft,
-}
-
-/// Who runs a network's nodes.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum Operators {
-    /// Several organisations.
-    ThirdParty,
-    /// One organisation.
-    SingleOperator,
 }
 
 /// Where the genesis block is.

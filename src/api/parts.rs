@@ -52,6 +52,31 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub class_name: Option<String>,
+    /// How the volume may be mounted: `ReadWriteOncePod` (default), by one pod of the whole cluster, which the volume's
+    /// driver must know; or `ReadWriteOnce`, by the pods of one host, where it does not. Immutable.
+    #[serde(default)]
+    pub access_mode: AccessMode,
+}
+
+/// How a volume may be mounted.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum AccessMode {
+    /// By one pod: two processes with one node key would sign two blocks.
+    #[default]
+    ReadWriteOncePod,
+    /// By the pods of one host.
+    ReadWriteOnce,
+}
+
+impl AccessMode {
+    /// As it stands in a volume claim.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOncePod => "ReadWriteOncePod",
+            Self::ReadWriteOnce => "ReadWriteOnce",
+        }
+    }
 }
 
 /// CPU and memory of one container.
@@ -105,30 +130,55 @@ pub struct Source {
     pub cidr: Option<String>,
 }
 
+/// Pods of a namespace to which connections go. Network policies see the address of a pod, never that of the
+/// Service before it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("size(self.podLabels) > 0")
+        .message("name the pods by podLabels: all pods of the namespace are too many")
+)]
+pub struct PodTarget {
+    /// Namespace the pods are in, by name.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: String,
+    /// Labels that a pod must all have, 1 to 16 of them.
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub pod_labels: BTreeMap<String, String>,
+    /// TCP port on which the pods listen, which need not be that of their Service. Default: the port that is
+    /// dialled; of peers 30303.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+}
+
 /// No wider than /24 or /64. Whether it is an address at all is checked when it is used.
 pub(super) const NARROW_CIDR: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/(2[4-9]|3[0-2])|[0-9a-fA-F:]{2,39}/(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-8]))$";
-
-/// `enode://KEY@ADDRESS:PORT`; names are refused, since the client resolves one once and drops it if that fails.
-const ENODE: &str =
-    r"^enode://[0-9a-f]{128}@([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-fA-F:]{2,39}\]):[0-9]{1,5}(\?discport=0)?$";
 
 /// Peers outside this namespace's network.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Peering {
-    /// Outside nodes to dial and to admit, as enode URLs with an address (not a name), at most 128. New
-    /// ones are admitted at once and dialled from the client's next start on. Default: none.
+    /// Outside nodes to dial and to admit, as enode URLs with an address (not a name), at most 128. Letters of either
+    /// case, `discport` and `raftport` are taken. New ones are admitted at once and dialled from the client's next start
+    /// on. Default: none.
     #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(max = 256), regex(pattern = ENODE)))]
+    #[schemars(length(max = 128), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub dialled: Vec<String>,
 
     /// Outside nodes to admit without dialling them, as enode URLs, at most 128. Takes effect at their
     /// next dial; only the key counts. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(max = 256), regex(pattern = ENODE)))]
+    #[schemars(length(max = 128), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub permissioned: Vec<String>,
+
+    /// Pods of this cluster that the addresses in `static` lead to, at most 64: the network is opened to them. An
+    /// address that is a Service's opens nothing by itself. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub to: Vec<PodTarget>,
 
     /// Where outside nodes' connections to the P2P port come from, at most 64. Default: nowhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

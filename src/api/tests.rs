@@ -144,6 +144,7 @@ fn samples_are_admitted() {
         include_str!("../../config/samples/validator.yaml"),
         include_str!("../../config/samples/cert-manager.yaml"),
         include_str!("../../config/samples/callers.yaml"),
+        include_str!("../../config/samples/partner.yaml"),
     ] {
         let node: Value = serde_saphyr::from_str(sample).expect("YAML");
         assert_eq!(refused_fields(&schema, &node), BTreeSet::new());

@@ -137,16 +137,16 @@ fn default_issuer_group() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct Provided {
     /// Secret with the certificate that scrapers see: a server's and nothing else, EC P-256 or RSA 2048,
-    /// for `NODE-metrics.NAMESPACE.svc` and the same with `.cluster.local`. New contents are served at once.
+    /// for `NODE-metrics.NAMESPACE.svc` and the same with the cluster's domain. New contents are served at once.
     pub metrics: SecretName,
     /// Secret with the certificate of the transaction manager towards others: server and client, RSA
-    /// 2048, for `NODE-tm.NAMESPACE.svc`, the same with `.cluster.local`, and the name in
+    /// 2048, for `NODE-tm.NAMESPACE.svc`, the same with the cluster's domain, and the name in
     /// `transactionManager.advertise`. Every manager whose certificate an authority in its `ca.crt` has
     /// signed is admitted. Needed where there is a transaction manager, and only there. Default: none, for a node without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tm_peers: Option<SecretName>,
     /// Secret with the certificate that callers see: a server's and nothing else, EC P-256 or RSA 2048, for
-    /// `NODE-rpc.NAMESPACE.svc`, the same with `.cluster.local`, and the names in `rpc.hostnames`. New contents are
+    /// `NODE-rpc.NAMESPACE.svc`, the same with the cluster's domain, and the names in `rpc.hostnames`. New contents are
     /// served at once. Needed where there is a caller, and only there. Default: none, for a node without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpc: Option<SecretName>,

@@ -3,7 +3,9 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parts::{ConfigMapKey, NARROW_CIDR, Resources, SecretKey, SecretName, Storage};
+use super::parts::{
+    AccessMode, ConfigMapKey, NARROW_CIDR, PodTarget, Resources, SecretKey, SecretName, Storage,
+};
 
 /// A Tessera transaction manager: a pod and a host of its own.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -86,14 +88,23 @@ fn default_public() -> String {
 /// Another organisation's manager.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.cidrs) || has(self.pods)")
+        .message("say where the manager is: give cidrs, pods, or both")
+)]
 pub struct ManagerPeer {
     /// Its URL, such as `https://tm.example:9000`.
     #[schemars(length(max = 256), regex(pattern = r"^https://[a-z0-9]([-a-z0-9.]*[a-z0-9])?:[0-9]{1,5}/?$"))]
     pub url: String,
-    /// Addresses it has, 1 to 16 ranges no wider than /24 or /64: to them and from them the network is
-    /// opened.
+    /// Addresses it has outside this cluster, 1 to 16 ranges no wider than /24 or /64: to them and from them the
+    /// network is opened. Default: none, where `pods` says where it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 43), regex(pattern = NARROW_CIDR)))]
     pub cidrs: Vec<String>,
+    /// Its pods, where it runs in this cluster: to them and from them the network is opened. The port is the URL's
+    /// unless they listen on another one. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodTarget>,
 }
 
 /// The manager's database: one that is run here, or one that exists.
@@ -105,7 +116,9 @@ pub struct ManagerPeer {
     validation = Rule::new("has(self.managed) == has(oldSelf.managed)")
         .message("a database cannot be changed between managed and external: the private state would be lost"),
     validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || has(self.managed.storage.className) == has(oldSelf.managed.storage.className) && (!has(self.managed.storage.className) || self.managed.storage.className == oldSelf.managed.storage.className)")
-        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with")
+        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+    validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || self.managed.storage.accessMode == oldSelf.managed.storage.accessMode")
+        .message("managed.storage.accessMode cannot be changed: a volume claim keeps the access mode it was made with")
 )]
 pub struct Database {
     /// A PostgreSQL run by the operator.
@@ -140,7 +153,7 @@ pub struct ManagedDatabase {
 }
 
 fn database_storage() -> Storage {
-    Storage { size: "10Gi".into(), class_name: None }
+    Storage { size: "10Gi".into(), class_name: None, access_mode: AccessMode::default() }
 }
 
 /// A PostgreSQL that exists. Its certificate is verified, host name included. Another database in its place stalls
@@ -149,7 +162,9 @@ fn database_storage() -> Storage {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.clientCertificateRef) != has(self.passwordRef)")
-        .message("give either clientCertificateRef or passwordRef")
+        .message("give either clientCertificateRef or passwordRef"),
+    validation = Rule::new("has(self.cidrs) || has(self.pods)")
+        .message("say where the database is: give cidrs, pods, or both")
 )]
 pub struct ExternalDatabase {
     /// Host name, as its certificate has it.
@@ -163,9 +178,15 @@ pub struct ExternalDatabase {
     #[serde(default = "default_database")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub database: String,
-    /// Addresses it has, 1 to 16 ranges no wider than /24 or /64: to them the network is opened.
+    /// Addresses it has outside this cluster, 1 to 16 ranges no wider than /24 or /64: to them the network is opened.
+    /// Default: none, where `pods` says where it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 43), regex(pattern = NARROW_CIDR)))]
     pub cidrs: Vec<String>,
+    /// Its pods, where it runs in this cluster: to them the network is opened. The port is that of `port` unless they
+    /// listen on another one. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodTarget>,
     /// ConfigMap of this namespace with the authority of its certificate, as PEM.
     pub ca_ref: ConfigMapKey,
     /// Role to log in as.

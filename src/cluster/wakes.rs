@@ -174,7 +174,7 @@ fn shown(node: &Guarded) -> u64 {
         &meta.uid,
         meta.deletion_timestamp.is_some(),
         node.0.as_ref().ok().map(identity::stands_back),
-        (sibling.public_key, sibling.is_held, sibling.peer_address),
+        (sibling.is_awaited(), sibling.public_key, sibling.is_held, sibling.peer_address),
     ))
 }
 

@@ -6,6 +6,7 @@ mod bring;
 pub mod database;
 pub mod desired;
 pub mod ending;
+pub mod enode;
 pub mod fault;
 pub mod foreign;
 pub mod genesis;
@@ -127,6 +128,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         facts: tools.facts,
         keys: tools.keys,
         served: tools.served,
+        domain: &tools.surroundings.domain,
     };
     let mut held = 0;
     if !ending::waits(&node.metadata) {

@@ -52,6 +52,8 @@ pub struct Sources<'a> {
     pub keys: &'a Keys,
     /// What was seen to be served; `None` where nobody looks.
     pub served: Option<&'a Served>,
+    /// The cluster's domain.
+    pub domain: &'a str,
 }
 
 impl Sources<'_> {
@@ -102,6 +104,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
     let siblings = siblings(sources.caches, &names);
     let pods = pods::pods(sources.caches, &names);
     Ok(Observed {
+        domain: sources.domain.to_owned(),
         chain_data_exists: match node_key {
             Found::Missing => Some(claim_exists(sources.client, &names).await?),
             _ => None,

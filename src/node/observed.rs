@@ -115,6 +115,8 @@ impl From<Found<AuthorityFacts>> for Lineage {
 pub struct Observed {
     /// The node itself.
     pub node: Arc<QuorumNode>,
+    /// The cluster's domain, as the operator was told at start.
+    pub domain: String,
     /// The other nodes of its network, by name, none of them being deleted.
     pub siblings: Vec<Sibling>,
     /// Its genesis.

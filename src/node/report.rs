@@ -22,6 +22,7 @@ use super::{
     apply::Applied,
     database,
     desired::components,
+    enode,
     fault::{self, Fault, Reason},
     identity::Standing,
     names::{self, Component},
@@ -158,7 +159,7 @@ fn stalled(faults: &[Fault], applied: &Applied) -> Vec<Finding> {
 fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Timestamp) -> Vec<Finding> {
     let parts = components(node);
     let mut findings = vec![
-        finding("ConfigValid", "True", "Valid", "spec and references hold"),
+        finding("ConfigValid", "True", "Valid", config_valid(node)),
         identity_ready(node),
         certificates::certificates_ready(observed, node, now),
         contested::policies_applied(applied),
@@ -236,6 +237,12 @@ fn paused(applied: &Applied) -> Finding {
         format!("nothing is repaired: {}; set spec.paused to false to go on", left.join("; "))
     };
     finding("Paused", "True", "PausedBySpec", message)
+}
+
+/// What is listed beside the need is told where nothing is wrong.
+fn config_valid(node: &Validated) -> String {
+    let remarks = node.peers.remarks.iter().map(String::as_str);
+    std::iter::once("spec and references hold").chain(remarks).collect::<Vec<_>>().join("; ")
 }
 
 fn identity_ready(node: &Validated) -> Finding {
@@ -342,10 +349,10 @@ fn enode(observed: &Observed, before: &QuorumNodeStatus) -> Option<String> {
     let recorded = before.identity.as_ref().map(|identity| identity.public_key.clone());
     let key = recorded.or_else(|| Some(identity(observed)?.public_key))?;
     match &observed.node.spec.peering.advertise {
-        Some(advertise) => Some(validate::enode(&key, &advertise.address, advertise.port)),
+        Some(advertise) => Some(enode::url(&key, &advertise.address, advertise.port)),
         None => {
             let address = observed.peer_address.as_deref().or(before.peer_address.as_deref())?;
-            Some(validate::enode(&key, address, names::P2P))
+            Some(enode::url(&key, address, names::P2P))
         }
     }
 }

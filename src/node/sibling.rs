@@ -41,6 +41,8 @@ pub struct Sibling {
     pub is_new: bool,
     /// Whether it says that another node has its identity.
     pub is_held: bool,
+    /// Whether it says that nothing of it moves until a person has acted.
+    pub is_stalled: bool,
 }
 
 impl From<&Guard<QuorumNode>> for Sibling {
@@ -70,6 +72,7 @@ impl From<&Guard<QuorumNode>> for Sibling {
             authorities: status.network_authorities.clone(),
             is_new: status.certificates.is_empty(),
             is_held: identity::is_held(&status),
+            is_stalled: status.conditions.iter().any(|it| it.type_ == "Stalled" && it.status == "True"),
         }
     }
 }
@@ -79,6 +82,12 @@ impl Sibling {
     #[must_use]
     pub fn is_validator(&self) -> bool {
         self.role == Some(Role::Validator) && !self.is_held
+    }
+
+    /// Whether a key or an address that it has not got yet is on its way.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        !self.is_stalled && (self.public_key.is_none() || self.peer_address.is_none())
     }
 }
 

@@ -87,6 +87,17 @@ pub fn creations() -> Vec<Creation> {
         ("no labels", base(), "podLabels must not be empty", |node| {
             node["spec"]["metrics"]["scrapers"][0]["from"]["podLabels"] = json!({});
         }),
+        ("all pods of a partner's namespace", base(), "name the pods by podLabels", |node| {
+            node["spec"]["peering"]["to"][0]["podLabels"] = json!({});
+        }),
+        ("a manager that is nowhere", base(), "say where the manager is", |node| {
+            remove(node, "/spec/transactionManager/peers/0", "cidrs");
+            remove(node, "/spec/transactionManager/peers/0", "pods");
+        }),
+        ("a database that is nowhere", external(), "say where the database is", |node| {
+            remove(node, "/spec/transactionManager/database/external", "cidrs");
+            remove(node, "/spec/transactionManager/database/external", "pods");
+        }),
         ("renewal too early", base(), "renewBefore must be at most half", |node| {
             node["spec"]["tls"]["renewBefore"] = json!("361h");
         }),
@@ -180,7 +191,7 @@ pub fn creations() -> Vec<Creation> {
 /// Changes that a rule refuses.
 #[must_use]
 pub fn changes() -> Vec<Change> {
-    let cases: [(&str, &str, Edit); 9] = [
+    let cases: [(&str, &str, Edit); 11] = [
         ("network", "network is fixed", |node| node["spec"]["network"] = json!("other")),
         ("genesis", "genesis is fixed", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
         ("consensus", "consensus.type is fixed", |node| node["spec"]["consensus"]["type"] = json!("IBFT")),
@@ -193,6 +204,21 @@ pub fn changes() -> Vec<Change> {
         ("client's volume of another class", "client.storage.className cannot be changed", |node| {
             node["spec"]["client"]["storage"]["className"] = json!("slow");
         }),
+        (
+            "client's volume for another kind of mount",
+            "client.storage.accessMode cannot be changed",
+            |node| {
+                remove(node, "/spec/client/storage", "accessMode");
+            },
+        ),
+        (
+            "database's volume for another kind of mount",
+            "managed.storage.accessMode cannot be changed",
+            |node| {
+                node["spec"]["transactionManager"]["database"]["managed"]["storage"]["accessMode"] =
+                    json!("ReadWriteOnce");
+            },
+        ),
         ("database's volume of another class", "managed.storage.className cannot be changed", |node| {
             node["spec"]["transactionManager"]["database"]["managed"]["storage"]["className"] = json!("slow");
         }),

@@ -34,7 +34,7 @@ pub fn with_managed_database() -> Value {
     let mut node = full();
     node["spec"]["transactionManager"]["database"] = json!({"managed": {
         "image": image("postgres"), "version": "15.18",
-        "storage": {"size": "10Gi", "className": "fast"},
+        "storage": {"size": "10Gi", "className": "fast", "accessMode": "ReadWriteOncePod"},
         "resources": {"cpu": "1", "memory": "1Gi"},
     }});
     node
@@ -68,8 +68,12 @@ pub fn with_password() -> Value {
 fn external() -> Value {
     json!({"external": {
         "host": "db.example", "port": 5433, "database": "tessera", "username": "tessera",
-        "cidrs": ["192.0.2.10/32"], "caRef": {"name": "db-ca", "key": "ca.crt"},
+        "cidrs": ["192.0.2.10/32"], "pods": pods("data", "postgres", 5432), "caRef": {"name": "db-ca", "key": "ca.crt"},
     }})
+}
+
+fn pods(namespace: &str, app: &str, port: u16) -> Value {
+    json!({"namespace": namespace, "podLabels": {"app": app}, "port": port})
 }
 
 fn full() -> Value {
@@ -78,7 +82,7 @@ fn full() -> Value {
     let spec = &mut node["spec"];
     spec["profile"] = json!("Consortium");
     spec["role"] = json!("Validator");
-    spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast"});
+    spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast", "accessMode": "ReadWriteOnce"});
     spec["client"]["resources"] = json!({"cpu": "500m", "memory": "4Gi"});
     spec["client"]["tunables"] = json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2, "rpcGasCap": 40_000_000});
     spec["consensus"]["validators"] = json!(4);
@@ -88,6 +92,7 @@ fn full() -> Value {
     spec["peering"] = json!({
         "static": [enode("192.0.2.1")],
         "permissioned": [enode("[2001:db8::1]")],
+        "to": [pods("partner", "goquorum", 30303)],
         "from": [
             {"cidr": "192.0.2.0/24"},
             {"namespace": "partner", "podLabels": {"app": "goquorum"}},
@@ -104,7 +109,9 @@ fn full() -> Value {
             "passwordRef": {"name": "bob-tm-password", "key": "password"},
         },
         "resources": {"cpu": "250m", "memory": "2Gi"},
-        "peers": [{"url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"]}],
+        "peers": [{
+            "url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"], "pods": pods("partner", "tessera", 9000),
+        }],
         "advertise": "https://bob.example:9000",
     });
     spec["tls"] = json!({
@@ -122,6 +129,8 @@ fn full() -> Value {
         "clientAuthority": {"name": "scraper-ca", "key": "ca.crt"}, "podMonitor": "Disabled",
     });
     spec["rpc"] = rpc();
+    spec["imagePullSecrets"] = json!([{"name": "registry"}]);
+    spec["priorityClassName"] = json!("ledger");
     spec["placement"] = json!({
         "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],

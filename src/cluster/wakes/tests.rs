@@ -36,6 +36,12 @@ fn a_node_wakes_itself_by_what_people_write_and_others_by_what_they_read() {
     assert_eq!(woken(&mut seen, &event(&|_| {})), ["alice", "all of acme"]);
     assert_eq!(woken(&mut seen, &event(&|_| {})), [""; 0], "nothing new");
     assert_eq!(woken(&mut seen, &event(&told)), [""; 0], "its own status");
+    let stalls = |node: &mut Value| {
+        node["status"] = json!({"conditions": [{"type": "Stalled", "status": "True", "reason": "NameConflict",
+            "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    };
+    assert_eq!(woken(&mut seen, &event(&stalls)), ["all of acme"], "new ones no longer wait for it");
+    assert_eq!(woken(&mut seen, &event(&told)), ["all of acme"], "and do again");
     assert_eq!(
         woken(&mut seen, &event(&pinned)),
         ["claim of alice", "all of acme"],

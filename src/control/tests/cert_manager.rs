@@ -41,6 +41,20 @@ fn assert_says(world: &World, reason: &str, words: &[&str]) {
     }
 }
 
+/// From the operator's setting to what an issuer is asked for.
+#[tokio::test(start_paused = true)]
+async fn the_names_that_are_asked_for_are_of_the_clusters_domain() {
+    let mut world = World::new();
+    world.surroundings.domain = "corp.example".into();
+    world.server.learn(CERT_MANAGER);
+    world.start();
+    world.server.put(&through(client("alice")));
+    world.rest().await;
+    let spec = world.server.get(&certificate(METRICS)).expect("asked for")["spec"].clone();
+    let names = ["alice-metrics.ledger.svc.corp.example", "alice-metrics.ledger.svc"];
+    assert_eq!(spec["dnsNames"], json!(names));
+}
+
 fn discoveries(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.verb == "discover").count()
 }

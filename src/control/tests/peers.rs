@@ -43,6 +43,47 @@ async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_no
     world.assert_ready("alice");
 }
 
+/// Whoever stalls cannot have a key or an address: the others start without it, and let it in when it comes.
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_stalls_keeps_nobody_from_starting() {
+    let mut world = World::new();
+    world.start();
+    let mut stuck = client("stuck");
+    stuck["spec"]["genesis"]["configMapRef"]["name"] = json!("later");
+    world.server.put(&client("alice"));
+    world.server.put(&stuck);
+    world.rest().await;
+    world.assert_ready("alice");
+    // neither does one whose client is made again wait for it
+    let first = pod(&world);
+    for (group, resource, name) in
+        [("apps/v1", "statefulsets", "alice-client"), ("v1", "pods", "alice-client-0")]
+    {
+        world.server.delete(&object(group, resource, name), &json!({}));
+    }
+    world.rest().await;
+    world.assert_ready("alice");
+    let second = pod(&world);
+    assert_ne!(second, first);
+
+    let mut genesis = super::world::genesis_in(super::world::NAMESPACE);
+    genesis["metadata"]["name"] = json!("later");
+    world.server.put(&genesis);
+    world.rest().await;
+    for name in ["alice", "stuck"] {
+        world.assert_ready(name);
+    }
+    let list =
+        world.server.get(&object("v1", "configmaps", "qn-stuck-peers")).expect("peers")["data"].to_string();
+    let enode = world.server.get(&node("alice")).expect("alice")["status"]["enode"].to_string();
+    assert!(list.contains(enode.trim_matches('"')), "it dials alice: {list}");
+    let admitted =
+        world.server.get(&object("v1", "configmaps", "qn-alice-peers")).expect("peers")["data"].to_string();
+    let enode = world.server.get(&node("stuck")).expect("stuck")["status"]["enode"].to_string();
+    assert!(admitted.contains(enode.trim_matches('"')), "and alice admits it: {admitted}");
+    assert_eq!(pod(&world), second, "without a restart");
+}
+
 /// A client that runs is not cut off because its object cannot be read; when it goes, so does its place.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {

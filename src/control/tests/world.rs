@@ -237,7 +237,9 @@ pub(super) fn surroundings() -> Surroundings {
             namespace: "kube-system".into(),
             pod_labels: [("k8s-app".to_owned(), "kube-dns".to_owned())].into(),
             cidrs: vec![],
+            ports: vec![53],
         },
+        domain: "cluster.local".into(),
         operator: None,
     }
 }

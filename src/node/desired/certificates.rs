@@ -150,7 +150,7 @@ pub fn validity(node: &Validated) -> Validity {
 /// Every form under which a Service of the namespace is called.
 pub(super) fn service_names(node: &Validated, service: &str) -> Vec<String> {
     let dns = node.names.dns(service);
-    vec![format!("{dns}.cluster.local"), dns]
+    vec![format!("{dns}.{}", node.domain), dns]
 }
 
 fn metrics(node: &Validated) -> Wanted {

@@ -10,11 +10,11 @@ use k8s_openapi::{
         },
         core::v1::{
             Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
-            EnvVarSource, HTTPGetAction, KeyToPath, ObjectFieldSelector, PersistentVolumeClaim,
-            PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-            SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume, VolumeMount,
-            VolumeResourceRequirements,
+            EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector,
+            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+            SecretVolumeSource, SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume,
+            VolumeMount, VolumeResourceRequirements,
         },
     },
     apimachinery::pkg::{
@@ -107,6 +107,8 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
             toleration_seconds: None,
         })
         .collect();
+    let pull_secrets = node.spec.image_pull_secrets.iter();
+    let pull_secrets = pull_secrets.map(|secret| LocalObjectReference { name: secret.name.clone() });
     PodSpec {
         service_account_name: Some(node.names.workload(parts.component)),
         automount_service_account_token: Some(false),
@@ -123,6 +125,8 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         affinity: Some(apart(node, parts.component)),
         node_selector: Some(placement.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
+        image_pull_secrets: Some(pull_secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty()),
+        priority_class_name: node.spec.priority_class_name.clone(),
         termination_grace_period_seconds: Some(parts.grace),
         init_containers: Some(parts.init).filter(|init| !init.is_empty()),
         containers: parts.containers,
@@ -169,8 +173,7 @@ fn claim(node: &Validated, component: Component, storage: &Storage) -> Persisten
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
-            // one pod, not one host: two processes with one node key would sign two blocks
-            access_modes: Some(vec!["ReadWriteOncePod".into()]),
+            access_modes: Some(vec![storage.access_mode.as_str().into()]),
             storage_class_name: storage.class_name.clone(),
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([("storage".into(), Quantity(storage.size.clone()))])),

@@ -18,12 +18,13 @@ use kube::api::ObjectMeta;
 use super::{certificates::wanted, components};
 use crate::{
     api::{
-        parts::{Scraper, Source},
+        parts::{PodTarget, Scraper, Source},
         rpc::Caller,
+        transaction_manager::ExternalDatabase,
     },
     node::{
         names::{self, Component},
-        validate::{Database, Manager, Validated, enode_endpoint},
+        validate::{Database, Manager, Validated},
     },
     settings::{Dns, Pods, Surroundings},
 };
@@ -42,9 +43,7 @@ pub(super) fn all(node: &Validated, surroundings: &Surroundings) -> Vec<NetworkP
         ]);
         match &manager.database {
             Database::Managed(_) => policies.extend([manager_to_database(node), database_from_manager(node)]),
-            Database::External(external, _) => {
-                policies.push(manager_to_external_database(node, &external.cidrs, external.port));
-            }
+            Database::External(external, _) => policies.push(manager_to_external_database(node, external)),
         }
     }
     policies
@@ -70,10 +69,11 @@ fn peers(node: &Validated) -> NetworkPolicy {
     let mut from = vec![network.clone()];
     from.extend(node.spec.peering.from.iter().map(source));
     let mut egress = vec![to(vec![network], &[names::P2P])];
-    for endpoint in node.spec.peering.dialled.iter().filter_map(|enode| enode_endpoint(enode)) {
+    for endpoint in &node.peers.outside {
         let host = ipnet::IpNet::from(endpoint.ip()).to_string();
         egress.push(to(vec![range(&host)], &[endpoint.port().into()]));
     }
+    egress.extend(node.spec.peering.to.iter().map(|pods| to_pods(pods, names::P2P)));
     let flow = Flow { ingress: Some(vec![from_(from, &[names::P2P])]), egress: Some(egress) };
     policy(node, "p2p", node.names.pods(Component::Client), flow)
 }
@@ -107,7 +107,8 @@ fn dns(node: &Validated, dns: &Dns) -> NetworkPolicy {
     if !dns.pod_labels.is_empty() {
         servers.push(pods_in(&dns.namespace, dns.pod_labels.clone()));
     }
-    let ports = ["UDP", "TCP"].map(|protocol| port(protocol, 53)).to_vec();
+    let at = |protocol| dns.ports.iter().map(move |number| port(protocol, (*number).into()));
+    let ports = at("UDP").chain(at("TCP")).collect();
     let rule = NetworkPolicyEgressRule { to: Some(servers), ports: Some(ports) };
     let selector = LabelSelector {
         match_labels: Some(BTreeMap::from([(names::NODE.into(), node.names.node.clone())])),
@@ -152,10 +153,10 @@ fn managers(node: &Validated, manager: &Manager) -> NetworkPolicy {
     let mut from = vec![network.clone()];
     let mut egress = vec![to(vec![network], &[names::MANAGER_TO_MANAGER])];
     for peer in &manager.spec.peers {
-        let ranges: Vec<_> = peer.cidrs.iter().map(|cidr| range(cidr)).collect();
-        from.extend(ranges.iter().cloned());
+        from.extend(peer.cidrs.iter().map(|cidr| range(cidr)));
+        from.extend(peer.pods.iter().map(target));
         let port = peer.url.trim_end_matches('/').rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        egress.push(to(ranges, &[port.unwrap_or(names::MANAGER_TO_MANAGER)]));
+        egress.extend(outside(&peer.cidrs, peer.pods.as_ref(), port.unwrap_or(names::MANAGER_TO_MANAGER)));
     }
     let flow = Flow { ingress: Some(vec![from_(from, &[names::MANAGER_TO_MANAGER])]), egress: Some(egress) };
     policy(node, "tm-peers", node.names.pods(Component::TransactionManager), flow)
@@ -176,9 +177,9 @@ fn database_from_manager(node: &Validated) -> NetworkPolicy {
 }
 
 /// The transaction manager uses a database that exists.
-fn manager_to_external_database(node: &Validated, cidrs: &[String], port: i32) -> NetworkPolicy {
-    let ranges = cidrs.iter().map(|cidr| range(cidr)).collect();
-    let flow = Flow { ingress: None, egress: Some(vec![to(ranges, &[port])]) };
+fn manager_to_external_database(node: &Validated, database: &ExternalDatabase) -> NetworkPolicy {
+    let egress = outside(&database.cidrs, database.pods.as_ref(), database.port);
+    let flow = Flow { ingress: None, egress: Some(egress) };
     policy(node, "tm-to-db", node.names.pods(Component::TransactionManager), flow)
 }
 
@@ -213,6 +214,23 @@ fn from_(from: Vec<NetworkPolicyPeer>, ports: &[i32]) -> NetworkPolicyIngressRul
 
 fn to(to: Vec<NetworkPolicyPeer>, ports: &[i32]) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: Some(to), ports: Some(tcp(ports)) }
+}
+
+/// The ways to what somebody else runs: to its addresses at a port, and to its pods at theirs. Where there are none of
+/// either there is no rule, since a rule that names nobody lets everybody through.
+fn outside(cidrs: &[String], pods: Option<&PodTarget>, port: i32) -> Vec<NetworkPolicyEgressRule> {
+    let ranges: Vec<_> = cidrs.iter().map(|cidr| range(cidr)).collect();
+    let at_addresses = (!ranges.is_empty()).then(|| to(ranges, &[port]));
+    at_addresses.into_iter().chain(pods.map(|pods| to_pods(pods, port))).collect()
+}
+
+/// The way to pods behind a Service, which is called at `port`.
+fn to_pods(pods: &PodTarget, port: i32) -> NetworkPolicyEgressRule {
+    to(vec![target(pods)], &[pods.port.unwrap_or(port)])
+}
+
+fn target(pods: &PodTarget) -> NetworkPolicyPeer {
+    pods_in(&pods.namespace, pods.pod_labels.clone())
 }
 
 fn tcp(ports: &[i32]) -> Vec<NetworkPolicyPort> {

@@ -6,6 +6,7 @@ mod certificates;
 #[cfg(feature = "guard")]
 mod guard;
 mod names;
+mod organisations;
 mod ownership;
 mod placement;
 mod pods;

@@ -118,6 +118,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
     let node = self::node(node);
     let spec = &node.spec;
     let mut observed = Observed {
+        domain: "cluster.local".into(),
         lasting: vec![],
         surplus: Surplus::default(),
         siblings: Vec::new(),

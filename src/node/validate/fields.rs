@@ -1,8 +1,14 @@
 //! Fields that the schema cannot judge alone: addresses, and values that depend on each other.
 
 use crate::{
-    api::{QuorumNodeSpec, parts::Source},
-    node::fault::{Fault, Reason},
+    api::{
+        QuorumNodeSpec,
+        parts::{PodTarget, Source},
+    },
+    node::{
+        enode::{self, Enode},
+        fault::{Fault, Reason},
+    },
 };
 
 /// Checks them all.
@@ -10,6 +16,9 @@ pub(super) fn check(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     tunables(spec, faults);
     guard(spec, faults);
     sources(spec, faults);
+    faults.extend(enodes(spec).filter_map(|(field, text, enode)| {
+        Some(Fault::new(Reason::InvalidField, field, text, enode.err()?.to_string()))
+    }));
     manager(spec, faults);
 }
 
@@ -40,7 +49,6 @@ fn guard(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
 
 /// The schema has checked the form of addresses; whether they are addresses at all is checked here.
 fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
-    let mut named: Vec<(String, &str)> = Vec::new();
     let source_cidr = |field: String, source: &'_ Source| source.cidr.clone().map(|cidr| (field, cidr));
     let mut ranges: Vec<(String, String)> = Vec::new();
     for (i, source) in spec.peering.from.iter().enumerate() {
@@ -74,22 +82,6 @@ fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             ));
         }
     }
-    for (i, enode) in spec.peering.dialled.iter().enumerate() {
-        named.push((format!("spec.peering.static[{i}]"), enode));
-    }
-    for (i, enode) in spec.peering.permissioned.iter().enumerate() {
-        named.push((format!("spec.peering.permissioned[{i}]"), enode));
-    }
-    for (field, enode) in named {
-        if enode_endpoint(enode).is_none() {
-            faults.push(Fault::new(
-                Reason::InvalidField,
-                field,
-                enode,
-                "not an enode URL with an address and a port from 1 to 65535",
-            ));
-        }
-    }
     if let Some(advertise) = &spec.peering.advertise
         && advertise.address.parse::<std::net::IpAddr>().is_err()
     {
@@ -100,6 +92,18 @@ fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             "not an IP address",
         ));
     }
+}
+
+/// The outside nodes that the spec names: by which field, as it stands there, and read.
+pub(super) fn enodes(
+    spec: &QuorumNodeSpec,
+) -> impl Iterator<Item = (String, &str, Result<Enode, enode::Wrong>)> {
+    let lists = [("static", &spec.peering.dialled), ("permissioned", &spec.peering.permissioned)];
+    lists.into_iter().flat_map(|(name, list)| {
+        list.iter()
+            .enumerate()
+            .map(move |(i, text)| (format!("spec.peering.{name}[{i}]"), text.as_str(), text.parse()))
+    })
 }
 
 fn manager(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
@@ -119,6 +123,15 @@ fn manager(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
         let field = format!("{field}.database");
         faults.push(Fault::new(Reason::InvalidField, field, "empty", "give either managed or external"));
     }
+    for (i, _) in
+        manager.peers.iter().enumerate().filter(|(_, peer)| is_nowhere(&peer.cidrs, peer.pods.as_ref()))
+    {
+        faults.push(nowhere(format!("{field}.peers[{i}]")));
+    }
+    let external = manager.database.external.as_ref();
+    if external.is_some_and(|external| is_nowhere(&external.cidrs, external.pods.as_ref())) {
+        faults.push(nowhere(format!("{field}.database.external")));
+    }
     let peers =
         manager.peers.iter().enumerate().map(|(i, peer)| (format!("{field}.peers[{i}].url"), &peer.url));
     let advertised = manager.advertise.iter().map(|url| (format!("{field}.advertise"), url));
@@ -135,10 +148,11 @@ fn manager(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Address and port of an enode URL.
-#[must_use]
-pub fn enode_endpoint(enode: &str) -> Option<std::net::SocketAddr> {
-    let (_, endpoint) = enode.split_once('@')?;
-    let endpoint = endpoint.split('?').next()?;
-    endpoint.parse().ok().filter(|address: &std::net::SocketAddr| address.port() != 0)
+fn is_nowhere(cidrs: &[String], pods: Option<&PodTarget>) -> bool {
+    cidrs.is_empty() && pods.is_none()
+}
+
+fn nowhere(field: String) -> Fault {
+    let way_out = "nothing says where it is, so nothing can be opened to it: give cidrs, pods, or both";
+    Fault::new(Reason::InvalidField, field, "empty", way_out)
 }

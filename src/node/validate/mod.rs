@@ -3,6 +3,7 @@
 mod fields;
 mod genesis;
 mod key;
+mod peers;
 mod provided;
 mod references;
 mod rpc;
@@ -12,8 +13,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource as _, ResourceExt as _};
 
-pub use fields::enode_endpoint;
 pub use key::{is_expected, node_key_at};
+pub use peers::Peers;
 pub use rpc::Callers;
 
 use super::{
@@ -39,6 +40,8 @@ use crate::{
 pub struct Validated {
     /// Names of its objects.
     pub names: Names,
+    /// The cluster's domain.
+    pub domain: String,
     /// What its children carry.
     pub owner: OwnerReference,
     /// The spec.
@@ -101,17 +104,6 @@ pub enum Database {
     External(ExternalDatabase, Option<String>),
 }
 
-/// Peers of a client.
-#[derive(Clone, Debug, Default)]
-pub struct Peers {
-    /// enode URLs to dial.
-    pub dialled: Vec<String>,
-    /// enode URLs to admit: those to dial and more.
-    pub permitted: Vec<String>,
-    /// Nodes of the network that have no key or no address yet.
-    pub incomplete: Vec<String>,
-}
-
 /// Checks everything. The faults of the fields come first, then those of what they refer to.
 pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let node = &observed.node;
@@ -155,16 +147,17 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
     let validated = Validated {
+        domain: observed.domain.clone(),
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
         node_key: node_key_at(&names, spec),
         owner: owner(node),
         spec: spec.clone(),
         genesis,
+        peers: peers::of(observed, identity.as_ref()),
         identity,
         standing: identity::standing(observed),
         manager,
         callers,
-        peers: peers(observed),
         validators: validators(observed),
         validators_here: validators_here(observed),
         network_owners: network_owners(observed),
@@ -293,33 +286,6 @@ fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> 
     peers.sort();
     peers.dedup();
     peers
-}
-
-fn peers(observed: &Observed) -> Peers {
-    let spec = &observed.node.spec;
-    let mut peers = Peers { dialled: spec.peering.dialled.clone(), ..Peers::default() };
-    for sibling in observed.siblings.iter().filter(|sibling| !sibling.is_held) {
-        match sibling.public_key.as_deref().zip(sibling.peer_address.as_deref()) {
-            Some((key, address)) => peers.dialled.push(enode(key, address, names::P2P)),
-            None => peers.incomplete.push(sibling.name.clone()),
-        }
-    }
-    peers.permitted = spec.peering.permissioned.clone();
-    peers.permitted.extend(peers.dialled.iter().cloned());
-    for list in [&mut peers.dialled, &mut peers.permitted] {
-        list.sort();
-        list.dedup();
-    }
-    peers
-}
-
-/// The URL of a client. UDP is 0: nothing is discovered.
-#[must_use]
-pub fn enode(public_key: &str, address: &str, port: i32) -> String {
-    match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V6(_)) => format!("enode://{public_key}@[{address}]:{port}?discport=0"),
-        _ => format!("enode://{public_key}@{address}:{port}?discport=0"),
-    }
 }
 
 #[cfg(test)]

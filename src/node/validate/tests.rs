@@ -88,24 +88,6 @@ fn a_cache_of_half_the_memory_is_the_largest() {
     }
 }
 
-#[test]
-fn the_ports_of_an_enode_run_from_1_to_65535() {
-    for (enode, endpoint) in [
-        ("enode://ab@192.0.2.1:1", Some("192.0.2.1:1")),
-        ("enode://ab@192.0.2.1:65535?discport=0", Some("192.0.2.1:65535")),
-        ("enode://ab@[2001:db8::7]:30303", Some("[2001:db8::7]:30303")),
-        ("enode://ab@192.0.2.1:0", None),
-        ("enode://ab@192.0.2.1:65536", None),
-        ("enode://ab@192.0.2.256:30303", None),
-        ("enode://ab@2001:db8::7:30303", None),
-        ("enode://ab@peer.example:30303", None),
-        ("enode://ab", None),
-    ] {
-        let endpoint = endpoint.map(|endpoint| endpoint.parse().expect("an endpoint"));
-        assert_eq!(enode_endpoint(enode), endpoint, "{enode}");
-    }
-}
-
 /// What names an identity, and whether a key may be made.
 #[test]
 fn a_key_is_made_only_where_neither_status_nor_claim_names_an_identity() {

@@ -39,6 +39,23 @@ fn service(name: &str) -> Vec<String> {
     vec![format!("{name}.ledger.svc"), format!("{name}.ledger.svc.cluster.local")]
 }
 
+/// Every name of a server is of the cluster's domain, wherever the node says that its certificates come from.
+#[test]
+fn services_are_called_by_the_domain_that_the_cluster_has() {
+    let mut node = alone(&everything());
+    node.domain = "corp.example".into();
+    let mut servers = 0;
+    for (purpose, wanted) in wanted(&node) {
+        let names = wanted.request.dns_names;
+        assert!(!names.iter().any(|name| name.ends_with("cluster.local")), "{purpose:?}: {names:?}");
+        if let Some(plain) = names.iter().find(|name| name.ends_with(".ledger.svc")) {
+            assert!(names.contains(&format!("{plain}.corp.example")), "{purpose:?}: {names:?}");
+            servers += 1;
+        }
+    }
+    assert_eq!(servers, 5, "metrics, rpc, both of the manager, database");
+}
+
 /// In short: authority, common name, names in order, usage, key, whether DER is wanted.
 fn short(wanted: &Wanted) -> (Authority, &str, Vec<String>, Usage, KeyAlgorithm, bool) {
     let request = &wanted.request;

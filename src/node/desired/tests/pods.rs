@@ -344,3 +344,24 @@ fn what_holds_state_is_given_time_to_end() {
         assert!(grace >= least, "{name}: {grace} s");
     }
 }
+
+/// Each pod has images of several registries, quorum-guard's among them. Where nothing is asked for nothing is rendered,
+/// so that no pod is replaced for it.
+#[test]
+fn registries_are_entered_and_priority_is_given_as_the_spec_says() {
+    for (name, pod) in pods() {
+        assert_eq!((pod.image_pull_secrets, pod.priority_class_name), (None, None), "{name}");
+    }
+    let node = sample::with(
+        managed(),
+        &serde_json::json!({"imagePullSecrets": [{"name": "ghcr"}, {"name": "internal"}], "priorityClassName": "ledger"}),
+    );
+    let desired = sample::render(&alone(&node));
+    assert_eq!(desired.workloads.len(), 3);
+    for workload in &desired.workloads {
+        let pod = sample::pod(workload);
+        let secrets = pod.image_pull_secrets.iter().flatten().map(|secret| secret.name.as_str());
+        assert_eq!(secrets.collect::<Vec<_>>(), ["ghcr", "internal"], "{:?}", workload.metadata.name);
+        assert_eq!(pod.priority_class_name.as_deref(), Some("ledger"), "{:?}", workload.metadata.name);
+    }
+}

@@ -3,9 +3,12 @@
 use super::{
     reach::{Direction, End, allowed, lets, selecting},
     sample::{self, NAMESPACE},
-    world::{World, every_pod, internet, stranger},
+    world::{self, World, every_pod, internet, stranger},
 };
-use crate::node::names::{self, Component};
+use crate::node::{
+    desired::{Live, desired},
+    names::{self, Component},
+};
 
 use Component::{Client, Database, TransactionManager};
 
@@ -72,6 +75,25 @@ fn names_are_asked_for_where_names_are_dialled() {
         End::outside("169.254.20.11"),
     ] {
         assert!(!allowed(&world.policies, &client, &impostor, "UDP", 53), "{impostor:?}");
+    }
+}
+
+/// Policies see the port of the pods, whatever their Service has: OpenShift's listen on 5353.
+#[test]
+fn dns_is_asked_at_the_ports_where_it_listens_and_at_no_other() {
+    let world = World::new();
+    let node = &world.nodes["alice"];
+    for (ports, open, closed) in [(vec![5353], vec![5353], 53), (vec![53, 5353], vec![53, 5353], 5354)] {
+        let mut surroundings = world::surroundings();
+        surroundings.dns.ports = ports;
+        let policies = desired(node, &sample::issued(node), &surroundings, &Live::default()).policies;
+        let manager = world.pod("alice", TransactionManager);
+        let servers = [stranger("dns-system", &[("k8s-app", "coredns")]), End::outside("169.254.20.10")];
+        for (server, protocol) in servers.iter().flat_map(|server| [(server, "UDP"), (server, "TCP")]) {
+            let asks = |port| allowed(&policies, &manager, server, protocol, port);
+            assert!(open.iter().all(|port| asks(*port)), "{open:?} {protocol} {server:?}");
+            assert!(!asks(closed), "{closed} {protocol} {server:?}");
+        }
     }
 }
 
@@ -168,13 +190,17 @@ fn nothing_else_is_let_through() {
         ("database to the API server", pod("alice", Database), api_server, 443),
         ("client to the cloud's metadata", pod("alice", Client), End::outside("169.254.169.254"), 80),
     ] {
-        assert!(!world.allows(&from, &to, port), "{what}: {port}");
-        // one end that errs must not open what the other end closes
-        for (direction, own, other) in [(Direction::Egress, &from, &to), (Direction::Ingress, &to, &from)] {
-            let ours = !selecting(&world.policies, direction, own).is_empty();
-            let refused = !lets(&world.policies, direction, own, other, "TCP", port);
-            assert!(refused || !ours, "{what}: {port}, {direction:?} by itself");
-        }
+        each_end_refuses(&world, (&from, &to), port, what);
+    }
+}
+
+/// One end that errs must not open what the other end closes.
+pub(super) fn each_end_refuses(world: &World, (from, to): (&End, &End), port: i32, what: &str) {
+    assert!(!world.allows(from, to, port), "{what}: {port}");
+    for (direction, own, other) in [(Direction::Egress, from, to), (Direction::Ingress, to, from)] {
+        let ours = !selecting(&world.policies, direction, own).is_empty();
+        let refused = !lets(&world.policies, direction, own, other, "TCP", port);
+        assert!(refused || !ours, "{what}: {port}, {direction:?} by itself");
     }
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::world;
 use crate::{
     api::QuorumNode,
     api::status::IdentityStatus,
@@ -26,7 +27,6 @@ use crate::{
         sibling::Sibling,
         validate::{Validated, validate},
     },
-    settings::{Dns, Pods, Surroundings},
 };
 
 pub(super) const NAMESPACE: &str = "ledger";
@@ -34,7 +34,7 @@ pub(super) const NAMESPACE: &str = "ledger";
 /// A peer of another organisation, outside the cluster.
 pub(super) const OUTSIDE_PEER: &str = "192.0.2.77";
 
-fn image(name: &str) -> String {
+pub(super) fn image(name: &str) -> String {
     format!("registry.example/{name}@sha256:{}", "5a".repeat(32))
 }
 
@@ -231,6 +231,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
     node.status.get_or_insert_default().identity =
         Some(IdentityStatus { public_key, address, secret_name: String::new() });
     Observed {
+        domain: "cluster.local".into(),
         siblings: siblings.iter().map(|sibling| Sibling::from(&Guard(Ok(parse(sibling))))).collect(),
         neighbours: Vec::new(),
         claims: Vec::new(),
@@ -288,22 +289,6 @@ pub(super) fn network() -> Vec<Validated> {
         .collect()
 }
 
-/// What stands around every sample.
-pub(super) fn surroundings() -> Surroundings {
-    Surroundings {
-        guard_image: image("quorum-guard"),
-        dns: Dns {
-            namespace: "dns-system".into(),
-            pod_labels: BTreeMap::from([("k8s-app".into(), "coredns".into())]),
-            cidrs: vec!["169.254.20.10/32".into()],
-        },
-        operator: Some(Pods {
-            namespace: "operator-system".into(),
-            labels: BTreeMap::from([("app".into(), "the-operator".into())]),
-        }),
-    }
-}
-
 pub(super) fn issued(node: &Validated) -> Issued {
     Issued {
         identity: identity(&node.names.node),
@@ -339,7 +324,7 @@ pub(in crate::node::desired) fn facts(
 }
 
 pub(super) fn render(node: &Validated) -> Desired {
-    desired(node, &issued(node), &surroundings(), &Live::default())
+    desired(node, &issued(node), &world::surroundings(), &Live::default())
 }
 
 /// The workload of a component, where the node has it.

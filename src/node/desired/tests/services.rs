@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::util::intstr::IntOrString};
 
-use super::sample::{self, alone, client_alone, everything, external_with_password};
+use super::{
+    sample::{self, alone, client_alone, everything, external_with_password},
+    world,
+};
 use crate::node::{
     desired::{Live, desired},
     names::Component,
@@ -102,7 +105,7 @@ fn peers_and_scrapers_find_a_client_that_is_not_ready() {
 fn a_lost_address_is_asked_for_again_for_peers_alone() {
     let node = alone(&everything());
     let live = Live { client_exists: true, lost_peer_address: Some("10.96.7.7".into()), ..Live::default() };
-    let rendered = desired(&node, &sample::issued(&node), &sample::surroundings(), &live);
+    let rendered = desired(&node, &sample::issued(&node), &world::surroundings(), &live);
     for service in rendered.services {
         let address = service.spec.and_then(|spec| spec.cluster_ip).filter(|address| address != "None");
         let is_peers = service.metadata.name.as_deref() == Some("alice-p2p");

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     reach,
     sample::{self, alone, client_alone, external_with_password, managed, with},
+    world,
 };
 use crate::{
     database::SystemIdentifier,
@@ -48,7 +49,7 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     let node = sample::among(&managed(), &[nameless]);
     let rendered = |client_exists| {
         let live = Live { client_exists, client_stopped: false, ..Live::default() };
-        names(&desired(&node, &sample::issued(&node), &sample::surroundings(), &live))
+        names(&desired(&node, &sample::issued(&node), &world::surroundings(), &live))
     };
     assert_eq!(rendered(false), ["alice-tm", "alice-tm-db"], "the list of whom to dial is read once");
     assert_eq!(
@@ -65,7 +66,7 @@ fn lists_of_peers_come_with_their_client_and_stay() {
     nameless["status"] = json!({});
     let node = sample::among(&managed(), &[nameless]);
     let listed = |live: Live| {
-        let desired = desired(&node, &sample::issued(&node), &sample::surroundings(), &live);
+        let desired = desired(&node, &sample::issued(&node), &world::surroundings(), &live);
         let mut names = desired.config_maps.iter().filter_map(|map| map.metadata.name.as_deref());
         names.any(|name| name == "qn-alice-peers")
     };
@@ -108,6 +109,22 @@ fn data_outlives_the_workload_and_belongs_to_one_pod() {
     let desired = sample::render(&node);
     let manager = sample::workload(&desired, Component::TransactionManager).expect("a manager");
     assert_eq!(manager.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()), None);
+}
+
+/// For drivers that know no other mode.
+#[test]
+fn a_volume_may_belong_to_the_pods_of_one_host_where_that_is_asked_for() {
+    let mut node = sample::everything();
+    node["spec"]["client"]["storage"]["accessMode"] = "ReadWriteOnce".into();
+    let desired = sample::render(&alone(&node));
+    for (component, mode) in [(Component::Client, "ReadWriteOnce"), (Component::Database, "ReadWriteOncePod")]
+    {
+        let workload = sample::workload(&desired, component).expect("a workload");
+        let claims =
+            workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()).expect("claims");
+        let claim = claims[0].spec.clone().expect("a claim");
+        assert_eq!(claim.access_modes, Some(vec![mode.to_owned()]), "{component:?}");
+    }
 }
 
 #[test]

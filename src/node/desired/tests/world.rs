@@ -9,7 +9,10 @@ use super::{
     reach::{End, allowed},
     sample,
 };
-use crate::node::{names::Component, validate::Validated};
+use crate::{
+    node::{names::Component, validate::Validated},
+    settings::{Dns, Pods, Surroundings},
+};
 
 /// Everything there is: the nodes of the network `acme`, one of another network beside them, and one of
 /// another `acme` in another namespace.
@@ -25,6 +28,11 @@ impl World {
         far["metadata"]["namespace"] = "faraway".into();
         let mut nodes = sample::network();
         nodes.extend([sample::alone(&rival), sample::alone(&far)]);
+        Self::of(nodes)
+    }
+
+    /// These nodes and nothing else.
+    pub(super) fn of(nodes: Vec<Validated>) -> Self {
         let policies = nodes.iter().flat_map(|node| sample::render(node).policies).collect();
         Self { nodes: nodes.into_iter().map(|node| (node.names.node.clone(), node)).collect(), policies }
     }
@@ -40,6 +48,24 @@ impl World {
 
     pub(super) fn allows(&self, from: &End, to: &End, port: i32) -> bool {
         allowed(&self.policies, from, to, "TCP", port)
+    }
+}
+
+/// What stands around every sample.
+pub(super) fn surroundings() -> Surroundings {
+    Surroundings {
+        guard_image: sample::image("quorum-guard"),
+        dns: Dns {
+            namespace: "dns-system".into(),
+            pod_labels: BTreeMap::from([("k8s-app".into(), "coredns".into())]),
+            cidrs: vec!["169.254.20.10/32".into()],
+            ports: vec![53],
+        },
+        domain: "cluster.local".into(),
+        operator: Some(Pods {
+            namespace: "operator-system".into(),
+            labels: BTreeMap::from([("app".into(), "the-operator".into())]),
+        }),
     }
 }
 

@@ -102,10 +102,14 @@ fn invalid_fields() -> Vec<Case> {
         invalid(member_of_external_database, |seen| {
             tm(seen).database.external.as_mut().expect("external").cidrs[0] = "198.51.100.256/28".into();
         }, "spec.transactionManager.database.external.cidrs", "198.51.100.256/28", "write it as"),
-        invalid(smallest, |seen| spec(seen).peering.dialled = vec![format!("{KEY}@192.0.2.1:30303"), "enode://a@192.0.2.1:0".into()],
-            "spec.peering.static[1]", "enode://a@192.0.2.1:0", "a port from 1 to 65535"),
-        invalid(smallest, |seen| spec(seen).peering.permissioned = vec!["enode://a@[1::2::3]:1".into()],
-            "spec.peering.permissioned[0]", "enode://a@[1::2::3]:1", "an enode URL with an address"),
+        invalid(with_peers, |seen| tm(seen).peers[1].cidrs.clear(),
+            "spec.transactionManager.peers[1]", "empty", "give cidrs, pods, or both"),
+        invalid(member_of_external_database, |seen| tm(seen).database.external.as_mut().expect("external").cidrs.clear(),
+            "spec.transactionManager.database.external", "empty", "give cidrs, pods, or both"),
+        invalid(smallest, |seen| spec(seen).peering.dialled = vec![format!("{KEY}@192.0.2.1:30303"), "enode://a@192.0.2.1:1".into()],
+            "spec.peering.static[1]", "enode://a@192.0.2.1:1", "has 1 hexadecimal digits and must have 128"),
+        invalid(smallest, |seen| spec(seen).peering.permissioned = vec!["enr:-IS4Q".into()],
+            "spec.peering.permissioned[0]", "enr:-IS4Q", "an ENR (node record), which the client's lists do not take"),
         invalid(smallest, |seen| {
             spec(seen).peering.advertise = Some(serde_json::from_value(json!({"address": "1.2.3.256"})).expect("an address"));
         }, "spec.peering.advertise.address", "1.2.3.256", "not an IP address"),

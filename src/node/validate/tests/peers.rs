@@ -39,6 +39,18 @@ fn a_node_without_key_or_address_is_incomplete_and_named() {
     assert_eq!(peers.dialled, [url('f', "10.96.0.11:30303")]);
 }
 
+/// Waiting makes the first lists of a new network whole; nobody depends on it.
+#[test]
+fn only_a_new_node_waits_and_for_none_that_stalls() {
+    let mut observed = in_order(smallest());
+    let mut stalls = sibling("carol", None);
+    stalls.is_stalled = true;
+    observed.siblings = vec![sibling("bob", None), stalls];
+    assert_eq!(valid(&observed).peers.incomplete, ["bob"]);
+    status(&mut observed).genesis = Some(pinned());
+    assert!(valid(&observed).peers.incomplete.is_empty(), "its client ran before");
+}
+
 #[test]
 fn outside_nodes_are_dialled_or_only_admitted_as_the_spec_says() {
     let mut observed = in_order(smallest());
@@ -72,14 +84,47 @@ fn the_order_of_the_nodes_changes_nothing() {
     assert_eq!(of([0, 1]), of([1, 0]));
 }
 
+/// Of the entries of `static` and `permissioned`, those that name nobody new.
 #[test]
-fn an_enode_url_has_an_ipv6_address_in_brackets_and_no_discovery() {
-    assert_eq!(enode("ab", "192.0.2.7", 30303), "enode://ab@192.0.2.7:30303?discport=0");
-    assert_eq!(enode("ab", "2001:db8::7", 31000), "enode://ab@[2001:db8::7]:31000?discport=0");
-    for address in ["192.0.2.7", "2001:db8::7"] {
-        let endpoint = enode_endpoint(&enode("ab", address, 30303)).expect("an endpoint");
-        assert_eq!((endpoint.ip().to_string().as_str(), endpoint.port()), (address, 30303));
+fn the_node_itself_and_nodes_of_its_network_are_told_and_do_no_harm() {
+    let mut observed = in_order(smallest());
+    observed.siblings =
+        vec![sibling("bob", Some(('e', "10.96.0.9"))), sibling("carol", None), sibling("dave", None)];
+    // dave has a key and no address yet: what is listed is all that is known of where it is
+    observed.siblings[2].public_key = Some(identity('d').public_key);
+    let (itself, bob) = (url('b', "10.96.0.8:30303"), url('e', "198.51.100.9:30999"));
+    let (dave, outside) = (url('d', "10.96.0.4:30303"), url('1', "203.0.113.9:30303"));
+    let peering = &mut spec(&mut observed).peering;
+    peering.dialled = vec![itself.clone(), bob.clone(), dave.clone(), outside.clone()];
+    peering.permissioned = vec![itself.to_uppercase().replace("DISCPORT", "discport")];
+    let peers = valid(&observed).peers;
+    assert_eq!(
+        peers.remarks,
+        [
+            "spec.peering.static[0] is this node itself",
+            "spec.peering.static[1] is bob, a node of this network, which is dialled and admitted without being listed",
+            "spec.peering.permissioned[0] is this node itself",
+        ]
+    );
+    assert_eq!(peers.dialled, [outside.clone(), dave.clone(), url('e', "10.96.0.9:30303")]);
+    let ends: Vec<_> = peers.outside.iter().map(ToString::to_string).collect();
+    assert_eq!(ends, ["10.96.0.4:30303", "203.0.113.9:30303"], "to nobody else the way is opened");
+    // as before: whoever leaves this list costs a restart
+    for admitted in [&itself, &bob, &dave, &outside] {
+        assert!(peers.permitted.contains(admitted), "{admitted}");
     }
+}
+
+#[test]
+fn an_outside_node_is_one_in_whatever_form_it_is_written() {
+    let mut observed = in_order(smallest());
+    let one = url('a', "203.0.113.9:30303");
+    let forms =
+        [one.clone(), one.replace("?discport=0", ""), one.replace("discport=0", "raftport=50400&discport=7")];
+    spec(&mut observed).peering.dialled = forms.to_vec();
+    spec(&mut observed).peering.permissioned = vec![one.replace(&"a".repeat(128), &"A".repeat(128))];
+    let peers = valid(&observed).peers;
+    assert_eq!((peers.dialled, peers.permitted), (vec![one.clone()], vec![one]));
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! Two organisations in two namespaces of one cluster: each names the other's node, and the pods behind its Service.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    kubectl::{self, eventually, variable},
+    network, pods,
+};
+
+/// A node, and the namespace that it is in.
+type Organisation = (&'static str, &'static str);
+
+const ALICE: Organisation = ("alice", "e2e-ledger");
+const DAVE: Organisation = ("dave", "e2e-bank");
+
+/// A connection from a node's client to the Service of the other's: what it comes to.
+fn dialled((node, namespace): Organisation, (other, elsewhere): Organisation) -> String {
+    let pod: &'static str = if node == "alice" { "alice-client-0" } else { "dave-client-0" };
+    pods::enter(namespace, pod, "dialer", &variable("DIALER_IMAGE"), json!({"args": ["wait"]}));
+    let service = kubectl::get(&["-n", elsewhere, "service", &format!("{other}-p2p")]);
+    let address = service["spec"]["clusterIP"].as_str().expect("a Service has an address");
+    pods::dial(pods::From { namespace, pod, container: "dialer" }, &format!("{address}:30303"))
+}
+
+fn both_ways() -> [(Organisation, Organisation); 2] {
+    [(ALICE, DAVE), (DAVE, ALICE)]
+}
+
+fn enode((node, namespace): Organisation) -> String {
+    let node = kubectl::get(&["-n", namespace, "quorumnode", node]);
+    node["status"]["enode"].as_str().expect("a node that is ready has an enode").to_owned()
+}
+
+/// The node with `peering`, and a readiness that demands so many peers.
+fn node((name, namespace): Organisation, peering: &Value, peers: u32) -> Value {
+    let mut node = network::client(namespace, name);
+    node["spec"]["peering"] = peering.clone();
+    node["spec"]["readiness"] = json!({"minPeers": peers});
+    node
+}
+
+/// Waits until a policy of a node has a rule that leads to `what`.
+fn opened((node, namespace): Organisation, what: &str) {
+    eventually(&format!("{namespace}/{node}-p2p leads to {what}"), Duration::from_secs(60), || {
+        let policy = kubectl::get(&["-n", namespace, "networkpolicy", &format!("{node}-p2p")]);
+        let egress = policy["spec"]["egress"].to_string();
+        if egress.contains(what) { Ok(()) } else { Err(egress) }
+    });
+}
+
+/// The way to the other's Service is closed while its address alone is named, and open when its pods are; the clients
+/// then become each other's peers.
+#[test]
+fn two_organisations_become_peers_where_each_names_the_others_pods() {
+    for (name, namespace) in [ALICE, DAVE] {
+        network::prepare(namespace, &[]);
+        kubectl::apply(&[network::client(namespace, name)]);
+    }
+    for (name, namespace) in [ALICE, DAVE] {
+        kubectl::wait_condition(namespace, name, "Ready", "True", "");
+    }
+
+    for (own, other) in both_ways() {
+        kubectl::apply(&[node(own, &json!({"static": [enode(other)]}), 0)]);
+    }
+    for (own, other) in both_ways() {
+        let enode = enode(other);
+        let address = enode.split(['@', ':']).nth(2).expect("an enode has an address");
+        opened(own, address);
+        assert_ne!(dialled(own, other), "open", "{own:?}: a Service's address alone lets nobody through");
+    }
+
+    let pods = |(_, namespace): Organisation| {
+        json!([{"namespace": namespace, "podLabels": {
+            "quorum.security/network": "acme", "quorum.security/component": "client",
+        }}])
+    };
+    let named = |other| json!({"static": [enode(other)], "to": pods(other), "from": pods(other)});
+    for (own, other) in both_ways() {
+        kubectl::apply(&[node(own, &named(other), 0)]);
+    }
+    for (own, other) in both_ways() {
+        opened(own, other.1);
+        eventually(&format!("{own:?} reaches {other:?}"), Duration::from_secs(60), || {
+            match dialled(own, other).as_str() {
+                "open" => Ok(()),
+                came_to => Err(came_to.to_owned()),
+            }
+        });
+    }
+
+    // whose readiness demands a peer: a client dials what is listed from its next start on
+    for (own, other) in both_ways() {
+        kubectl::apply(&[node(own, &named(other), 1)]);
+    }
+    for (own, _) in both_ways() {
+        eventually(&format!("{own:?} has been replaced, and has a peer"), Duration::from_secs(240), || {
+            let pod =
+                kubectl::find(&["-n", own.1, "pod", &format!("{}-client-0", own.0)]).unwrap_or_default();
+            let demands = pod["spec"].to_string().contains("--min-peers=1");
+            let ready = pod["status"]["containerStatuses"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty() && all.iter().all(|container| container["ready"] == true));
+            if demands && ready { Ok(()) } else { Err(format!("demands {demands}, ready {ready}")) }
+        });
+    }
+}
