@@ -1,8 +1,9 @@
 //! Writes to the metadata of an object and nothing else of it.
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    Api,
+    Api, Resource as _,
     api::{ObjectMeta, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -25,7 +26,10 @@ impl Writer {
         let patch = json!({ "metadata": metadata });
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
-            Ok(_) => {
+            Ok(held) => {
+                if K::kind(&()) == Secret::kind(&()) {
+                    self.wrote_secret(&held.metadata);
+                }
                 tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "metadata changed");
                 Ok(true)
             }

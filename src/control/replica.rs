@@ -119,13 +119,14 @@ impl Replica {
         let everywhere =
             Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
         let loops = watched.into_iter().map(|(caches, events)| {
+            let echoes = Arc::clone(&caches.echoes);
             let context = Arc::new(Context {
                 client: self.client.clone(),
                 caches,
                 everywhere: Arc::clone(&everywhere),
                 facts: Facts::default(),
                 unsaid: Unsaid::default(),
-                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity),
+                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity, echoes),
                 surroundings: self.surroundings.clone(),
                 keys: Keys::default(),
                 fetch: Arc::clone(&self.fetch),

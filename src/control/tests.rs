@@ -9,6 +9,7 @@ mod converge;
 mod database;
 mod disruption;
 mod drift;
+mod echoes;
 mod fairness;
 mod faults;
 mod genesis;

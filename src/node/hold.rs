@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::QuorumNode,
-    cluster::{caches::find, write::timely},
+    cluster::write::timely,
 };
 
 /// Puts our finalizer on what cannot be made again, and takes off it the labels by which other tools track. Where the
@@ -68,7 +68,7 @@ pub async fn own(tools: Tools<'_>, applier: &mut Applier<'_>, node: &Validated) 
     let wanted = certificates::wanted(node);
     for (purpose, _) in wanted.into_iter().filter(|(_, wanted)| is_made(wanted.authority)) {
         let name = node.names.certificate(purpose);
-        let Some(meta) = find(&tools.caches.secrets, &node.names.namespace, &name) else { continue };
+        let Some(meta) = tools.caches.secret(&node.names.namespace, &name) else { continue };
         let is_owned = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
         if is_owned || meta.deletion_timestamp.is_some() {
             continue;

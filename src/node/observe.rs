@@ -56,7 +56,7 @@ pub struct Sources<'a> {
 
 impl Sources<'_> {
     async fn secret(&self, namespace: &str, name: &str, question: Question) -> anyhow::Result<Option<Fact>> {
-        match find(&self.caches.secrets, namespace, name) {
+        match self.caches.secret(namespace, name) {
             Some(meta) => self.facts.secret(self.client, &meta, question).await,
             None => Ok(None),
         }
@@ -64,7 +64,7 @@ impl Sources<'_> {
 
     /// The resource version of a Secret that can be used.
     fn version(&self, namespace: &str, name: &str, found: Found<()>) -> Found<String> {
-        let version = find(&self.caches.secrets, namespace, name).and_then(|meta| meta.resource_version);
+        let version = self.caches.secret(namespace, name).and_then(|meta| meta.resource_version);
         match found {
             Found::Is(()) => Found::Is(version.unwrap_or_default()),
             Found::Missing => Found::Missing,
@@ -145,8 +145,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
 async fn lineage(sources: Sources<'_>, namespace: &str, authority: &str) -> anyhow::Result<Lineage> {
     let mut generations = Vec::new();
     for number in 1.. {
-        let Some(meta) = find(&sources.caches.secrets, namespace, &Names::generation(authority, number))
-        else {
+        let Some(meta) = sources.caches.secret(namespace, &Names::generation(authority, number)) else {
             if number == 1 { continue } else { break }
         };
         let fact = sources.facts.secret(sources.client, &meta, Question::Authority).await?;
