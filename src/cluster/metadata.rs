@@ -12,6 +12,28 @@ use super::{Writer, write::Kind};
 use crate::node::names;
 
 impl Writer {
+    /// Whether this very object is still there: a patch of its uid alone, which changes nothing, and is refused where the
+    /// object is gone or another one has its name.
+    ///
+    /// # Errors
+    /// Where the server refuses for another reason.
+    pub async fn is_there<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<bool> {
+        let name = seen.name.clone().unwrap_or_default();
+        let api = Api::<K>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
+        let patch = json!({"metadata": {"uid": seen.uid}});
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
+        match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            // another uid is refused as a change of what cannot change; an object that was let in before it became invalid
+            // is refused for what it says, and there
+            Err(kube::Error::Api(status)) if status.code == 422 => {
+                Ok(!status.message.contains("metadata.uid"))
+            }
+            Err(error) => Err(error).with_context(|| format!("{} {name}", K::kind(&()))),
+        }
+    }
+
     /// Changes the metadata of an object, exactly as it was seen, by a merge patch. Whether it was changed: one that is
     /// gone or has changed is left, and has to be looked at again.
     ///

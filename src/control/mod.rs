@@ -257,10 +257,6 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
 }
 
 async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<Duration>, Failure> {
-    let valid = match &node.0 {
-        Ok(valid) => Arc::new(valid.clone()),
-        Err(unreadable) => return stall(&node, unreadable, &context).await,
-    };
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let started = Instant::now();
     let tools = Tools {
@@ -275,12 +271,16 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         surroundings: &context.surroundings,
     };
     let now = (context.clock)();
-    if valid.metadata.deletion_timestamp.is_some() {
-        return end(tools, &valid, now).await;
+    if node.meta().deletion_timestamp.is_some() {
+        return end(tools, &node, now).await;
     }
     let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
         .await
         .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
+    let valid = match &node.0 {
+        Ok(valid) => Arc::new(valid.clone()),
+        Err(unreadable) => return stall(&node, unreadable, &context).await,
+    };
         .and_then(|passed| passed.map_err(Failure));
     context.metrics.passed(started.elapsed(), passed.as_ref().err().map(Failure::stage));
     if let Err(failure) = &passed {
@@ -332,9 +332,9 @@ async fn stall(
     Ok(None)
 }
 
-/// A step towards the end of a node that is being deleted.
-async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result<Option<Duration>, Failure> {
-    if !ending::waits(&node.metadata) {
+/// A step towards the end of a node that is being deleted, whether it can be read or not.
+async fn end(tools: Tools<'_>, node: &Guarded, now: Timestamp) -> Result<Option<Duration>, Failure> {
+    if !ending::waits(node.meta()) {
         return Ok(None);
     }
     let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;

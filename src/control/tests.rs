@@ -29,6 +29,7 @@ mod rotation;
 mod safety;
 mod secrecy;
 mod served;
+mod teardown;
 mod trouble;
 mod volumes;
 mod watches;
