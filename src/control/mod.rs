@@ -8,6 +8,7 @@ mod lease;
 mod look;
 mod related;
 mod replica;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -30,13 +31,13 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::QuorumNode,
     cluster::{
         Caches, Facts, Fence, Keys, Served, Unsaid, Writer,
-        caches::{Events, Guarded, Woken},
+        caches::{Events, Guarded, Scope, Woken},
         guard::Unreadable,
         keys::fetch::Fetch,
         pressure::PATIENT,
@@ -88,6 +89,7 @@ impl fmt::Display for Failure {
 /// What every pass of one scope shares.
 struct Context {
     client: Client,
+    scope: Scope,
     caches: Caches,
     everywhere: Arc<Everywhere>,
     facts: Facts,
@@ -117,13 +119,13 @@ async fn work(
 ) {
     let (wake, mut woken) = mpsc::unbounded();
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
+    let (fill, filled) = watch::channel(false);
     let passes = async {
-        context.health.missing("the watch caches are still filling");
         tokio::select! {
             () = context.everywhere.filled(&context.caches) => {}
             () = stop.clone() => return,
         }
-        context.health.ready();
+        fill.send_replace(true);
         tokio::select! {
             held = fence.held() => if !held { return },
             () = stop.clone() => return,
@@ -142,6 +144,7 @@ async fn work(
     tokio::select! {
         () = pump => tracing::error!("a watch ended"),
         () = passes => {}
+        () = scopes::tell(&context, filled) => {}
     }
 }
 
@@ -274,13 +277,13 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
     if node.meta().deletion_timestamp.is_some() {
         return end(tools, &node, now).await;
     }
-    let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
-        .await
-        .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
     let valid = match &node.0 {
         Ok(valid) => Arc::new(valid.clone()),
         Err(unreadable) => return stall(&node, unreadable, &context).await,
     };
+    let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
+        .await
+        .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
         .and_then(|passed| passed.map_err(Failure));
     context.metrics.passed(started.elapsed(), passed.as_ref().err().map(Failure::stage));
     if let Err(failure) = &passed {
