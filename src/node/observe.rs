@@ -19,9 +19,12 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{self as core, PersistentVolumeClaim},
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
+use tokio::time::Instant;
 
 use super::{
+    absent::{Absent, Roll},
     names::{self, Component, Names},
     observed::{Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Taint, Workload},
     sibling::{self, Sibling},
@@ -31,7 +34,7 @@ use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
         Caches, Facts, Keys, Served,
-        caches::{Guarded, find},
+        caches::{Guarded, find, seen},
         facts::{self, Fact, Question},
         write::timely,
     },
@@ -89,7 +92,11 @@ impl Sources<'_> {
 ///
 /// # Errors
 /// Where something cannot be read; what is not there is no error.
-pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Result<Observed> {
+pub async fn observe(
+    sources: Sources<'_>,
+    node: Arc<QuorumNode>,
+    now: Timestamp,
+) -> anyhow::Result<Observed> {
     let names = Names {
         node: node.name_any(),
         namespace: node.namespace().context("a QuorumNode without namespace")?,
@@ -132,6 +139,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         volumes: volumes::volumes(sources, &names, &pods).await?,
         permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
+        absent: absent(sources.caches, &names, now),
         pods,
         hosts: hosts(sources.caches),
         lasting: lasting::lasting(sources.caches, &names, &node),
@@ -223,12 +231,25 @@ async fn bundles(
 }
 
 pub(super) fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
+    others(caches, own, false)
+}
+
+fn absent(caches: &Caches, own: &Names, now: Timestamp) -> Absent {
+    let budget = own.validators();
+    let live = seen(&caches.budgets, &own.namespace, &budget);
+    let live = caches.echoes.newest(("PodDisruptionBudget", &own.namespace, &budget), live, Instant::now());
+    let noted = live.and_then(|live| live.meta.annotations?.remove(names::VALIDATORS));
+    let validators = noted.as_deref().map(Roll::read).unwrap_or_default();
+    Absent { ending: others(caches, own, true), validators, now }
+}
+
+fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {
     let is_sibling = |other: &Guarded| {
         let meta = other.meta();
         meta.namespace.as_ref() == Some(&own.namespace)
             && sibling::network(other) == Some(&own.network)
             && meta.name.as_ref() != Some(&own.node)
-            && meta.deletion_timestamp.is_none()
+            && meta.deletion_timestamp.is_some() == ending
     };
     let nodes = caches.nodes.state();
     let mut siblings: Vec<_> =

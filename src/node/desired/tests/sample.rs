@@ -10,8 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
-    api::QuorumNode,
-    api::status::IdentityStatus,
+    api::{QuorumNode, status::IdentityStatus},
     cluster::guard::Guard,
     node::{
         desired::{Desired, Issued, Live, certificates::wanted, desired},
@@ -257,6 +256,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
         permitted: None,
+        absent: Default::default(),
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),
