@@ -1,6 +1,6 @@
 //! Watch caches of one scope (a namespace, or all), and what their events wake.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::{
     Stream, StreamExt as _,
@@ -24,9 +24,10 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::{
-    Forbidden, Heard,
+    Echoes, Forbidden, Heard,
     guard::{self, FromWhole, Guard, Unread},
     judged::Judged,
     listed::Listed,
@@ -34,6 +35,7 @@ use super::{
     trim,
     wakes::{SeenNodes, woken_by, woken_by_claim, woken_by_host, woken_by_node},
     watch::{everything, watch},
+    write::Seen,
 };
 use crate::{
     api::QuorumNode,
@@ -107,6 +109,8 @@ pub struct Caches {
     pub monitors: Optional<Judged<PodMonitor>>,
     /// What may not be watched, and is not seen.
     pub forbidden: Forbidden,
+    /// What this process has written and they do not show yet.
+    pub echoes: Arc<Echoes>,
 }
 
 /// Events of all watches, as they come.
@@ -117,7 +121,13 @@ impl Caches {
     #[must_use]
     pub fn watch(client: &Client, scope: &Scope, heard: &Heard) -> (Self, Events) {
         let (tell, noticed) = mpsc::unbounded();
-        let notices = Notices { tell, forbidden: Forbidden::default(), heard: heard.clone() };
+        let echoes = Arc::<Echoes>::default();
+        let notices = Notices {
+            tell,
+            forbidden: Forbidden::default(),
+            heard: heard.clone(),
+            echoes: Arc::clone(&echoes),
+        };
         let (nodes, node_events) = nodes(scope.api(client), &notices);
         let (workloads, on_workloads) = judged(scope.api(client), &notices, trim::workload);
         let ours = everything().labels(names::NODE);
@@ -168,8 +178,16 @@ impl Caches {
             certificates,
             monitors,
             forbidden: notices.forbidden,
+            echoes,
         };
         (caches, Box::pin(events))
+    }
+
+    /// Metadata of a Secret: as the cache shows it, or as this process has written it since.
+    #[must_use]
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        let live = find(&self.secrets, namespace, name).map(Seen::from);
+        self.echoes.newest(("Secret", namespace, name), live, Instant::now()).map(|seen| seen.meta)
     }
 
     /// Waits until every watch has delivered its first list.
@@ -220,6 +238,7 @@ pub(super) struct Notices {
     tell: UnboundedSender<Woken>,
     pub(super) forbidden: Forbidden,
     heard: Heard,
+    echoes: Arc<Echoes>,
 }
 
 impl Notices {
@@ -237,9 +256,11 @@ fn heeded<K: Watched + DeserializeOwned>(
 ) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + use<K> {
     let (resource, notices) = (api.resource_url().to_owned(), notices.clone());
     let listening = notices.heard.listen(&resource, &K::kind(&()));
+    let mut listing = None;
     watch(api, config).inspect(move |event| {
-        if event.is_ok() {
+        if let Ok(event) = event {
             listening.hear();
+            notices.echoes.hear(event, &mut listing, Instant::now());
         }
         // what went while nobody watched is in no event
         let listed = matches!(event, Ok(watcher::Event::InitDone));

@@ -50,6 +50,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Repairs {
     times: VecDeque<Instant>,
+    /// When one was last admitted whose write has not succeeded.
+    begun: Option<Instant>,
     fields: BTreeSet<String>,
     managers: BTreeSet<String>,
 }
@@ -59,6 +61,11 @@ impl Repairs {
         while self.times.front().is_some_and(|time| now.duration_since(*time) >= MEMORY) {
             self.times.pop_front();
         }
+        self.begun.take_if(|begun| now.duration_since(*begun) >= MEMORY);
+    }
+
+    fn is_over(&self) -> bool {
+        self.times.is_empty() && self.begun.is_none()
     }
 
     fn is_limited(&self, now: Instant) -> bool {
@@ -67,28 +74,38 @@ impl Repairs {
 }
 
 impl Contests {
-    /// Whether an object may be put back now; if so that is counted.
+    /// Whether an object may be put back now. It counts once that is [`Self::done`]: what fails changes nothing, and is
+    /// tried again.
     pub fn admit(&self, object: &Object, drift: Drift, now: Instant) -> bool {
         let mut state = self.lock();
         if state.swept.is_none_or(|swept| now.duration_since(swept) >= MINUTE) {
             state.swept = Some(now);
             state.repairs.retain(|_, repairs| {
                 repairs.forget(now);
-                !repairs.times.is_empty()
+                !repairs.is_over()
             });
         }
         let repairs = state.repairs.entry(object.clone()).or_default();
         repairs.forget(now);
-        if repairs.times.is_empty() {
+        if repairs.is_over() {
             *repairs = Repairs::default();
         }
         repairs.fields.extend(drift.fields);
         repairs.managers.extend(drift.managers);
         let admitted = !repairs.is_limited(now);
         if admitted {
-            repairs.times.push_back(now);
+            repairs.begun = Some(now);
         }
         admitted
+    }
+
+    /// An object was written. If that was to put it back, it has been.
+    pub fn done(&self, object: &Object, now: Instant) {
+        let mut state = self.lock();
+        let Some(repairs) = state.repairs.get_mut(object) else { return };
+        if repairs.begun.take().is_some() {
+            repairs.times.push_back(now);
+        }
     }
 
     /// The fight over an object, if there is one.
@@ -126,6 +143,32 @@ mod tests {
         Drift { fields: vec!["spec.selector".into()], managers: vec!["fighter".into()] }
     }
 
+    /// Puts an object back, if it may be.
+    fn repair(contests: &Contests, object: &Object, now: Instant) -> bool {
+        let admitted = contests.admit(object, drift(), now);
+        if admitted {
+            contests.done(object, now);
+        }
+        admitted
+    }
+
+    #[test]
+    fn a_repair_whose_write_fails_is_none() {
+        let (contests, start) = (Contests::default(), Instant::now());
+        for second in 0..60 {
+            assert!(contests.admit(&service(), drift(), start + Duration::from_secs(second)));
+        }
+        let after = |seconds| start + Duration::from_secs(seconds);
+        contests.done(&service(), after(60));
+        contests.done(&service(), after(61));
+        for second in 61..66 {
+            assert!(repair(&contests, &service(), after(second)), "{second}");
+        }
+        assert!(!repair(&contests, &service(), after(66)), "six have succeeded");
+        contests.done(&("Service".into(), "ledger".into(), "bob-p2p".into()), after(66));
+        assert_eq!(contests.lock().repairs.len(), 1, "a write that is no repair leaves no trace");
+    }
+
     /// Whatever the rhythm, no minute sees more than six.
     #[test]
     fn no_minute_sees_more_than_six_repairs() {
@@ -133,7 +176,7 @@ mod tests {
             let (contests, start) = (Contests::default(), Instant::now());
             let mut written = Vec::new();
             for at in (0..600_000).step_by(step).map(Duration::from_millis) {
-                if contests.admit(&service(), drift(), start + at) {
+                if repair(&contests, &service(), start + at) {
                     written.push(at);
                 }
             }
@@ -149,11 +192,11 @@ mod tests {
     fn a_fight_is_named_while_it_lasts_and_ends() {
         let (contests, start) = (Contests::default(), Instant::now());
         for second in 0..5 {
-            assert!(contests.admit(&service(), drift(), start + Duration::from_secs(second)));
+            assert!(repair(&contests, &service(), start + Duration::from_secs(second)));
         }
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(contests.over(&service(), after(5)), None, "five repairs are no fight yet");
-        assert!(contests.admit(&service(), drift(), after(5)));
+        assert!(repair(&contests, &service(), after(5)));
         let fight = contests.over(&service(), after(10)).expect("a fight");
         assert_eq!((fight.object.as_str(), fight.holds), ("Service alice-p2p", true));
         assert!(fight.fields.contains("spec.selector") && fight.managers.contains("fighter"));
@@ -161,7 +204,7 @@ mod tests {
         let fight = contests.over(&service(), after(60)).expect("not over at once");
         assert_eq!((fight.holds, fight.again), (false, Duration::from_secs(60)));
         assert_eq!(contests.over(&service(), after(120)), None);
-        assert!(contests.admit(&("Service".into(), "ledger".into(), "bob-p2p".into()), drift(), after(125)));
+        assert!(repair(&contests, &("Service".into(), "ledger".into(), "bob-p2p".into()), after(125)));
         assert_eq!(contests.lock().repairs.len(), 1, "what is over is forgotten");
     }
 }

@@ -37,7 +37,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let judged = store.get(&ObjectRef::new(name).within(namespace))?;
-    Some(Seen { meta: judged.meta().clone(), content: Some(judged.content.clone()) })
+    Some(Seen { meta: judged.meta().clone(), content: Some(judged.content.clone()), due: false })
 }
 
 /// The whole object is compared here, and most of it is dropped.

@@ -5,6 +5,7 @@ pub mod connect;
 pub mod contests;
 pub mod dial;
 pub mod drift;
+pub mod echoes;
 pub mod facts;
 pub mod fence;
 pub mod fields;
@@ -26,6 +27,7 @@ mod watch;
 pub mod write;
 
 pub use caches::Caches;
+pub use echoes::Echoes;
 pub use facts::Facts;
 pub use fence::Fence;
 pub use forbidden::Forbidden;

@@ -60,9 +60,13 @@ impl Writer {
         let exactly =
             Preconditions { uid: seen.uid.clone(), resource_version: seen.resource_version.clone() };
         let parameters = DeleteParams::orphan().preconditions(exactly);
+        let Some(ending) = self.ending(seen) else { return Ok(()) };
         match self.send(api.delete(&name, &parameters)).await? {
-            Ok(_) => tracing::info!(namespace, name, "workload taken away, its pod runs on"),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Ok(_) => {
+                ending.done();
+                tracing::info!(namespace, name, "workload taken away, its pod runs on");
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => ending.done(),
             Err(error) => return Err(error).with_context(|| format!("StatefulSet {name}")),
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod ensure;
 mod imposed;
 mod live;
+mod own;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Fence,
+    Echoes, Fence,
     contests::{Contest, Contests, Object},
     drift::{Content, Drift},
     fence::REQUEST,
@@ -64,18 +65,20 @@ pub enum Outcome {
     Again,
 }
 
-/// What a cache shows of an object.
+/// What is known of an object that lives.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Its metadata.
     pub meta: ObjectMeta,
     /// Its content; `None` where a cache has the metadata alone, as of Secrets.
     pub content: Option<Content>,
+    /// Whether it is the answer to a write of this process, and its event is still due.
+    pub due: bool,
 }
 
 impl From<ObjectMeta> for Seen {
     fn from(meta: ObjectMeta) -> Self {
-        Self { meta, content: None }
+        Self { meta, content: None, due: false }
     }
 }
 
@@ -85,17 +88,19 @@ pub struct Writer {
     pub(super) client: Client,
     fence: Fence,
     contests: Arc<Contests>,
+    echoes: Arc<Echoes>,
     imposed: Arc<imposed::All>,
     recorder: Recorder,
 }
 
 impl Writer {
-    /// A writer through `client`, for as long as `fence` allows, by the name that events have of it.
+    /// A writer through `client`, for as long as `fence` allows, by the name that events have of it. What it writes goes
+    /// into `echoes`.
     #[must_use]
-    pub fn new(client: Client, fence: Fence, identity: &str) -> Self {
+    pub fn new(client: Client, fence: Fence, identity: &str, echoes: Arc<Echoes>) -> Self {
         let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, fence, contests: Arc::default(), imposed: Arc::default(), recorder }
+        Self { client, fence, contests: Arc::default(), echoes, imposed: Arc::default(), recorder }
     }
 
     /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
@@ -107,7 +112,7 @@ impl Writer {
         timely(write).await
     }
 
-    /// Whether an object that someone else changed, or deleted, may be put back now; if so that is counted.
+    /// Whether an object that someone else changed, or deleted, may be put back now. It is counted when it has been.
     #[must_use]
     pub fn may_repair<K: Kind>(&self, object: &K, drift: Drift) -> bool {
         self.contests.admit(&place(object), drift, Instant::now())
@@ -136,6 +141,7 @@ impl Writer {
         match self.send(api.create(&parameters, secret)).await? {
             Ok(held) => {
                 tracing::info!(namespace = secret.namespace(), name = secret.name_any(), "secret created");
+                self.wrote_secret(&held.metadata);
                 Ok(Some(held))
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
@@ -157,7 +163,10 @@ impl Writer {
         });
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
-            Ok(_) => tracing::info!(namespace = seen.namespace, name, ?keys, "keys of others removed"),
+            Ok(held) => {
+                tracing::info!(namespace = seen.namespace, name, ?keys, "keys of others removed");
+                self.wrote_secret(&held.metadata);
+            }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(false),
             Err(kube::Error::Api(status)) if ensure::is_frozen(&status) => {
                 self.make_room::<Secret>(seen).await?;
@@ -183,8 +192,12 @@ impl Writer {
             }),
             ..DeleteParams::background()
         };
+        let Some(ending) = self.ending(seen) else { return Ok(true) };
         match self.send(api.delete(&name, &parameters)).await? {
-            Ok(_) => tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "deleted"),
+            Ok(_) => {
+                ending.done();
+                tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "deleted");
+            }
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             // not what was decided about
             Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(false),
@@ -252,7 +265,13 @@ impl Writer {
     /// Where the server refuses for another reason than that it is gone, that it is not as it was seen included.
     pub async fn release<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
         let listed = seen.finalizers.iter().flatten().map(String::as_str);
-        self.finalizers::<K>(seen, listed.filter(|listed| *listed != names::CLEANUP).collect()).await
+        let left: Vec<_> = listed.filter(|listed| *listed != names::CLEANUP).collect();
+        let ends = left.is_empty() && seen.deletion_timestamp.is_some();
+        // it may be one that this process has deleted: what counts is that it is let go
+        let ending = ends.then(|| self.letting_go(seen));
+        self.finalizers::<K>(seen, left).await?;
+        ending.into_iter().for_each(own::Ending::done);
+        Ok(())
     }
 
     async fn finalizers<K: Kind>(&self, seen: &ObjectMeta, listed: Vec<&str>) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ mod lease;
 mod look;
 mod related;
 mod replica;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -30,13 +31,13 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     api::QuorumNode,
     cluster::{
         Caches, Facts, Fence, Keys, Served, Unsaid, Writer,
-        caches::{Events, Guarded, Woken},
+        caches::{Events, Guarded, Scope, Woken},
         guard::Unreadable,
         keys::fetch::Fetch,
         pressure::PATIENT,
@@ -88,6 +89,7 @@ impl fmt::Display for Failure {
 /// What every pass of one scope shares.
 struct Context {
     client: Client,
+    scope: Scope,
     caches: Caches,
     everywhere: Arc<Everywhere>,
     facts: Facts,
@@ -117,13 +119,13 @@ async fn work(
 ) {
     let (wake, mut woken) = mpsc::unbounded();
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
+    let (fill, filled) = watch::channel(false);
     let passes = async {
-        context.health.missing("the watch caches are still filling");
         tokio::select! {
             () = context.everywhere.filled(&context.caches) => {}
             () = stop.clone() => return,
         }
-        context.health.ready();
+        fill.send_replace(true);
         tokio::select! {
             held = fence.held() => if !held { return },
             () = stop.clone() => return,
@@ -142,6 +144,7 @@ async fn work(
     tokio::select! {
         () = pump => tracing::error!("a watch ended"),
         () = passes => {}
+        () = scopes::tell(&context, filled) => {}
     }
 }
 
@@ -257,10 +260,6 @@ async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mps
 }
 
 async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<Duration>, Failure> {
-    let valid = match &node.0 {
-        Ok(valid) => Arc::new(valid.clone()),
-        Err(unreadable) => return stall(&node, unreadable, &context).await,
-    };
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let started = Instant::now();
     let tools = Tools {
@@ -275,9 +274,13 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         surroundings: &context.surroundings,
     };
     let now = (context.clock)();
-    if valid.metadata.deletion_timestamp.is_some() {
-        return end(tools, &valid, now).await;
+    if node.meta().deletion_timestamp.is_some() {
+        return end(tools, &node, now).await;
     }
+    let valid = match &node.0 {
+        Ok(valid) => Arc::new(valid.clone()),
+        Err(unreadable) => return stall(&node, unreadable, &context).await,
+    };
     let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
         .await
         .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
@@ -332,9 +335,9 @@ async fn stall(
     Ok(None)
 }
 
-/// A step towards the end of a node that is being deleted.
-async fn end(tools: Tools<'_>, node: &Arc<QuorumNode>, now: Timestamp) -> Result<Option<Duration>, Failure> {
-    if !ending::waits(&node.metadata) {
+/// A step towards the end of a node that is being deleted, whether it can be read or not.
+async fn end(tools: Tools<'_>, node: &Guarded, now: Timestamp) -> Result<Option<Duration>, Failure> {
+    if !ending::waits(node.meta()) {
         return Ok(None);
     }
     let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;

@@ -114,18 +114,20 @@ impl Replica {
         fence: &Fence,
         stop: S,
     ) -> Vec<impl Future<Output = ()> + Send + use<S>> {
-        let watched: Vec<_> =
-            scopes.iter().map(|scope| Caches::watch(&self.client, scope, &self.metrics.heard)).collect();
+        let watch = |scope: &Scope| (scope.clone(), Caches::watch(&self.client, scope, &self.metrics.heard));
+        let watched: Vec<_> = scopes.iter().map(watch).collect();
         let everywhere =
-            Arc::new(Everywhere::new(watched.iter().map(|(caches, _)| caches.clone()).collect()));
-        let loops = watched.into_iter().map(|(caches, events)| {
+            Arc::new(Everywhere::new(watched.iter().map(|(_, (caches, _))| caches.clone()).collect()));
+        let loops = watched.into_iter().map(|(scope, (caches, events))| {
+            let echoes = Arc::clone(&caches.echoes);
             let context = Arc::new(Context {
                 client: self.client.clone(),
+                scope,
                 caches,
                 everywhere: Arc::clone(&everywhere),
                 facts: Facts::default(),
                 unsaid: Unsaid::default(),
-                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity),
+                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity, echoes),
                 surroundings: self.surroundings.clone(),
                 keys: Keys::default(),
                 fetch: Arc::clone(&self.fetch),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::cluster::{
     Caches, Facts, Writer,
-    caches::{find, seen},
+    caches::seen,
     contests::Contest,
     drift::Drift,
     facts::{Fact, Question},
@@ -44,7 +44,7 @@ pub struct Applier<'a> {
     pub frozen: bool,
     /// Whether workloads are left as they are: a certificate that they mount is waited for.
     pub waits: bool,
-    /// Whether everything was there once: what is missing was deleted by someone else.
+    /// Whether everything was there once.
     pub established: bool,
     /// What was done.
     pub applied: Applied,
@@ -120,7 +120,7 @@ impl Applier<'_> {
     /// # Errors
     /// Where the server refuses.
     pub async fn certificate(&mut self, secret: &Secret) -> anyhow::Result<Option<Fact>> {
-        let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
+        let live = self.caches.secret(&secret.namespace().unwrap_or_default(), &secret.name_any());
         let (outcome, held) = self.writer.ensure(live.map(Seen::from).as_ref(), secret).await?;
         self.count(secret, outcome);
         let Some(held) = held else { return Ok(None) };
@@ -138,7 +138,7 @@ impl Applier<'_> {
             if certificates::secret_name(&node.names, &node.spec.tls, *purpose) != name {
                 continue;
             }
-            let Some(live) = find(&self.caches.secrets, &node.names.namespace, &name) else { continue };
+            let Some(live) = self.caches.secret(&node.names.namespace, &name) else { continue };
             let secret = Secret { metadata: live.clone(), ..Secret::default() };
             let fields: Vec<_> = facts.others.iter().map(|key| format!("data.{key}")).collect();
             if self.frozen {
@@ -159,8 +159,8 @@ impl Applier<'_> {
 
     /// Whether a Secret's content may be made anew now. A fight over one is limited before anything is signed.
     pub fn may_remake(&mut self, secret: &Secret) -> bool {
-        let live = find(&self.caches.secrets, &secret.namespace().unwrap_or_default(), &secret.name_any());
-        if live.is_none() && !self.established {
+        let live = self.caches.secret(&secret.namespace().unwrap_or_default(), &secret.name_any());
+        if live.is_none() && !self.writer.was_deleted(secret) {
             return true;
         }
         let managers = live.map(|live| write::writers(&live, &["data".into()])).unwrap_or_default();

@@ -9,17 +9,13 @@ use super::{
     Tools,
     apply::Applier,
     desired::certificates::{self, Authority},
-    ending, lasting,
-    names::Names,
-    observe,
+    ending::{self, Ending},
+    lasting, observe,
     observed::Observed,
     teardown,
     validate::Validated,
 };
-use crate::{
-    api::QuorumNode,
-    cluster::{caches::find, write::timely},
-};
+use crate::cluster::write::timely;
 
 /// Puts our finalizer on what cannot be made again, and takes off it the labels by which other tools track. Where the
 /// whole namespace is being deleted it is let go, while we still may: its pods are ended first.
@@ -68,7 +64,7 @@ pub async fn own(tools: Tools<'_>, applier: &mut Applier<'_>, node: &Validated) 
     let wanted = certificates::wanted(node);
     for (purpose, _) in wanted.into_iter().filter(|(_, wanted)| is_made(wanted.authority)) {
         let name = node.names.certificate(purpose);
-        let Some(meta) = find(&tools.caches.secrets, &node.names.namespace, &name) else { continue };
+        let Some(meta) = tools.caches.secret(&node.names.namespace, &name) else { continue };
         let is_owned = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
         if is_owned || meta.deletion_timestamp.is_some() {
             continue;
@@ -87,14 +83,10 @@ pub async fn own(tools: Tools<'_>, applier: &mut Applier<'_>, node: &Validated) 
 /// # Errors
 /// Where the server refuses; in a namespace that is being deleted we may no longer be allowed to, and then they wait for
 /// a person.
-pub async fn let_go(
-    tools: Tools<'_>,
-    node: &QuorumNode,
-    names: &Names,
-    namespace_ends: bool,
-) -> anyhow::Result<()> {
+pub async fn let_go(tools: Tools<'_>, ending: &Ending, namespace_ends: bool) -> anyhow::Result<()> {
+    let names = &ending.names;
     let mut lasting = observe::generations(tools.caches, names, &names.node_authority());
-    if node.spec.adopted_key().is_none() {
+    if ending.keeps_key {
         lasting.push(names.node_key());
     }
     if namespace_ends || observe::siblings(tools.caches, names).is_empty() {

@@ -1,6 +1,7 @@
 //! The pass over one node: observe, validate, issue, desire, apply, report. It may start from nothing at
 //! any time, and nothing kept in memory decides anything.
 
+pub mod absent;
 pub mod apply;
 mod bring;
 pub mod database;
@@ -135,7 +136,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         tools.writer.hold(&node).await.context(Stage::Apply)?;
         held = 1;
     }
-    let mut observed = observe::observe(sources, node).await.context(Stage::Observe)?;
+    let mut observed = observe::observe(sources, node, now).await.context(Stage::Observe)?;
     let mut applier = applier(tools, &observed);
     let mut validated = validate::validate(&observed);
     let created = match &validated {
@@ -188,7 +189,9 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let changed = applied.changed.then_some(LOOK_AGAIN).and_then(after);
     let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
     let words = if let Told::Later(words) = told { after(words) } else { None };
-    let next = [renewal, turn, unseen, contest, growth, changed, alarm, words].into_iter().flatten().min();
+    let leaving = absent::next(&observed);
+    let next =
+        [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving].into_iter().flatten().min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 
@@ -264,6 +267,7 @@ async fn converge(
         client_stopped: client.is_some_and(|client| client.stopped),
         client_guarded: observed.pods.get(&names::Component::Client).is_some_and(|pod| pod.guarded),
         permitted: client.and_then(|client| client.permitted.clone()).or_else(|| observed.permitted.clone()),
+        leaving: desired::Leaving { now, waits: rollout::is_validator_away(observed, node) },
         sizes: observed
             .workloads
             .iter()

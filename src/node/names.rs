@@ -37,6 +37,8 @@ pub const CLEANUP: &str = "quorum.security/cleanup";
 pub const DIGEST: &str = "quorum.security/digest";
 /// Annotation of a client's workload: whom it has admitted since it started.
 pub const PERMITTED: &str = "quorum.security/permitted";
+/// Annotation of a network's disruption budget: its validators, and those that left a moment ago.
+pub const VALIDATORS: &str = "quorum.security/validators";
 /// Annotation of a client's workload: SHA-256 of the genesis that its pods begin with.
 pub const GENESIS: &str = "quorum.security/genesis";
 /// Annotation that people set on a node: with each new value its certificates are made anew.

@@ -19,9 +19,12 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{self as core, PersistentVolumeClaim},
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
+use tokio::time::Instant;
 
 use super::{
+    absent::{Absent, Roll},
     names::{self, Component, Names},
     observed::{Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Taint, Workload},
     sibling::{self, Sibling},
@@ -31,7 +34,7 @@ use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
         Caches, Facts, Keys, Served,
-        caches::{Guarded, find},
+        caches::{Guarded, find, seen},
         facts::{self, Fact, Question},
         write::timely,
     },
@@ -58,7 +61,7 @@ pub struct Sources<'a> {
 
 impl Sources<'_> {
     async fn secret(&self, namespace: &str, name: &str, question: Question) -> anyhow::Result<Option<Fact>> {
-        match find(&self.caches.secrets, namespace, name) {
+        match self.caches.secret(namespace, name) {
             Some(meta) => self.facts.secret(self.client, &meta, question).await,
             None => Ok(None),
         }
@@ -66,7 +69,7 @@ impl Sources<'_> {
 
     /// The resource version of a Secret that can be used.
     fn version(&self, namespace: &str, name: &str, found: Found<()>) -> Found<String> {
-        let version = find(&self.caches.secrets, namespace, name).and_then(|meta| meta.resource_version);
+        let version = self.caches.secret(namespace, name).and_then(|meta| meta.resource_version);
         match found {
             Found::Is(()) => Found::Is(version.unwrap_or_default()),
             Found::Missing => Found::Missing,
@@ -91,7 +94,11 @@ impl Sources<'_> {
 ///
 /// # Errors
 /// Where something cannot be read; what is not there is no error.
-pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Result<Observed> {
+pub async fn observe(
+    sources: Sources<'_>,
+    node: Arc<QuorumNode>,
+    now: Timestamp,
+) -> anyhow::Result<Observed> {
     let names = Names {
         node: node.name_any(),
         namespace: node.namespace().context("a QuorumNode without namespace")?,
@@ -135,6 +142,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
         volumes: volumes::volumes(sources, &names, &pods).await?,
         permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
+        absent: absent(sources.caches, &names, now),
         pods,
         hosts: hosts(sources.caches),
         lasting: lasting::lasting(sources.caches, &names, &node),
@@ -148,8 +156,7 @@ pub async fn observe(sources: Sources<'_>, node: Arc<QuorumNode>) -> anyhow::Res
 async fn lineage(sources: Sources<'_>, namespace: &str, authority: &str) -> anyhow::Result<Lineage> {
     let mut generations = Vec::new();
     for number in 1.. {
-        let Some(meta) = find(&sources.caches.secrets, namespace, &Names::generation(authority, number))
-        else {
+        let Some(meta) = sources.caches.secret(namespace, &Names::generation(authority, number)) else {
             if number == 1 { continue } else { break }
         };
         let fact = sources.facts.secret(sources.client, &meta, Question::Authority).await?;
@@ -227,12 +234,25 @@ async fn bundles(
 }
 
 pub(super) fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
+    others(caches, own, false)
+}
+
+fn absent(caches: &Caches, own: &Names, now: Timestamp) -> Absent {
+    let budget = own.validators();
+    let live = seen(&caches.budgets, &own.namespace, &budget);
+    let live = caches.echoes.newest(("PodDisruptionBudget", &own.namespace, &budget), live, Instant::now());
+    let noted = live.and_then(|live| live.meta.annotations?.remove(names::VALIDATORS));
+    let validators = noted.as_deref().map(Roll::read).unwrap_or_default();
+    Absent { ending: others(caches, own, true), validators, now }
+}
+
+fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {
     let is_sibling = |other: &Guarded| {
         let meta = other.meta();
         meta.namespace.as_ref() == Some(&own.namespace)
             && sibling::network(other) == Some(&own.network)
             && meta.name.as_ref() != Some(&own.node)
-            && meta.deletion_timestamp.is_none()
+            && meta.deletion_timestamp.is_some() == ending
     };
     let nodes = caches.nodes.state();
     let mut siblings: Vec<_> =

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 
 use super::{
+    absent::Absent,
     genesis::GenesisFacts,
     identity::Claim,
     names::{Component, Purpose},
@@ -159,6 +160,8 @@ pub struct Observed {
     pub volumes: BTreeMap<Component, Volume>,
     /// Whom its client has admitted, as its lists of peers say: known also while it has no workload.
     pub permitted: Option<String>,
+    /// Nodes of the network that are away.
+    pub absent: Absent,
     /// The pods that exist.
     pub pods: BTreeMap<Component, Pod>,
     /// What may not be watched, in the server's words: what is said of it may be old.

@@ -2,6 +2,7 @@
 //! own rollout asks no disruption budget, and knows nothing of the other validators of a network.
 
 use super::{
+    absent,
     desired::components,
     names::Component,
     observed::{Neighbour, Observed, Pod, Workload},
@@ -24,7 +25,7 @@ pub fn next(observed: &Observed, node: &Validated) -> Option<Component> {
         .filter(|other| **other != part)
         .all(|other| observed.pods.get(other).is_some_and(|pod| pod.ready && !pod.terminating));
     let is_validator = part == Component::Client && node.spec.role == Role::Validator;
-    let turn = !is_validator || is_our_turn(observed, &node.names.node);
+    let turn = !is_validator || is_our_turn(observed, node);
     (!serves || others_serve && turn).then_some(part)
 }
 
@@ -34,14 +35,22 @@ pub fn is_pending(observed: &Observed, node: &Validated) -> bool {
     !node.spec.paused && components(node).into_iter().any(|part| is_outdated_part(observed, part))
 }
 
-/// One validator at a time: by name, and only while every other one serves. Whose role is not known may be one.
-fn is_our_turn(observed: &Observed, own: &str) -> bool {
-    let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
-    observed.neighbours.iter().filter(may_be_one).all(|other| {
-        let serves = other.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
-        let earlier = other.name.as_str() < own && is_outdated_neighbour(other);
-        serves && !earlier
-    })
+/// One validator at a time: by name, and only while every other one serves.
+fn is_our_turn(observed: &Observed, node: &Validated) -> bool {
+    let earlier = |other: &&Neighbour| other.name < node.names.node && is_outdated_neighbour(other);
+    !is_validator_away(observed, node) && !validators(observed).any(|other| earlier(&other))
+}
+
+/// Whether another validator of the network does not serve, or is being deleted, or was a moment ago.
+#[must_use]
+pub fn is_validator_away(observed: &Observed, node: &Validated) -> bool {
+    let serves = |other: &Neighbour| other.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
+    absent::is_validator_leaving(observed, &node.roll) || !validators(observed).all(serves)
+}
+
+/// Whose role is not known may be one.
+fn validators(observed: &Observed) -> impl Iterator<Item = &Neighbour> {
+    observed.neighbours.iter().filter(|other| other.role.is_none_or(|role| role == Role::Validator))
 }
 
 fn is_outdated_part(observed: &Observed, part: Component) -> bool {

@@ -13,36 +13,45 @@ use kube::{Api, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector:
 
 use super::{
     Tools,
-    ending::{self, Kept, Remains, Step},
+    ending::{self, Ending, Kept, Remains, Step},
     hold,
     names::{self, Names},
-    observe, report,
+    observe, report, unreadable,
 };
 use crate::{
     api::QuorumNode,
-    cluster::write::{Kind, timely},
+    cluster::{
+        guard::Guard,
+        write::{Kind, timely},
+    },
 };
 
 /// When to look again, should no event tell that something has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// One step towards the end, and when to take the next. `None` where it was the last.
+/// One step towards the end of a node, whether it can be read or not, and when to take the next. `None` where it was the
+/// last, or where this very node is gone: another one of its name may have been made, and nothing of that is touched.
 ///
 /// # Errors
 /// Where the server refuses.
 pub async fn step(
     tools: Tools<'_>,
-    node: &Arc<QuorumNode>,
+    node: &Guard<QuorumNode>,
     now: Timestamp,
 ) -> anyhow::Result<Option<Duration>> {
-    let names = Names {
-        node: node.name_any(),
-        namespace: node.namespace().context("a QuorumNode without namespace")?,
-        network: node.spec.network.clone(),
-    };
-    let remains = remains(tools, &names).await?;
+    let mut ending = Ending::of(node).context("a QuorumNode without namespace")?;
+    if !tools.writer.is_there::<QuorumNode>(&ending.meta).await? {
+        return Ok(None);
+    }
+    let remains = remains(tools, &ending).await?;
+    if ending.names.network.is_empty() {
+        // its policies stay until the end, and tell
+        let network = remains.policies.iter().find_map(|policy| policy.labels.as_ref()?.get(names::NETWORK));
+        ending.names.network = network.cloned().unwrap_or_default();
+    }
+    let names = &ending.names;
     let namespace_ends = remains.namespace_ends;
-    match ending::next(node, &names, remains) {
+    match ending::next(&ending, remains) {
         Step::EndWorkloads(workloads) => {
             let mut end = true;
             for workload in &workloads {
@@ -66,14 +75,14 @@ pub async fn step(
         }
         Step::LetGo(kept, policies) => {
             // nobody else would look for what is left then
-            if !delete_kept(tools, &names, &kept).await? {
+            if !delete_kept(tools, names, &kept).await? {
                 return Ok(Some(super::LOOK_AGAIN));
             }
-            hold::let_go(tools, node, &names, namespace_ends).await?;
+            hold::let_go(tools, &ending, namespace_ends).await?;
             for policy in policies {
                 tools.writer.release::<NetworkPolicy>(&policy).await?;
             }
-            tools.writer.release::<QuorumNode>(&node.metadata).await?;
+            tools.writer.release::<QuorumNode>(&ending.meta).await?;
             Ok(None)
         }
     }
@@ -82,21 +91,30 @@ pub async fn step(
 /// Where the end stands, in the status; only where that is news.
 async fn say(
     tools: Tools<'_>,
-    node: &QuorumNode,
+    node: &Guard<QuorumNode>,
     what: &str,
     now: Timestamp,
 ) -> anyhow::Result<Option<Duration>> {
-    let status = report::ending(node, what, now);
-    if node.status.as_ref() != Some(&status) {
-        tools.writer.status(&node.metadata, &status).await?;
+    match &node.0 {
+        Ok(read) => {
+            let status = report::ending(read, what, now);
+            if read.status.as_ref() != Some(&status) {
+                tools.writer.status(&read.metadata, &status).await?;
+            }
+        }
+        Err(unreadable) => {
+            if let Some(status) = unreadable::ending(unreadable, what, now) {
+                tools.writer.status(&unreadable.metadata, &status).await?;
+            }
+        }
     }
     Ok(Some(LOOK_AGAIN))
 }
 
-async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
-    let caches = tools.caches;
-    let policies = of_node(&caches.policies, names);
-    let pods = of_node(&caches.pods, names);
+async fn remains(tools: Tools<'_>, ending: &Ending) -> anyhow::Result<Remains> {
+    let (caches, names) = (tools.caches, &ending.names);
+    let policies = of_node(&caches.policies, ending);
+    let pods = of_node(&caches.pods, ending);
     let is_unmanaged = |pod: &&ObjectMeta| {
         names::Component::ALL.iter().any(|part| pod.name.as_ref() == Some(&names.pod(*part)))
             && pod.deletion_timestamp.is_none()
@@ -104,7 +122,7 @@ async fn remains(tools: Tools<'_>, names: &Names) -> anyhow::Result<Remains> {
     };
     Ok(Remains {
         unmanaged: pods.iter().filter(is_unmanaged).cloned().collect(),
-        workloads: of_node(&caches.workloads, names)
+        workloads: of_node(&caches.workloads, ending)
             .into_iter()
             .filter(|meta| meta.deletion_timestamp.is_none())
             .collect(),
@@ -121,13 +139,15 @@ pub(super) async fn namespace_ends(tools: Tools<'_>, name: &str) -> anyhow::Resu
     Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-fn of_node<K>(store: &Store<K>, names: &Names) -> Vec<ObjectMeta>
+/// By label, and by owner: a node that was made again under the same name has objects with the same labels.
+fn of_node<K>(store: &Store<K>, ending: &Ending) -> Vec<ObjectMeta>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let is_ours = |object: &Arc<K>| {
-        object.meta().namespace.as_deref() == Some(&names.namespace)
-            && object.labels().get(names::NODE) == Some(&names.node)
+        object.meta().namespace.as_deref() == Some(&ending.names.namespace)
+            && object.labels().get(names::NODE) == Some(&ending.names.node)
+            && ending.has(object.meta())
     };
     store.state().iter().filter(|object| is_ours(object)).map(|object| object.meta().clone()).collect()
 }

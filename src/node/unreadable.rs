@@ -11,6 +11,23 @@ pub const REASON: &str = "Unreadable";
 /// What the status is to say; `None` where it says so already, or is no status at all.
 #[must_use]
 pub fn status(node: &Unreadable, now: Timestamp) -> Option<Value> {
+    let kinds = [("Stalled", "True"), ("Ready", "False")].map(|kind| (kind, REASON));
+    said(node, (&kinds, &message(node)), now)
+}
+
+/// What the status is to say while the node is being deleted; `None` as in [`status`].
+#[must_use]
+pub fn ending(node: &Unreadable, waits: &str, now: Timestamp) -> Option<Value> {
+    let message = format!(
+        "being deleted: {waits}; keys and data are retained, whatever spec.deletionPolicy says, as {}",
+        message(node)
+    );
+    said(node, (&[(("Ready", "False"), "Terminating")], &message), now)
+}
+
+type Kinds<'a> = &'a [((&'a str, &'a str), &'a str)];
+
+fn said(node: &Unreadable, (kinds, message): (Kinds<'_>, &str), now: Timestamp) -> Option<Value> {
     let generation = node.metadata.generation.unwrap_or_default();
     let mut status = node.status.clone();
     if status.is_null() {
@@ -22,10 +39,10 @@ pub fn status(node: &Unreadable, now: Timestamp) -> Option<Value> {
     conditions.retain(|found| !["Ready", "Stalled", "Reconciling"].iter().any(|kind| of(found, kind)));
     // whole seconds, as the server keeps them
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    for (kind, value) in [("Stalled", "True"), ("Ready", "False")] {
-        let same = before.iter().find(|found| of(found, kind) && found["status"] == value);
+    for ((kind, value), reason) in kinds {
+        let same = before.iter().find(|found| of(found, kind) && found["status"] == *value);
         let since = same.map_or(json!(now), |found| found["lastTransitionTime"].clone());
-        let condition = json!({"type": kind, "status": value, "reason": REASON, "message": message(node),
+        let condition = json!({"type": kind, "status": value, "reason": reason, "message": message,
             "lastTransitionTime": since, "observedGeneration": generation});
         conditions.insert(0, condition);
     }
@@ -52,6 +69,19 @@ mod tests {
     fn poison(status: Value) -> Unreadable {
         let metadata = ObjectMeta { generation: Some(7), ..ObjectMeta::default() };
         Unreadable { error: "no number".into(), metadata, spec: json!({}), status }
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_says_what_it_waits_for_and_what_is_retained() {
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        let stalled = status(&poison(json!({"peerAddress": "10.96.0.9"})), now).expect("a status");
+        let after = ending(&poison(stalled), "its pods are being ended", now).expect("a status");
+        let conditions = after["conditions"].as_array().expect("some");
+        assert_eq!((conditions.len(), &conditions[0]["reason"]), (1, &json!("Terminating")));
+        let message = conditions[0]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("its pods are being ended") && message.contains("retained"), "{message}");
+        assert_eq!(after["peerAddress"], "10.96.0.9");
+        assert_eq!(ending(&poison(after), "its pods are being ended", now), None, "it says so already");
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! The operator's own probes and metrics, over plain HTTP: nothing in them is secret.
 
+mod health;
 mod metrics;
 mod queue;
 mod requests;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http_body_util::Full;
@@ -21,37 +18,10 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
+pub use health::{Health, Watched};
 pub use metrics::Metrics;
 pub use queue::{Queue, Standing};
 pub use requests::Counted;
-
-/// What is still missing before the operator can work.
-#[derive(Debug)]
-pub struct Health {
-    missing: Mutex<Option<&'static str>>,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { missing: Mutex::new(Some("starting")) }
-    }
-}
-
-impl Health {
-    /// Says what is missing.
-    pub fn missing(&self, what: &'static str) {
-        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
-    }
-
-    /// Nothing is missing.
-    pub fn ready(&self) {
-        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn state(&self) -> Result<(), &'static str> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-    }
-}
 
 /// Answers until the process ends.
 ///
@@ -86,8 +56,8 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, health: &Health) -> Re
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/livez") => (StatusCode::OK, "ok\n".to_owned()),
         (&Method::GET, "/readyz") => match health.state() {
-            Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-            Err(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
+            (true, text) => (StatusCode::OK, text),
+            (false, text) => (StatusCode::SERVICE_UNAVAILABLE, text),
         },
         (&Method::GET, "/metrics") => (StatusCode::OK, metrics.text()),
         _ => (StatusCode::NOT_FOUND, "not found: /livez, /readyz and /metrics are here\n".to_owned()),

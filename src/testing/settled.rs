@@ -45,7 +45,7 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     }
     let metadata = &mut object["metadata"];
     // rendered from random keys and from addresses
-    for random in ["quorum.security/digest", "quorum.security/permitted"] {
+    for random in ["quorum.security/digest", "quorum.security/permitted", "quorum.security/validators"] {
         metadata["annotations"][random] = Value::Null;
     }
     for data in ["data", "stringData"] {

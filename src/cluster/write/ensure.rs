@@ -7,6 +7,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, Request},
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     Kind, Outcome, Seen, Writer, forced,
@@ -158,6 +159,7 @@ impl Writer {
         };
         tracing::info!(kind, namespace = place.1, name = place.2, "applied");
         let mut stored = Content::of(&kind, answer.clone());
+        self.wrote(&place, &answer, &stored);
         if stored.has(&rendered) {
             self.imposed.forget(&place);
             return Ok((Outcome::Written, Some(answer)));
@@ -177,6 +179,7 @@ impl Writer {
             };
             tracing::info!(kind, namespace = place.1, name = place.2, ?fields, "additions removed");
             stored = Content::of(&kind, answer.clone());
+            self.wrote(&place, &answer, &stored);
         }
         if stored.has(&rendered) {
             self.imposed.forget(&place);
@@ -202,6 +205,9 @@ impl Writer {
         } else {
             self.delete::<K>(seen).await?;
         }
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let place = (K::kind(&()).into_owned(), text(&seen.namespace), text(&seen.name));
+        self.contests.done(&place, Instant::now());
         Ok(Outcome::Again)
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     safety,
-    world::{NAMESPACE, World, client, node},
+    world::{NAMESPACE, World, client, node, object},
 };
 use crate::testing::specs;
 
@@ -92,4 +92,121 @@ async fn a_drain_in_the_middle_of_a_rollout_waits_for_its_turn() {
     for name in NAMES {
         world.assert_ready(name);
     }
+}
+
+/// Which pods the validators have, by name.
+fn uids(world: &World, names: &[&str]) -> Vec<Value> {
+    let pod = |name: &&str| object("v1", "pods", &format!("{name}-client-0"));
+    let uid = |name: &&str| world.server.get(&pod(name)).map(|pod| pod["metadata"]["uid"].clone());
+    names.iter().filter_map(uid).collect()
+}
+
+/// Of four validators one is deleted and made again: until it serves it is away, and no other one may go.
+#[tokio::test(start_paused = true)]
+async fn a_validator_that_is_deleted_and_made_again_is_away_until_it_serves() {
+    let others = ["val-a", "val-c", "val-d"];
+    for said in [None, Some(4)] {
+        let mut world = World::new();
+        world.start();
+        let spec = |name: &str| {
+            let mut node = validator(name);
+            node["spec"]["consensus"]["validators"] = json!(said);
+            if said.is_none() {
+                node["spec"]["consensus"].as_object_mut().expect("a part").remove("validators");
+            }
+            node
+        };
+        for name in NAMES {
+            world.server.put(&spec(name));
+        }
+        world.rest().await;
+        let before = uids(&world, &others);
+        let bar = |world: &World| {
+            let budget = object("policy/v1", "poddisruptionbudgets", "qnet-acme-validators");
+            world.server.get(&budget).expect("a budget")["spec"]["minAvailable"].clone()
+        };
+        world.server.start_slowly(true);
+        // its pod takes its time to end
+        let pod = object("v1", "pods", "val-b-client-0");
+        world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!(["test/running"]));
+        world.server.delete(&node("val-b"), &json!({}));
+        for at in 0..130 {
+            if at == 20 {
+                world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!([]));
+            }
+            // another replica leads now
+            if at == 40 {
+                assert_eq!(world.server.get(&node("val-b")), None);
+                world.start();
+            }
+            if at == 70 {
+                world.server.put(&spec("val-b"));
+            }
+            if at > 2 {
+                assert_eq!(evict(&world, "val-a").await, Some(429), "{said:?}: after {at} s");
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(
+                (bar(&world), uids(&world, &others)),
+                (json!(3), before.clone()),
+                "{said:?}: after {at} s"
+            );
+        }
+        world.server.start_slowly(false);
+        world.server.all_started();
+        world.rest().await;
+        tokio::time::sleep(Duration::from_secs(700)).await;
+        assert_eq!(uids(&world, &others), before, "nobody has left in the end");
+        for name in NAMES {
+            world.assert_ready(name);
+        }
+        assert_eq!(evict(&world, "val-a").await, None);
+        safety::assert_safe(&world.server);
+    }
+}
+
+/// One that stays away is not waited for for ever.
+#[tokio::test(start_paused = true)]
+async fn a_validator_that_is_deleted_for_good_counts_for_five_minutes_more() {
+    let mut world = four().await;
+    let others = ["val-a", "val-c", "val-d"];
+    let before = uids(&world, &others);
+    world.server.delete(&node("val-b"), &json!({}));
+    world.rest().await;
+    assert_eq!(evict(&world, "val-a").await, Some(429));
+    assert_eq!(uids(&world, &others), before);
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    world.rest().await;
+    let after = uids(&world, &others);
+    assert!(after.iter().all(|uid| !before.contains(uid)) && after.len() == 3, "its connections end");
+    assert_eq!(evict(&world, "val-a").await, None);
+    safety::assert_safe(&world.server);
+}
+
+/// What else is outdated waits too.
+#[tokio::test(start_paused = true)]
+async fn no_validator_is_replaced_while_another_one_is_being_deleted_or_was_a_moment_ago() {
+    let mut world = four().await;
+    let others = ["val-a", "val-c", "val-d"];
+    let before = uids(&world, &others);
+    let pod = object("v1", "pods", "val-b-client-0");
+    world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!(["test/running"]));
+    world.server.delete(&node("val-b"), &json!({}));
+    for name in others {
+        world.server.edit(&node(name), "kubectl-edit", |node| {
+            node["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(uids(&world, &others), before, "it is being deleted");
+    world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!([]));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.server.get(&node("val-b")), None);
+    assert_eq!(uids(&world, &others), before, "it was a moment ago");
+    world.server.put(&validator("val-b"));
+    world.rest().await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let after = uids(&world, &others);
+    assert!(after.iter().all(|uid| !before.contains(uid)) && after.len() == 3, "it is back");
+    safety::assert_safe(&world.server);
 }

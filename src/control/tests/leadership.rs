@@ -301,7 +301,7 @@ async fn clocks_that_are_wrong_or_jump_change_nothing() {
 async fn an_event_too_is_published_by_nobody_but_the_leader() {
     let world = World::new();
     let (_end, fence) = Fence::new();
-    let writer = Writer::new(world.server.client(), fence, "late");
+    let writer = Writer::new(world.server.client(), fence, "late", Arc::default());
     let event = Event {
         type_: EventType::Normal,
         reason: "Ready".into(),

@@ -1,8 +1,13 @@
 //! Peers that come and go.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::world::{World, client, node, object};
+
+/// So long a peer that has left is expected back.
+const MOMENT: Duration = Duration::from_secs(310);
 
 fn outside(key: &str) -> String {
     format!("enode://{}@192.0.2.7:30303", key.repeat(64))
@@ -34,6 +39,9 @@ async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_no
     assert_eq!(pod(&world), first, "bb came");
     // one that came after the start counts too
     admit(&world, &["aa"]);
+    world.rest().await;
+    assert_eq!(pod(&world), first, "it may be back in a moment");
+    tokio::time::sleep(MOMENT).await;
     world.rest().await;
     let second = pod(&world);
     assert_ne!(second, first, "bb left");
@@ -82,6 +90,36 @@ async fn a_newcomer_that_stalls_keeps_nobody_from_starting() {
     let enode = world.server.get(&node("stuck")).expect("stuck")["status"]["enode"].to_string();
     assert!(admitted.contains(enode.trim_matches('"')), "and alice admits it: {admitted}");
     assert_eq!(pod(&world), second, "without a restart");
+}
+
+/// A node is often deleted to be made again, with the key that it had.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_back_in_a_moment_costs_no_restart() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.server.put(&client("bob"));
+    world.rest().await;
+    let first = pod(&world);
+    let left = |world: &World| {
+        let lists = world.server.get(&object("v1", "configmaps", "qn-alice-peers")).expect("peers");
+        lists["data"]["permissioned-nodes.json"] == "[]"
+    };
+    world.server.delete(&node("bob"), &json!({}));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert!(left(&world), "nobody is admitted anew");
+    // whoever leads now does not know of it but by what is written
+    world.start();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    world.server.put(&client("bob"));
+    world.rest().await;
+    tokio::time::sleep(2 * MOMENT).await;
+    world.rest().await;
+    assert!(!left(&world));
+    assert_eq!(pod(&world), first);
+    for name in ["alice", "bob"] {
+        world.assert_ready(name);
+    }
 }
 
 /// A client that runs is not cut off because its object cannot be read; when it goes, so does its place.

@@ -191,3 +191,42 @@ async fn a_namespace_that_may_not_be_read_holds_up_no_other_and_is_taken_up_when
         world.recent()
     );
 }
+
+/// What is missing is named for each namespace, and is in nobody's way.
+#[tokio::test(start_paused = true)]
+async fn readiness_names_a_namespace_that_is_not_there_or_not_bound() {
+    let mut world = World::new();
+    let there = |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    for name in ["ledger", "closed"] {
+        world.server.put(&there(name));
+    }
+    for name in ["closed", "missing"] {
+        world.scopes.push(crate::cluster::caches::Scope::Namespace(name.into()));
+    }
+    world.server.close(Some("closed"));
+    world.start();
+    world.server.put(&client("alice"));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let lines = |world: &World| {
+        let (is_ready, text) = world.health.state();
+        (is_ready, text.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (is_ready, text) = lines(&world);
+    assert!(is_ready, "{text:#?}");
+    assert_eq!((text.len(), text[0].as_str()), (3, "ok"), "{text:#?}");
+    assert!(text[1].starts_with("closed: ") && text[1].contains("config/rbac"), "{text:#?}");
+    assert!(text[2].starts_with("missing: there is no such namespace"), "{text:#?}");
+    world.rest().await;
+    world.assert_ready("alice");
+
+    world.server.close(None);
+    world.server.put(&there("missing"));
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    assert_eq!(lines(&world), (true, vec!["ok".to_owned()]), "as soon as it can be");
+    let before = world.server.calls().len();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let asked = world.server.calls().split_off(before);
+    let of = |name: &str| asked.iter().filter(|call| call.target.name == name).count();
+    assert_eq!(of("ledger"), 0, "a node is there: {asked:#?}");
+    assert!(of("missing") <= 5, "{asked:#?}");
+}

@@ -311,6 +311,9 @@ async fn a_peer_that_left_before_costs_no_second_restart_when_the_volume_grows()
     let first = uid(&world, &pod("client"));
     edit(&world, |spec| spec["peering"] = json!({"permissioned": [outside("aa")]}));
     world.rest().await;
+    // it may be back in a moment
+    tokio::time::sleep(Duration::from_secs(310)).await;
+    world.rest().await;
     let second = uid(&world, &pod("client"));
     assert_ne!(second, first, "bb left");
     grow(&world, "30Gi");

@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) scopes: Vec<Scope>,
     /// Those of the controller that was started last.
     pub(super) metrics: Arc<Metrics>,
+    /// What the operator says is missing.
+    pub(super) health: Arc<Health>,
     pub(super) surroundings: Surroundings,
     /// What issuers of tokens publish.
     pub(super) fetch: Fetch,
@@ -101,6 +103,7 @@ impl World {
             server,
             scopes,
             metrics: Arc::new(Metrics::new()),
+            health: Arc::default(),
             surroundings: surroundings(),
             fetch: Arc::new(|_, _| Box::pin(std::future::ready(Err("it cannot be reached".into())))),
             dial: Arc::new(|_| Box::pin(std::future::ready(None))),
@@ -151,7 +154,7 @@ impl World {
             fetch: Arc::clone(&self.fetch),
             dial: Arc::clone(&self.dial),
             metrics: Arc::clone(&self.metrics),
-            health: Arc::new(Health::default()),
+            health: Arc::clone(&self.health),
             concurrency: 8,
             clock,
         }

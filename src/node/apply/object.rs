@@ -45,19 +45,25 @@ impl Applier<'_> {
         }
     }
 
-    /// Makes sure of one object. With the object as the server holds it, where it was written.
+    /// Makes sure of one object. With the object as the server holds it, where it was written and is not shown yet.
     pub(super) async fn object<K: Kind>(
         &mut self,
         live: Option<Seen>,
         object: &K,
     ) -> anyhow::Result<Option<Value>> {
+        let live = self.writer.newest(live, object);
         if self.frozen {
             self.leave(live.as_ref(), object)?;
             return Ok(None);
         }
         match live {
             Some(live) if live.meta.deletion_timestamp.is_some() => self.deleted(live, object).await,
-            None if self.established && !self.writer.may_repair(object, Drift::default()) => {
+            // it is made again when it is seen to be gone
+            Some(live) if self.writer.has_ended(&live.meta) => {
+                self.applied.changed = true;
+                Ok(None)
+            }
+            None if self.writer.was_deleted(object) && !self.writer.may_repair(object, Drift::default()) => {
                 self.count(object, Outcome::Held);
                 Ok(None)
             }
@@ -67,11 +73,13 @@ impl Applier<'_> {
 
     async fn ensure<K: Kind>(&mut self, live: Option<&Seen>, object: &K) -> anyhow::Result<Option<Value>> {
         let (outcome, held) = self.writer.ensure(live, object).await?;
-        if outcome == Outcome::Unchanged && K::kind(&()) == StatefulSet::kind(&()) {
+        let due = live.is_some_and(|live| live.due);
+        // what its pods are made from is read of the cache
+        if outcome == Outcome::Unchanged && !due && K::kind(&()) == StatefulSet::kind(&()) {
             self.applied.settled.insert(object.name_any());
         }
         self.count(object, outcome);
-        Ok(held)
+        Ok(held.or_else(|| self.writer.answer(object).filter(|_| due)))
     }
 
     /// Somebody deletes an object that is needed. What it says is put right first, for as long as a finalizer holds it;
@@ -90,7 +98,8 @@ impl Applier<'_> {
         let others: Vec<_> = listed.filter(|name| *name != names::CLEANUP).cloned().collect();
         // what cannot be changed is gone when it goes
         if holds && others.is_empty() {
-            if !self.writer.may_repair(&object, Drift::default()) {
+            let by_us = self.writer.has_ended(&live.meta);
+            if !by_us && !self.writer.may_repair(&object, Drift::default()) {
                 self.count(&object, Outcome::Held);
                 return Ok(None);
             }

@@ -7,7 +7,6 @@ use kube::ResourceExt as _;
 use super::{Applier, Left};
 use crate::{
     cluster::{
-        caches::find,
         drift::Drift,
         facts::{self, Fact, Question, read_secret},
         write::Seen,
@@ -23,7 +22,7 @@ impl Applier<'_> {
     /// another one than before.
     pub(super) async fn sealed(&mut self, sealed: &Sealed) -> anyhow::Result<()> {
         let namespace = sealed.secret.namespace().unwrap_or_default();
-        let live = find(&self.caches.secrets, &namespace, &sealed.secret.name_any()).map(Seen::from);
+        let live = self.caches.secret(&namespace, &sealed.secret.name_any()).map(Seen::from);
         let drift = match &live {
             Some(live) if self.writer.is_settled(Some(live), &sealed.secret)? => {
                 self.drift(live, sealed).await?
@@ -54,7 +53,7 @@ impl Applier<'_> {
     async fn drift(&self, live: &Seen, sealed: &Sealed) -> anyhow::Result<Option<Drift>> {
         let namespace = sealed.secret.namespace().unwrap_or_default();
         let there = self.facts.secret(self.client, &live.meta, Question::Content).await?;
-        let Some(password) = find(&self.caches.secrets, &namespace, &sealed.password.name) else {
+        let Some(password) = self.caches.secret(&namespace, &sealed.password.name) else {
             return Ok(None);
         };
         let question = Question::Filled(sealed.password.key.clone(), digest_of(&sealed.secret));

@@ -1,38 +1,50 @@
 //! Whom a client has admitted since it started. geth looks at the list of admitted nodes at each dial and
-//! keeps whoever is connected: it is rid of a node that has left the list only by a restart.
+//! keeps whoever is connected: it is rid of a node that has left the list only by a restart. Who has left may be back in a
+//! moment, as a node that is deleted to be made again is: the restart waits for that.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
+use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+
+use crate::node::absent::Roll;
 
 /// So much of a node's public key tells it from every other.
 const ID: usize = 16;
 
-/// As it stands on the client's workload: `MARK:ID,ID`.
+/// As it stands on the client's workload: `MARK:ID,ID,ID@SECOND`, where the last has left in that second.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Admitted {
     /// Part of what a pod is made from: another one restarts the client.
     pub(super) mark: String,
-    ids: BTreeSet<String>,
+    ids: Roll,
+}
+
+/// When those who have left may cost a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leaving {
+    /// What time it is.
+    pub now: Timestamp,
+    /// Whether a validator of the network is away: nobody is restarted for this meanwhile.
+    pub waits: bool,
 }
 
 impl Admitted {
     /// What follows from what stands there now and the enode URLs that are to be admitted. A newcomer leaves
-    /// the mark as it is.
-    pub(super) fn next(live: Option<&str>, permitted: &[String]) -> Self {
-        let ids: BTreeSet<String> = permitted.iter().map(|enode| id(enode)).collect();
+    /// the mark as it is; so does one who has left, for a moment, and then all who have left count as one change.
+    pub(super) fn next(live: Option<&str>, permitted: &[String], leaving: Leaving) -> Self {
         let live = live.map(Self::read).unwrap_or_default();
-        if live.ids.is_subset(&ids) {
+        let ids = live.ids.next(permitted.iter().map(|enode| id(enode)).collect(), leaving.now);
+        if leaving.waits || !ids.is_over(leaving.now) {
             return Self { mark: live.mark, ids };
         }
         let left = Sha256::digest(live.to_string());
-        Self { mark: left.iter().take(4).map(|byte| format!("{byte:02x}")).collect(), ids }
+        Self { mark: left.iter().take(4).map(|byte| format!("{byte:02x}")).collect(), ids: ids.settled() }
     }
 
     fn read(text: &str) -> Self {
         let (mark, ids) = text.split_once(':').unwrap_or_default();
-        let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
-        Self { mark: mark.to_owned(), ids }
+        Self { mark: mark.to_owned(), ids: Roll::read(ids) }
     }
 }
 
@@ -42,13 +54,14 @@ fn id(enode: &str) -> String {
 
 impl fmt::Display for Admitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        write!(f, "{}:{}", self.mark, ids.join(","))
+        write!(f, "{}:{}", self.mark, self.ids)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -58,20 +71,36 @@ mod tests {
             .collect()
     }
 
+    fn leaving(second: i64, waits: bool) -> Leaving {
+        Leaving { now: Timestamp::from_second(second).expect("a time"), waits }
+    }
+
     proptest! {
-        /// The client is restarted when, and only when, somebody has left since the last list.
+        /// The client is restarted when, and only when, somebody has been off the list for five minutes since it was on it
+        /// last, and no validator is away.
         #[test]
-        fn the_mark_moves_exactly_when_somebody_leaves(lists in prop::collection::vec(prop::collection::btree_set(0u8..6, 0..5), 1..12)) {
-            let mut live: Option<String> = None;
-            for (i, list) in lists.iter().enumerate() {
-                let next = Admitted::next(live.as_deref(), &enodes(list));
+        fn the_mark_moves_exactly_when_somebody_stays_away(
+            lists in prop::collection::vec((prop::collection::btree_set(0u8..6, 0..5), 1i64..400, any::<bool>()), 1..16)
+        ) {
+            let (mut live, mut now) = (None::<String>, 1_800_000_000);
+            // who has left since the mark moved last, and when
+            let (mut away, mut on) = (std::collections::BTreeMap::new(), BTreeSet::new());
+            for (list, step, waits) in &lists {
+                now += step;
+                away.extend(on.iter().map(|key| (*key, now)));
+                away.retain(|key, _| !list.contains(key));
+                on.clone_from(list);
+                let moves = !waits && away.values().any(|since| now - since >= 300);
+                if moves {
+                    away.clear();
+                }
                 let before = live.as_deref().map(Admitted::read).unwrap_or_default();
-                let left = i > 0 && !lists[i - 1].is_subset(list);
-                prop_assert_eq!(next.mark != before.mark, left);
+                let next = Admitted::next(live.as_deref(), &enodes(list), leaving(now, *waits));
+                prop_assert_eq!(next.mark != before.mark, moves);
                 prop_assert_eq!(Admitted::read(&next.to_string()), next.clone());
                 // a write whose answer is lost is made again, the same
-                prop_assert_eq!(&Admitted::next(live.as_deref(), &enodes(list)), &next);
-                prop_assert_eq!(&Admitted::next(Some(&next.to_string()), &enodes(list)), &next);
+                prop_assert_eq!(&Admitted::next(live.as_deref(), &enodes(list), leaving(now, *waits)), &next);
+                prop_assert_eq!(&Admitted::next(Some(&next.to_string()), &enodes(list), leaving(now, *waits)), &next);
                 live = Some(next.to_string());
             }
         }
@@ -80,7 +109,7 @@ mod tests {
     #[test]
     fn a_client_that_starts_has_no_mark() {
         assert_eq!(
-            Admitted::next(None, &enodes(&[1, 2].into())).to_string(),
+            Admitted::next(None, &enodes(&[1, 2].into()), leaving(9, false)).to_string(),
             ":0101010101010101,0202020202020202"
         );
     }

@@ -1,5 +1,7 @@
 //! How many validators of a network may be away at once.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
@@ -11,7 +13,8 @@ use crate::node::{
     validate::Validated,
 };
 
-/// One budget per network: every node renders the same bytes from the full list of nodes.
+/// One budget per network: every node renders the same bytes from the full list of nodes, and from who has left it as the
+/// budget itself says.
 pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     let count = node.validators?;
     let here = node.validators_here;
@@ -23,6 +26,7 @@ pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     Some(PodDisruptionBudget {
         metadata: ObjectMeta {
             owner_references: Some(node.network_owners.clone()),
+            annotations: Some(BTreeMap::from([(names::VALIDATORS.to_owned(), node.roll.to_string())])),
             ..node.names.unowned(node.names.validators(), node.names.network_labels())
         },
         spec: Some(PodDisruptionBudgetSpec {

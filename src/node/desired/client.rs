@@ -28,7 +28,7 @@ use crate::{
 pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Live) -> Option<StatefulSet> {
     let replicas = replicas(node, live)?;
     let client = &node.spec.client;
-    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted);
+    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted, live.leaving);
     let mut workload = pods::workload(
         node,
         pods::Parts {

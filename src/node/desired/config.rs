@@ -43,7 +43,7 @@ pub(super) fn peers(node: &Validated, live: &Live) -> ConfigMap {
         ("permissioned-nodes.json".into(), list(&node.peers.permitted)),
     ]);
     let mut lists = config_map(node, node.names.peers(), Component::Client, data);
-    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted);
+    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted, live.leaving);
     lists.metadata.annotations = Some(BTreeMap::from([(names::PERMITTED.into(), admitted.to_string())]));
     lists
 }

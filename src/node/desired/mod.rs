@@ -20,6 +20,8 @@ mod tessera;
 #[cfg(test)]
 mod tests;
 
+pub use admitted::Leaving;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -135,6 +137,8 @@ pub struct Live {
     pub lost_peer_address: Option<String>,
     /// Whom the client has admitted, as its workload says, or its lists of peers where it has none.
     pub permitted: Option<String>,
+    /// When those who have left may cost a restart.
+    pub leaving: Leaving,
     /// What the claim templates of workloads ask for, by name of the workload.
     pub sizes: BTreeMap<String, String>,
 }

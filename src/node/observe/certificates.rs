@@ -9,7 +9,6 @@ use crate::{
     api::tls::Tls,
     cluster::{
         Caches, Served,
-        caches::find,
         facts::{Fact, Question},
     },
     node::{
@@ -44,7 +43,7 @@ pub(super) async fn certificates(
 /// What each of ours was made for.
 pub(super) fn made_for(caches: &Caches, names: &Names) -> BTreeMap<Purpose, String> {
     let of = |purpose| {
-        let meta = find(&caches.secrets, &names.namespace, &names.certificate(purpose))?;
+        let meta = caches.secret(&names.namespace, &names.certificate(purpose))?;
         Some((purpose, meta.annotations?.remove(names::MADE_FOR)?))
     };
     Purpose::ALL.into_iter().filter_map(of).collect()
@@ -66,7 +65,7 @@ pub(super) fn presented(
 /// When each certificate's Secret was last written, as far as the server says.
 pub(super) fn written(caches: &Caches, names: &Names, tls: &Tls) -> BTreeMap<Purpose, Timestamp> {
     let of = |purpose| {
-        let meta = find(&caches.secrets, &names.namespace, &secret_name(names, tls, purpose))?;
+        let meta = caches.secret(&names.namespace, &secret_name(names, tls, purpose))?;
         let times = meta.managed_fields.iter().flatten().filter_map(|entry| entry.time.clone());
         Some((purpose, times.chain(meta.creation_timestamp).max()?.0))
     };

@@ -164,6 +164,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
         permitted: None,
+        absent: Default::default(),
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),

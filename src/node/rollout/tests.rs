@@ -1,8 +1,12 @@
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
+use crate::cluster::guard::Guard;
 use crate::node::{
+    absent::Roll,
     observed::samples::{in_order, member, smallest},
+    sibling::Sibling,
     validate::validate,
 };
 
@@ -87,6 +91,30 @@ fn a_validator_waits_while_another_one_does_not_serve() {
     };
     assert_eq!(without(Some(Role::Member)), Some(Component::Client), "a member carries no quorum");
     assert_eq!(without(None), None, "whose role cannot be read may be a validator");
+}
+
+/// Its pod may be gone, and soon its object: the network has it all the same.
+#[test]
+fn a_validator_waits_while_another_one_is_being_deleted_or_was_a_moment_ago() {
+    let ends = |role: &str| {
+        chosen(&validator(|observed| {
+            let mut node = smallest();
+            node["metadata"]["name"] = json!("m-middle");
+            node["spec"]["role"] = json!(role);
+            let node = serde_json::from_value(node).expect("a node");
+            observed.absent.ending = vec![Sibling::from(&Guard(Ok(node)))];
+        }))
+    };
+    assert_eq!(ends("Validator"), None);
+    assert_eq!(ends("Member"), Some(Component::Client), "a member carries no quorum");
+    let was = |roll: &str, now: i64| {
+        chosen(&validator(|observed| {
+            observed.absent.validators = Roll::read(roll);
+            observed.absent.now = Timestamp::from_second(now).expect("a time");
+        }))
+    };
+    assert_eq!(was("m-middle@1000", 1299), None);
+    assert_eq!(was("m-middle@1000", 1300), Some(Component::Client), "nobody expects it back");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub use peers::Peers;
 pub use rpc::Callers;
 
 use super::{
+    absent::{self, Roll},
     database,
     fault::{Fault, Reason},
     genesis::GenesisFacts,
@@ -66,6 +67,8 @@ pub struct Validated {
     pub validators: Option<i32>,
     /// How many of them are nodes here.
     pub validators_here: i32,
+    /// They, with those that are being deleted or were a moment ago: validators that are away.
+    pub roll: Roll,
     /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
     pub network_owners: Vec<OwnerReference>,
 }
@@ -146,6 +149,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
 
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
+    let roll = roll(observed);
     let validated = Validated {
         domain: observed.domain.clone(),
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
@@ -158,8 +162,9 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         standing: identity::standing(observed),
         manager,
         callers,
-        validators: validators(observed),
-        validators_here: validators_here(observed),
+        validators: validators(observed, &roll),
+        validators_here: here(&roll),
+        roll,
         network_owners: network_owners(observed),
         names,
     };
@@ -184,18 +189,21 @@ fn owner(node: &QuorumNode) -> OwnerReference {
 }
 
 /// From every node of the network, so that all of them come to the same number.
-fn validators(observed: &Observed) -> Option<i32> {
-    let here = Some(validators_here(observed)).filter(|count| *count > 0)?;
-    let others = observed.siblings.iter().map(|sibling| sibling.validators);
+fn validators(observed: &Observed, roll: &Roll) -> Option<i32> {
+    let here = Some(here(roll)).filter(|count| *count > 0)?;
+    let others = observed.siblings.iter().chain(&observed.absent.ending).map(|sibling| sibling.validators);
     let said = others.chain([observed.node.spec.consensus.validators]).flatten().max();
     Some(said.unwrap_or(here).max(here))
 }
 
-fn validators_here(observed: &Observed) -> i32 {
-    let QuorumNode { spec, status, .. } = &*observed.node;
+fn roll(observed: &Observed) -> Roll {
+    let QuorumNode { spec, status, metadata } = &*observed.node;
     let itself = spec.role == Role::Validator && !status.as_ref().is_some_and(identity::is_held);
-    let others = observed.siblings.iter().filter(|sibling| sibling.is_validator()).count();
-    i32::try_from(others + usize::from(itself)).unwrap_or(i32::MAX)
+    absent::validators(observed, metadata.name.as_deref().filter(|_| itself))
+}
+
+fn here(roll: &Roll) -> i32 {
+    i32::try_from(roll.count()).unwrap_or(i32::MAX)
 }
 
 /// Nobody controls what a network shares; it goes when its last node goes.

@@ -65,6 +65,16 @@ impl Server {
         lock(&self.watching).silent = silence == Silence::Unanswered;
     }
 
+    /// As [`Self::fall_silent`] with [`Silence::Open`], of one kind alone.
+    pub fn fall_silent_of(&self, resource: &str) {
+        let mut state = lock(&self.state);
+        let (silent, open) = std::mem::take(&mut state.watches)
+            .into_iter()
+            .partition::<Vec<_>, _>(|watch| watch.call.target.resource == resource);
+        state.watches = open;
+        state.forgotten.extend(silent);
+    }
+
     /// Answers new watches again.
     pub fn speak(&self) {
         lock(&self.watching).silent = false;

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::world;
 use crate::{
-    api::QuorumNode,
-    api::status::IdentityStatus,
+    api::{QuorumNode, status::IdentityStatus},
     cluster::guard::Guard,
     node::{
         desired::{Desired, Issued, Live, certificates::wanted, desired},
@@ -258,6 +257,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
         permitted: None,
+        absent: Default::default(),
         pods: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),

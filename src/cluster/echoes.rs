@@ -1,0 +1,218 @@
+//! Writes of this process that the watches have not shown yet, and deletions that they have: a reconcile reads its own
+//! writes. It neither repeats one whose event is late, nor takes what it does not see yet for deleted by somebody. Kept in
+//! memory: it decides when something is written, never what.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kube::{Resource, runtime::watcher::Event};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{contests::Object, write::Seen};
+use crate::node::names;
+
+/// After so long without its event a write is forgotten: longer than a watch may be silent, which is 90 s.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// What was last written, ended and heard of.
+#[derive(Debug, Default)]
+pub struct Echoes(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    objects: HashMap<Object, Last>,
+    /// What this process ends, by uid.
+    ended: HashMap<String, Instant>,
+    /// When what is old was forgotten last.
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Last {
+    at: Instant,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// This process wrote it, and no event has shown that.
+    Written(Box<Written>),
+    /// Somebody else deleted it.
+    Deleted,
+}
+
+#[derive(Debug)]
+struct Written {
+    seen: Seen,
+    /// The server's answer, where something is read from it.
+    answer: Option<Value>,
+    /// Whether its kind was listed anew since: what is not in that list is gone.
+    listed: bool,
+}
+
+impl State {
+    fn last(&self, object: &Object, now: Instant) -> Option<&What> {
+        let last = self.objects.get(object)?;
+        (now.duration_since(last.at) < SILENCE).then_some(&last.what)
+    }
+
+    fn note(&mut self, object: Object, what: What, now: Instant) {
+        if self.swept.is_none_or(|swept| now.duration_since(swept) >= SILENCE) {
+            self.swept = Some(now);
+            self.objects.retain(|_, last| now.duration_since(last.at) < SILENCE);
+            self.ended.retain(|_, at| now.duration_since(*at) < SILENCE);
+            self.objects.shrink_to_fit();
+            self.ended.shrink_to_fit();
+        }
+        self.objects.insert(object, Last { at: now, what });
+    }
+}
+
+impl Echoes {
+    /// This process has written an object, and the server holds it so. The `answer` is kept where something is read from it.
+    pub fn wrote(&self, object: Object, (seen, answer): (Seen, Option<Value>), now: Instant) {
+        let written = Written { seen: Seen { due: true, ..seen }, answer, listed: false };
+        self.lock().note(object, What::Written(Box::new(written)), now);
+    }
+
+    /// What there is of an object: what its cache shows, or what this process has written since.
+    #[must_use]
+    pub fn newest(
+        &self,
+        (kind, namespace, name): (&str, &str, &str),
+        live: Option<Seen>,
+        now: Instant,
+    ) -> Option<Seen> {
+        let state = self.lock();
+        if state.objects.is_empty() {
+            return live;
+        }
+        let object = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        let Some(What::Written(written)) = state.last(&object, now) else { return live };
+        let is_newer = match &live {
+            Some(live) => version(live) < version(&written.seen),
+            None => !written.listed,
+        };
+        if is_newer { Some(written.seen.clone()) } else { live }
+    }
+
+    /// The server's answer to the last write of an object whose event is still due, where it was kept.
+    #[must_use]
+    pub fn answer(&self, object: &Object, now: Instant) -> Option<Value> {
+        match self.lock().last(object, now) {
+            Some(What::Written(written)) => written.answer.clone(),
+            _ => None,
+        }
+    }
+
+    /// This process deletes an object, or takes the last finalizer off one that is being deleted.
+    pub fn ends(&self, uid: &str, now: Instant) {
+        self.lock().ended.insert(uid.to_owned(), now);
+    }
+
+    /// The server did not let it: the object is somebody else's to end.
+    pub fn lives(&self, uid: &str) {
+        self.lock().ended.remove(uid);
+    }
+
+    /// Whether this process has ended an object.
+    #[must_use]
+    pub fn has_ended(&self, uid: &str, now: Instant) -> bool {
+        self.lock().ended.get(uid).is_some_and(|at| now.duration_since(*at) < SILENCE)
+    }
+
+    /// Whether somebody else has deleted an object, and it is not there again.
+    #[must_use]
+    pub fn was_deleted(&self, object: &Object, now: Instant) -> bool {
+        matches!(self.lock().last(object, now), Some(What::Deleted))
+    }
+
+    /// Takes note of an event of a watch, before its cache does. `listing` is when the list that it is reading began.
+    pub(super) fn hear<K>(&self, event: &Event<K>, listing: &mut Option<Instant>, now: Instant)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        match event {
+            Event::Init => *listing = Some(now),
+            Event::InitDone => {
+                if let Some(began) = listing.take() {
+                    self.listed(&K::kind(&()), began);
+                }
+            }
+            Event::InitApply(_) => {}
+            Event::Apply(shown) => self.shown(shown),
+            Event::Delete(gone) => self.gone(gone, now),
+        }
+    }
+
+    fn listed(&self, kind: &str, began: Instant) {
+        let mut state = self.lock();
+        for (_, last) in state.objects.iter_mut().filter(|((of, ..), last)| of == kind && last.at < began) {
+            if let What::Written(written) = &mut last.what {
+                written.listed = true;
+            }
+        }
+    }
+
+    fn shown<K: Resource<DynamicType = ()>>(&self, shown: &K) {
+        let mut state = self.lock();
+        if state.objects.is_empty() {
+            return;
+        }
+        let object = place(shown);
+        let is_over = |last: &Last| match &last.what {
+            What::Written(written) => {
+                number(shown.meta().resource_version.as_ref()) >= version(&written.seen)
+            }
+            What::Deleted => true,
+        };
+        if state.objects.get(&object).is_some_and(is_over) {
+            state.objects.remove(&object);
+        }
+    }
+
+    fn gone<K: Resource<DynamicType = ()>>(&self, gone: &K, now: Instant) {
+        let meta = gone.meta();
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        let is_ours = meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
+        let mut state = self.lock();
+        let object = place(gone);
+        let written = match state.objects.get(&object).map(|last| &last.what) {
+            Some(What::Written(written)) => Some(written.seen.meta.uid.as_deref() == Some(uid)),
+            _ => None,
+        };
+        match written {
+            // another one than the one that was written since
+            Some(false) => {}
+            _ if state.ended.contains_key(uid) => drop(state.objects.remove(&object)),
+            None if is_ours.is_none_or(|manager| manager != names::MANAGER) => {}
+            _ => state.note(object, What::Deleted, now),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn place<K: Resource<DynamicType = ()>>(object: &K) -> Object {
+    let meta = object.meta();
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    (K::kind(&()).into_owned(), text(&meta.namespace), text(&meta.name))
+}
+
+fn version(seen: &Seen) -> Option<u64> {
+    number(seen.meta.resource_version.as_ref())
+}
+
+/// Versions of one kind are numbers that grow, from Kubernetes 1.35 on by promise.
+fn number(version: Option<&String>) -> Option<u64> {
+    version?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Who of a network is away: nodes that are being deleted, and those that were a moment ago, since a node is often deleted to
+//! be made again. The objects that follow from a list of nodes remember them, so that every replica knows. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::{names::Component, observed::Observed, sibling::Sibling};
+
+/// So long somebody who has left a list is expected back.
+pub const MOMENT: SignedDuration = SignedDuration::from_mins(5);
+
+/// How often it is looked at whether somebody is still waited for.
+const LOOK: SignedDuration = SignedDuration::from_mins(1);
+
+/// What is known of nodes that are away.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Absent {
+    /// Other nodes of the network that are being deleted.
+    pub ending: Vec<Sibling>,
+    /// The network's validators, as their disruption budget remembers them.
+    pub validators: Roll,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// A list of names that remembers who has left it, and in which second: `NAME,NAME,NAME@SECOND`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roll {
+    present: BTreeSet<String>,
+    left: BTreeMap<String, i64>,
+}
+
+impl Roll {
+    /// From the text of an annotation; what is no name is left out.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut roll = Self::default();
+        for name in text.split(',').filter(|name| !name.is_empty()) {
+            match name.split_once('@') {
+                None => drop(roll.present.insert(name.to_owned())),
+                Some((name, second)) => {
+                    if let Ok(second) = second.parse() {
+                        roll.left.insert(name.to_owned(), second);
+                    }
+                }
+            }
+        }
+        roll
+    }
+
+    /// The list with these names on it. Who was on it and is not has left now.
+    #[must_use]
+    pub fn next(&self, present: BTreeSet<String>, now: Timestamp) -> Self {
+        let mut left = self.left.clone();
+        left.extend(self.present.iter().map(|name| (name.clone(), now.as_second())));
+        left.retain(|name, _| !present.contains(name));
+        Self { present, left }
+    }
+
+    /// Whether somebody has left so long ago that nobody is expected back.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.left.values().any(|second| is_over(*second, now))
+    }
+
+    /// The list without those who have left.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self { left: BTreeMap::new(), ..self }
+    }
+
+    /// The list without those who have left and are not expected back.
+    #[must_use]
+    pub fn expected(mut self, now: Timestamp) -> Self {
+        self.left.retain(|_, second| !is_over(*second, now));
+        self
+    }
+
+    /// Whether somebody is expected back.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// How many there are, with those who are expected back.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.present.len() + self.left.len()
+    }
+
+    fn next_end(&self) -> Option<Timestamp> {
+        Timestamp::from_second(*self.left.values().min()?).ok()?.checked_add(MOMENT).ok()
+    }
+}
+
+impl fmt::Display for Roll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.left.iter().map(|(name, second)| format!("{name}@{second}"));
+        let all: Vec<_> = self.present.iter().cloned().chain(left).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+/// A clock that was put back makes nobody wait for longer.
+fn is_over(second: i64, now: Timestamp) -> bool {
+    (now.as_second() - second).unsigned_abs() >= MOMENT.as_secs().unsigned_abs()
+}
+
+/// Validators of the network, with those that are being deleted or were a moment ago.
+#[must_use]
+pub fn validators(observed: &Observed, own: Option<&str>) -> Roll {
+    let others = observed.siblings.iter().chain(&observed.absent.ending);
+    let names = others.filter(|other| other.is_validator()).map(|other| other.name.clone());
+    let present = names.chain(own.map(str::to_owned)).collect();
+    observed.absent.validators.next(present, observed.absent.now).expected(observed.absent.now)
+}
+
+/// Whether a validator of the network is being deleted, or was a moment ago.
+#[must_use]
+pub fn is_validator_leaving(observed: &Observed, validators: &Roll) -> bool {
+    let may_be_one = |other: &Sibling| other.role.is_none() || other.is_validator();
+    validators.has_left() || observed.absent.ending.iter().any(may_be_one)
+}
+
+/// When somebody is no longer waited for, or it is to be seen whether they are.
+#[must_use]
+pub fn next(observed: &Observed) -> Option<Timestamp> {
+    let client = observed.workloads.get(&Component::Client).and_then(|client| client.permitted.as_deref());
+    let admitted = client.and_then(|text| text.split_once(':')).map(|(_, ids)| Roll::read(ids));
+    let ends = [Some(&observed.absent.validators), admitted.as_ref()];
+    let end = ends.into_iter().flatten().filter_map(Roll::next_end).min()?;
+    Some(end.max(observed.absent.now + LOOK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn names(text: &str) -> BTreeSet<String> {
+        text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn who_leaves_is_remembered_from_the_first_time_for_five_minutes_and_forgotten_on_return() {
+        let all = Roll::default().next(names("a,b,c"), at(1000));
+        assert_eq!((all.to_string().as_str(), all.has_left()), ("a,b,c", false));
+        let less = all.next(names("a,c"), at(2000));
+        assert_eq!((less.to_string().as_str(), less.count()), ("a,c,b@2000", 3));
+        let later = Roll::read(&less.to_string()).next(names("a"), at(2100));
+        assert_eq!(later.to_string(), "a,b@2000,c@2100");
+        assert!(!later.is_over(at(2299)) && later.is_over(at(2300)));
+        assert_eq!(later.clone().expected(at(2300)).to_string(), "a,c@2100");
+        assert_eq!(later.clone().settled().to_string(), "a");
+        let back = later.next(names("a,b"), at(2200));
+        assert_eq!(back.to_string(), "a,b,c@2100");
+    }
+
+    #[test]
+    fn what_somebody_wrote_there_and_a_clock_that_was_put_back_do_no_harm() {
+        assert_eq!(Roll::read(",a,,b@x,c@,d@5,").to_string(), "a,d@5");
+        assert!(Roll::read("a@9000").is_over(at(5)));
+        assert_eq!(Roll::read("").count(), 0);
+    }
+}

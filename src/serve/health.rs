@@ -1,0 +1,116 @@
+//! What is missing before the operator can work, as `/readyz` says it.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What has become of the watches of a scope: a namespace, or all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Their first lists are still being read.
+    Filling,
+    /// Everything is seen.
+    Whole,
+    /// Not everything is seen. It holds up no other scope.
+    Lacking {
+        /// What is missing, and what to do.
+        why: String,
+        /// Whether everything was seen before, and work goes on as far as it can.
+        works: bool,
+    },
+}
+
+/// What is still missing before the operator can work.
+#[derive(Debug)]
+pub struct Health(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    missing: Option<&'static str>,
+    scopes: BTreeMap<String, Watched>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Mutex::new(State { missing: Some("starting"), scopes: BTreeMap::new() }))
+    }
+}
+
+impl Health {
+    /// Says what is missing, whatever is watched.
+    pub fn missing(&self, what: &'static str) {
+        self.lock().missing = Some(what);
+    }
+
+    /// Says what has become of a scope. Nothing else is missing then.
+    pub fn scope(&self, name: &str, watched: Watched) {
+        let mut state = self.lock();
+        state.missing = None;
+        state.scopes.insert(name.to_owned(), watched);
+    }
+
+    /// Whether the operator can work, in at least one scope and with no scope still to come; and one line for each thing that
+    /// is missing.
+    #[must_use]
+    pub fn state(&self) -> (bool, String) {
+        let state = self.lock();
+        if let Some(missing) = state.missing {
+            return (false, format!("{missing}\n"));
+        }
+        let works =
+            |watched: &Watched| matches!(watched, Watched::Whole | Watched::Lacking { works: true, .. });
+        let is_ready =
+            !state.scopes.values().any(|it| *it == Watched::Filling) && state.scopes.values().any(works);
+        let mut text = if is_ready { "ok\n".to_owned() } else { String::new() };
+        for (name, watched) in &state.scopes {
+            let why = match watched {
+                Watched::Whole => continue,
+                Watched::Filling => "the watch caches are still filling",
+                Watched::Lacking { why, .. } => why,
+            };
+            // a String takes everything
+            let _ = writeln!(text, "{name}: {why}");
+        }
+        (is_ready, text)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lacking(works: bool) -> Watched {
+        Watched::Lacking { why: "no such namespace".into(), works }
+    }
+
+    #[test]
+    fn a_scope_that_lacks_something_is_named_and_holds_up_no_other() {
+        let health = Health::default();
+        assert_eq!(health.state(), (false, "starting\n".to_owned()));
+        health.scope("ledger", Watched::Filling);
+        health.scope("bank", lacking(false));
+        let filling = "bank: no such namespace\nledger: the watch caches are still filling\n";
+        assert_eq!(health.state(), (false, filling.to_owned()));
+        health.scope("ledger", Watched::Whole);
+        assert_eq!(health.state(), (true, "ok\nbank: no such namespace\n".to_owned()));
+        health.scope("bank", Watched::Whole);
+        assert_eq!(health.state(), (true, "ok\n".to_owned()));
+        health.missing("the QuorumNode definition is not installed");
+        assert!(!health.state().0);
+    }
+
+    #[test]
+    fn where_nothing_was_ever_seen_nothing_is_ready() {
+        let health = Health::default();
+        health.scope("ledger", lacking(false));
+        assert_eq!(health.state(), (false, "ledger: no such namespace\n".to_owned()));
+        health.scope("ledger", lacking(true));
+        assert_eq!(health.state(), (true, "ok\nledger: no such namespace\n".to_owned()));
+    }
+}
