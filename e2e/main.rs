@@ -21,6 +21,7 @@ mod network;
 mod placement;
 mod pods;
 mod profile;
+mod rollouts;
 mod rotation;
 mod rules;
 mod served;

@@ -24,6 +24,7 @@ mod monitor;
 mod peers;
 mod permissions;
 mod restores;
+mod rollouts;
 mod rotation;
 mod safety;
 mod secrecy;

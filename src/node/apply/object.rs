@@ -67,8 +67,15 @@ impl Applier<'_> {
 
     async fn ensure<K: Kind>(&mut self, live: Option<&Seen>, object: &K) -> anyhow::Result<Option<Value>> {
         let (outcome, held) = self.writer.ensure(live, object).await?;
-        if outcome == Outcome::Unchanged && K::kind(&()) == StatefulSet::kind(&()) {
-            self.applied.settled.insert(object.name_any());
+        if K::kind(&()) == StatefulSet::kind(&()) {
+            match outcome {
+                Outcome::Unchanged => {
+                    self.applied.settled.insert(object.name_any());
+                }
+                // of a write that changes nothing no event comes back
+                Outcome::Written => self.applied.changed = true,
+                _ => {}
+            }
         }
         self.count(object, outcome);
         Ok(held)
@@ -109,8 +116,12 @@ impl Applier<'_> {
     /// Says so where an object differs, and leaves it.
     pub(super) fn leave<K: Kind>(&mut self, live: Option<&Seen>, desired: &K) -> anyhow::Result<()> {
         let (kind, name) = (K::kind(&()).into_owned(), desired.name_any());
-        if let Some(drift) = self.writer.difference(live, desired)? {
-            self.applied.left.push(Left { kind, name, drift, why: Why::Paused });
+        match self.writer.difference(live, desired)? {
+            Some(drift) => self.applied.left.push(Left { kind, name, drift, why: Why::Paused }),
+            None if kind == StatefulSet::kind(&()) => {
+                self.applied.settled.insert(name);
+            }
+            None => {}
         }
         Ok(())
     }
