@@ -22,6 +22,7 @@ mod organisations;
 mod placement;
 mod pods;
 mod profile;
+mod rollouts;
 mod rotation;
 mod rules;
 mod served;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumNodeStatus {
-    /// Generation of the spec that this status speaks of; -1 before the first look.
+    /// Last generation of the spec that every part of the node ran, so a change has ended when it is the present one;
+    /// while the node is stalled, the present one. -1 before the first look, 0 before every part has run.
     #[serde(default)]
     pub observed_generation: i64,
 

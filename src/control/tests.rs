@@ -25,6 +25,7 @@ mod monitor;
 mod peers;
 mod permissions;
 mod restores;
+mod rollouts;
 mod rotation;
 mod safety;
 mod secrecy;

@@ -74,6 +74,7 @@ impl Applier<'_> {
         let Some(live) = find(&self.caches.workloads, &node.names.namespace, &name) else { return Ok(()) };
         if live.deletion_timestamp.is_none() && desired.workloads.iter().any(|workload| runs(&workload)) {
             self.applied.writes += 1;
+            self.applied.settled.remove(&name);
             self.writer.orphan(&live).await?;
         }
         Ok(())

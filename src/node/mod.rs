@@ -290,6 +290,8 @@ async fn converge(
         return Ok(());
     }
     applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
+    // what was seen at the start may be older than what was found to be as it is wanted
+    observed.workloads = observe::workloads(tools.caches, &node.names);
     // what somebody else made of a template is never brought in
     let is_ours = |part: &names::Component| {
         let name = node.names.workload(*part);

@@ -283,7 +283,8 @@ pub(super) fn address(service: &core::Service) -> Option<String> {
     service.spec.as_ref()?.cluster_ip.clone().filter(|address| address != "None" && !address.is_empty())
 }
 
-fn workloads(caches: &Caches, names: &Names) -> BTreeMap<Component, Workload> {
+/// The node's StatefulSets.
+pub(super) fn workloads(caches: &Caches, names: &Names) -> BTreeMap<Component, Workload> {
     let of = |component| Some((component, workload(caches, names, component)?));
     Component::ALL.into_iter().filter_map(of).collect()
 }

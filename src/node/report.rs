@@ -8,6 +8,7 @@ mod grants;
 mod lasting;
 mod monitored;
 mod resized;
+mod rolling;
 mod served;
 mod synced;
 mod tolerance;
@@ -72,7 +73,6 @@ pub fn status(
     now: Timestamp,
 ) -> QuorumNodeStatus {
     let before = observed.node.status.clone().unwrap_or_default();
-    let generation = observed.node.metadata.generation.unwrap_or_default();
     let mut findings = match validated {
         Ok(node) => findings(observed, node, applied, now),
         Err(faults) => stalled(faults, applied),
@@ -82,9 +82,14 @@ pub fn status(
         Ok(node) => certificates::certificate_ends(observed, node),
         Err(_) => certificates::kept(observed, &before),
     };
+    let generations = rolling::generations(observed, validated, applied, &mut findings);
+    let dated = |finding: Finding| {
+        let generation = generations.of_condition(finding.kind);
+        dated(finding, &before, generation, now)
+    };
     QuorumNodeStatus {
-        observed_generation: generation,
-        conditions: findings.into_iter().map(|finding| dated(finding, &before, generation, now)).collect(),
+        observed_generation: generations.of_status(),
+        conditions: findings.into_iter().map(dated).collect(),
         identity: before.identity.clone().or_else(|| identity(observed)),
         genesis: genesis::pinned(observed, validated, &before),
         enode: enode(observed, &before),

@@ -35,6 +35,13 @@ pub fn is_pending(observed: &Observed, node: &Validated) -> bool {
     !node.spec.paused && components(node).into_iter().any(|part| is_outdated_part(observed, part))
 }
 
+/// Whether a part does not run the newest revision of its workload, or is not known to.
+#[must_use]
+pub fn is_behind(observed: &Observed, part: Component) -> bool {
+    let runs = observed.pods.get(&part).zip(observed.workloads.get(&part));
+    !runs.is_some_and(|(pod, workload)| workload.settled && !is_outdated(pod, workload))
+}
+
 /// One validator at a time: by name, and only while every other one serves.
 fn is_our_turn(observed: &Observed, node: &Validated) -> bool {
     let earlier = |other: &&Neighbour| other.name < node.names.node && is_outdated_neighbour(other);

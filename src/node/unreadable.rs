@@ -42,6 +42,12 @@ fn said(node: &Unreadable, (kinds, message): (Kinds<'_>, &str), now: Timestamp) 
     for ((kind, value), reason) in kinds {
         let same = before.iter().find(|found| of(found, kind) && found["status"] == *value);
         let since = same.map_or(json!(now), |found| found["lastTransitionTime"].clone());
+        let earlier = before.iter().find(|found| of(found, kind));
+        let generation = match *kind {
+            // remembers the last generation that every part ran
+            "Ready" => earlier.and_then(|ready| ready["observedGeneration"].as_i64()).unwrap_or_default(),
+            _ => generation,
+        };
         let condition = json!({"type": kind, "status": value, "reason": reason, "message": message,
             "lastTransitionTime": since, "observedGeneration": generation});
         conditions.insert(0, condition);
@@ -88,7 +94,8 @@ mod tests {
     fn what_the_status_held_stays_and_the_rest_says_why_nothing_moves() {
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
         let before = json!({"observedGeneration": 6, "identity": {"publicKey": "ab"}, "conditions": [
-            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "observedGeneration": 6},
             {"type": "Reconciling", "status": "True"}, {"type": "ConfigValid", "status": "True"}]});
         let after = status(&poison(before), now).expect("a status");
         assert_eq!(
@@ -99,6 +106,8 @@ mod tests {
             after["conditions"].as_array().expect("some").iter().map(|found| &found["type"]).collect();
         assert_eq!(kinds, ["Ready", "Stalled", "ConfigValid"]);
         assert_eq!(after["conditions"][0]["lastTransitionTime"], json!(now));
+        let generations = [0, 1].map(|at| after["conditions"][at]["observedGeneration"].clone());
+        assert_eq!(generations, [6, 7], "Ready answers for what ran, Stalled for what is there");
         assert_eq!(
             status(&poison(after), now + std::time::Duration::from_secs(60)),
             None,

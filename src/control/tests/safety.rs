@@ -9,6 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::testing::{
+    kstatus::{Computed, compute, wait_for_ready_returns},
     server::{Change, Server},
     settled::settle,
 };
@@ -19,13 +20,14 @@ const GAP: Duration = Duration::from_millis(100);
 /// Fails with the first change that breaks a rule.
 pub(super) fn assert_safe(server: &Server) {
     let mut there = BTreeSet::new();
-    let mut quorum = Quorum::default();
+    let (mut quorum, mut rollouts) = (Quorum::default(), Rollouts::default());
     let mut kept: BTreeMap<String, Value> = BTreeMap::new();
     let changes = server.changes();
     for (at, change) in changes.iter().enumerate() {
         let Change { kind, target, object, .. } = change;
         let what = format!("{kind} {} {}", target.resource, target.name);
         quorum.see(change);
+        rollouts.see(change);
         let name = (target.resource.as_str(), target.name.clone());
         if kind == &"DELETED" {
             there.remove(&name)
@@ -101,6 +103,59 @@ impl Quorum {
             self.seen_of = count;
         } else {
             assert_ne!(self.seen_of, count, "{serving} of {count} validators serve: {:?}", self.serving);
+        }
+    }
+}
+
+/// No node is reported as done with a generation, by kstatus or by the rule of `kubectl wait`, before every part of it
+/// runs what that generation asks for.
+#[derive(Default)]
+struct Rollouts {
+    /// Pods and StatefulSets as they are.
+    running: BTreeMap<String, Value>,
+    /// The last generation that each node was reported as done with.
+    done: BTreeMap<String, i64>,
+}
+
+impl Rollouts {
+    fn see(&mut self, Change { kind, target, object, .. }: &Change) {
+        let name = format!("{}/{}", target.namespace, target.name);
+        match (target.resource.as_str(), *kind) {
+            ("quorumnodes", "DELETED") => drop(self.done.remove(&name)),
+            ("quorumnodes", _) => {
+                let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
+                // a server gives a new node a status of generation -1
+                let is_new = object["status"].is_null();
+                let is_done =
+                    !is_new && (compute(object) == Computed::Current || wait_for_ready_returns(object));
+                if is_done && self.done.insert(name.clone(), generation) != Some(generation) {
+                    self.assert_runs(&name, object);
+                }
+            }
+            ("pods" | "statefulsets", "DELETED") => drop(self.running.remove(&name)),
+            ("pods" | "statefulsets", _) => drop(self.running.insert(name, object.clone())),
+            _ => {}
+        }
+    }
+
+    fn assert_runs(&self, name: &str, node: &Value) {
+        let (spec, status) = (&node["spec"], &node["status"]);
+        let manager = &spec["transactionManager"];
+        let parts = [
+            ("client", &spec["client"]["image"]),
+            ("tm", &manager["image"]),
+            ("tm-db", &manager["database"]["managed"]["image"]),
+        ];
+        for (part, image) in parts.into_iter().filter(|(_, image)| !image.is_null()) {
+            let (workload, pod) = (format!("{name}-{part}"), format!("{name}-{part}-0"));
+            let told = || format!("{name} is reported as done before {pod} is new: {status:#}");
+            let pod = self.running.get(&pod).unwrap_or_else(|| panic!("{}", told()));
+            let containers = pod["spec"]["containers"].as_array();
+            let runs = containers.into_iter().flatten().any(|container| container["image"] == *image);
+            assert!(runs, "{}", told());
+            let revision = &pod["metadata"]["labels"]["controller-revision-hash"];
+            let newest = self.running.get(&workload).map(|workload| &workload["status"]["updateRevision"]);
+            assert_eq!(Some(revision), newest, "{}", told());
         }
     }
 }

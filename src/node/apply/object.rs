@@ -74,9 +74,16 @@ impl Applier<'_> {
     async fn ensure<K: Kind>(&mut self, live: Option<&Seen>, object: &K) -> anyhow::Result<Option<Value>> {
         let (outcome, held) = self.writer.ensure(live, object).await?;
         let due = live.is_some_and(|live| live.due);
-        // what its pods are made from is read of the cache
-        if outcome == Outcome::Unchanged && !due && K::kind(&()) == StatefulSet::kind(&()) {
-            self.applied.settled.insert(object.name_any());
+        if K::kind(&()) == StatefulSet::kind(&()) {
+            match outcome {
+                // what its pods are made from is read of the cache
+                Outcome::Unchanged if !due => {
+                    self.applied.settled.insert(object.name_any());
+                }
+                // of a write that changes nothing no event comes back
+                Outcome::Written => self.applied.changed = true,
+                _ => {}
+            }
         }
         self.count(object, outcome);
         Ok(held.or_else(|| self.writer.answer(object).filter(|_| due)))
@@ -118,8 +125,12 @@ impl Applier<'_> {
     /// Says so where an object differs, and leaves it.
     pub(super) fn leave<K: Kind>(&mut self, live: Option<&Seen>, desired: &K) -> anyhow::Result<()> {
         let (kind, name) = (K::kind(&()).into_owned(), desired.name_any());
-        if let Some(drift) = self.writer.difference(live, desired)? {
-            self.applied.left.push(Left { kind, name, drift, why: Why::Paused });
+        match self.writer.difference(live, desired)? {
+            Some(drift) => self.applied.left.push(Left { kind, name, drift, why: Why::Paused }),
+            None if kind == StatefulSet::kind(&()) => {
+                self.applied.settled.insert(name);
+            }
+            None => {}
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Finding, dated, finding};
+use super::{Finding, dated, finding, rolling::Generations};
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
     node::observed::Observed,
@@ -28,7 +28,11 @@ pub fn is_told_to_fail(node: &QuorumNode) -> bool {
 #[must_use]
 pub fn failed(node: &QuorumNode, forbidden: bool, why: &str, now: Timestamp) -> QuorumNodeStatus {
     let before = node.status.clone().unwrap_or_default();
-    let generation = node.metadata.generation.unwrap_or_default();
+    let generations = Generations::of(node);
+    let dated = |finding: Finding| {
+        let generation = generations.of_condition(finding.kind);
+        dated(finding, &before, generation, now)
+    };
     let (reason, message) = if forbidden {
         ("Forbidden", format!("{why}; {ALLOW}"))
     } else {
@@ -36,11 +40,11 @@ pub fn failed(node: &QuorumNode, forbidden: bool, why: &str, now: Timestamp) -> 
     };
     let summary = ["Ready", "Reconciling", "Stalled", "Synced"];
     let mut conditions = vec![
-        dated(finding("Ready", "Unknown", reason, message.clone()), &before, generation, now),
-        dated(finding("Reconciling", "True", reason, message.clone()), &before, generation, now),
+        dated(finding("Ready", "Unknown", reason, message.clone())),
+        dated(finding("Reconciling", "True", reason, message.clone())),
     ];
     let parts = before.conditions.iter().filter(|condition| !summary.contains(&condition.type_.as_str()));
     conditions.extend(parts.cloned());
-    conditions.push(dated(finding("Synced", "False", reason, message), &before, generation, now));
-    QuorumNodeStatus { observed_generation: generation, conditions, ..before }
+    conditions.push(dated(finding("Synced", "False", reason, message)));
+    QuorumNodeStatus { observed_generation: generations.of_status(), conditions, ..before }
 }

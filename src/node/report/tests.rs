@@ -20,7 +20,10 @@ use serde_json::json;
 
 /// Everything was written, nothing refused.
 fn applied() -> Applied {
-    Applied { policies: true, ..Applied::default() }
+    let workloads = ["alice", "bob"]
+        .into_iter()
+        .flat_map(|node| Component::ALL.map(|component| format!("{node}-{}", component.as_str())));
+    Applied { policies: true, settled: workloads.collect(), ..Applied::default() }
 }
 
 fn report(observed: &Observed) -> QuorumNodeStatus {
@@ -82,11 +85,13 @@ fn a_node_in_order_is_ready_and_nothing_else_is_left_to_say() {
 }
 
 #[test]
-fn every_condition_speaks_of_the_generation_that_was_looked_at() {
-    for observed in [in_order(member()), starting(), stuck()] {
+fn every_condition_but_ready_speaks_of_the_generation_that_was_looked_at() {
+    for (observed, answered) in [(in_order(member()), GENERATION), (starting(), GENERATION), (stuck(), 0)] {
         let status = report(&observed);
         assert_eq!(status.observed_generation, GENERATION);
-        assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(GENERATION)));
+        let (ready, others) = status.conditions.split_first().expect("Ready is first");
+        assert_eq!(ready.observed_generation, Some(answered));
+        assert!(others.iter().all(|condition| condition.observed_generation == Some(GENERATION)));
     }
 }
 

@@ -19,6 +19,7 @@ const REPORT: &str = concat!(
     include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
     include_str!("../resized.rs"),
+    include_str!("../rolling.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );

@@ -1,9 +1,6 @@
 //! Every situation on the way up, and every way to fall: what `Ready` says of it, and what tools make of it.
 
-use super::{
-    kstatus::{Computed, compute, read},
-    *,
-};
+use super::{kstatus::read, *};
 use std::collections::BTreeMap;
 
 use crate::api::status::DatabaseStatus;
@@ -13,6 +10,7 @@ use crate::database::{Report, Verdict};
 use crate::node::apply::{Left, Why};
 use crate::node::observed::{Pod, Request, Seen};
 use crate::node::{identity::Claim, names::Purpose, secrets::tls, volumes, volumes::Volume};
+use crate::testing::kstatus::{Computed, compute};
 
 const CLIENT: Component = Component::Client;
 const MANAGER: Component = Component::TransactionManager;
@@ -368,6 +366,7 @@ fn a_pod_with_an_earlier_configuration_serves_and_says_so() {
         let message = format!("the {} serves, with an earlier configuration", component.spoken());
         assert!(told.message.starts_with(&message), "{}", told.message);
         assert_eq!(ready(&status).status, "True");
+        assert_eq!(compute(&read(&observed, &status)), Computed::InProgress, "{component:?}");
     }
 }
 

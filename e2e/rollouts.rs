@@ -1,0 +1,83 @@
+//! A change of several nodes at once: whoever waits for them goes on when the last pod is new, and not before.
+
+use serde_json::{Value, json};
+
+use crate::{kubectl, network};
+
+const NAMESPACE: &str = "e2e-rollouts";
+const NAMES: [&str; 4] = ["roll-a", "roll-b", "roll-c", "roll-d"];
+
+fn validator(name: &str) -> Value {
+    let mut node = network::client(NAMESPACE, name);
+    node["spec"]["role"] = json!("Validator");
+    node
+}
+
+/// Patches all four one right after another.
+fn patch(change: &Value) {
+    let patch = change.to_string();
+    for name in NAMES {
+        kubectl::text(&["-n", NAMESPACE, "patch", "quorumnode", name, "--type=merge", "-p", &patch]);
+    }
+}
+
+/// Whether `kubectl wait` sees all four ready before so many seconds are over.
+fn waited(seconds: u32) -> bool {
+    let nodes = NAMES.map(|name| format!("quorumnode/{name}"));
+    let timeout = format!("--timeout={seconds}s");
+    let mut arguments = vec!["-n", NAMESPACE, "wait", "--for=condition=Ready", &timeout];
+    arguments.extend(nodes.iter().map(String::as_str));
+    kubectl::run(&arguments, "").status.success()
+}
+
+fn pod(name: &str) -> Value {
+    kubectl::find(&["-n", NAMESPACE, "pod", &format!("{name}-client-0")]).unwrap_or_default()
+}
+
+fn serves(name: &&str) -> bool {
+    let conditions = pod(name)["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|found| found["type"] == "Ready" && found["status"] == "True")
+}
+
+/// Validators whose pod is not of its StatefulSet's newest revision, or does not serve.
+fn behind() -> Vec<&'static str> {
+    let is_behind = |name: &&str| {
+        let set = kubectl::get(&["-n", NAMESPACE, "statefulset", &format!("{name}-client")]);
+        set["status"]["observedGeneration"] != set["metadata"]["generation"]
+            || set["status"]["updateRevision"] != pod(name)["metadata"]["labels"]["controller-revision-hash"]
+            || !serves(name)
+    };
+    NAMES.into_iter().filter(is_behind).collect()
+}
+
+#[test]
+fn kubectl_waits_for_the_last_of_four_validators_that_are_patched_at_once() {
+    network::prepare(NAMESPACE, &[]);
+    kubectl::apply(&NAMES.map(validator));
+    assert!(waited(240), "{:?}", behind());
+    let before = NAMES.map(pod);
+
+    patch(&json!({"spec": {"client": {"tunables": {"maxPeers": 41}}}}));
+    assert!(waited(600), "{:?}", behind());
+    assert_eq!(behind(), [""; 0]);
+    for (name, before) in NAMES.into_iter().zip(&before) {
+        assert_ne!(pod(name)["metadata"]["uid"], before["metadata"]["uid"], "{name}");
+        let node = kubectl::get(&["-n", NAMESPACE, "quorumnode", name]);
+        assert_eq!(node["status"]["observedGeneration"], node["metadata"]["generation"], "{name}");
+    }
+
+    // nobody has this one
+    let image = kubectl::variable("GOQUORUM_IMAGE");
+    let (repository, _) = image.split_once('@').expect("pinned by digest");
+    let broken = format!("{repository}@sha256:{}", "0".repeat(64));
+    patch(&json!({"spec": {"client": {"image": broken}}}));
+    assert!(!waited(60), "an image that cannot be pulled is rolled out");
+    assert_eq!(behind(), NAMES);
+    assert_eq!(NAMES.iter().filter(|name| serves(name)).count(), 3, "one pod alone was replaced for it");
+    patch(&json!({"spec": {"client": {"image": image}}}));
+    assert!(waited(600), "{:?}", behind());
+    assert_eq!(behind(), [""; 0]);
+    for name in NAMES {
+        kubectl::text(&["-n", NAMESPACE, "delete", "quorumnode", name, "--wait=false"]);
+    }
+}
