@@ -1,12 +1,14 @@
-//! A call at the client: its turn is held until the client has answered, whoever still waits for the answer.
+//! A call at the client: its turn is held until the client has answered or is out of time, whoever still waits for the
+//! answer, and also where its caller does not read.
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hyper::body::Bytes;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::message::ANSWER;
@@ -21,13 +23,25 @@ pub enum Failed {
     Slow,
 }
 
+/// The exchange with the client, and the turn that it takes; there until it has ended.
+#[derive(Clone)]
+struct Held(Arc<Mutex<Option<(Exchange, Turn)>>>);
+
+impl Held {
+    fn lock(&self) -> MutexGuard<'_, Option<(Exchange, Turn)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A call that was sent, and its answer.
 pub struct AtClient {
-    /// There until it has ended.
-    held: Option<(Exchange, Turn)>,
+    held: Held,
+    has_ended: bool,
     upstream: Arc<Upstream>,
     due: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Ends the exchange when it is due, also while nobody asks for the next piece.
+    watch: Option<AbortHandle>,
     /// The first bytes of the answer, as long as they are too few.
     first: Vec<u8>,
     is_known: bool,
@@ -37,20 +51,24 @@ impl AtClient {
     /// A request that is to be answered by then.
     #[must_use]
     pub fn new(exchange: Exchange, turn: Turn, upstream: Arc<Upstream>, due: Instant) -> Self {
-        let (timer, first) = (None, Vec::new());
-        Self { held: Some((exchange, turn)), upstream, due, timer, first, is_known: false }
+        let held = Held(Arc::new(Mutex::new(Some((exchange, turn)))));
+        let (timer, watch, first) = (None, None, Vec::new());
+        Self { held, has_ended: false, upstream, due, timer, watch, first, is_known: false }
     }
 
     /// Whether all of the answer was given.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.held.is_none()
+        self.has_ended
     }
 
     /// Bytes of the answer that are still to come, where that is known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
-        self.held.as_ref().map_or(Some(0), |(exchange, _)| exchange.left())
+        if self.has_ended {
+            return Some(0);
+        }
+        self.held.lock().as_ref().and_then(|(exchange, _)| exchange.left())
     }
 
     /// The next bytes of the answer, without the beginning that every answer has.
@@ -63,25 +81,37 @@ impl AtClient {
             let due = self.due;
             ready!(self.timer.get_or_insert_with(|| Box::pin(sleep_until(due))).as_mut().poll(cx));
             // the connection ends, and what the client can stop with it
-            self.held = None;
+            self.end();
             return Poll::Ready(Some(Err(Failed::Slow)));
         }
         if matches!(polled, Poll::Ready(Some(Err(_)))) {
-            self.held = None;
+            self.end();
+        } else if !self.has_ended && self.watch.is_none() {
+            self.watch();
         }
         polled
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failed>>> {
         loop {
-            let Some((exchange, _)) = &mut self.held else { return Poll::Ready(None) };
+            if self.has_ended {
+                return Poll::Ready(None);
+            }
+            let held = self.held.clone();
+            let mut held = held.lock();
+            let Some((exchange, _)) = held.as_mut() else { return Poll::Ready(Some(Err(Failed::Slow))) };
             if let Err(fault) = ready!(exchange.poll_head(cx)) {
                 return Poll::Ready(Some(Err(fault.into())));
             }
             let piece = ready!(exchange.poll_piece(cx)).transpose().map_err(Failed::from);
             if exchange.has_ended() {
-                self.end();
+                self.has_ended = true;
+                if let Some((exchange, turn)) = held.take() {
+                    self.upstream.keep(exchange);
+                    drop(turn);
+                }
             }
+            drop(held);
             match piece {
                 Err(failed) => return Poll::Ready(Some(Err(failed))),
                 Ok(None) if self.is_known => return Poll::Ready(None),
@@ -89,11 +119,26 @@ impl AtClient {
                 Ok(Some(piece)) if self.is_known => return Poll::Ready(Some(Ok(piece))),
                 Ok(Some(piece)) => match self.begin(piece) {
                     Some(piece) => return Poll::Ready(Some(piece)),
-                    None if self.held.is_none() => return Poll::Ready(Some(Err(Failed::Client))),
+                    None if self.has_ended => return Poll::Ready(Some(Err(Failed::Client))),
                     None => {}
                 },
             }
         }
+    }
+
+    /// More of the answer is to come, and a caller who does not read asks for none of it: its turn ends all the same.
+    fn watch(&mut self) {
+        let (held, due) = (self.held.clone(), self.due);
+        let watch = async move {
+            sleep_until(due).await;
+            drop(held.lock().take());
+        };
+        self.watch = Handle::try_current().ok().map(|runtime| runtime.spawn(watch).abort_handle());
+    }
+
+    fn end(&mut self) {
+        self.has_ended = true;
+        drop(self.held.lock().take());
     }
 
     /// What follows the beginning that every answer has, once there is more than that.
@@ -112,13 +157,6 @@ impl AtClient {
         self.is_known = piece.starts_with(ANSWER) && piece[size] == b',';
         Some(if self.is_known { Ok(piece.slice(size..)) } else { Err(Failed::Client) })
     }
-
-    fn end(&mut self) {
-        if let Some((exchange, turn)) = self.held.take() {
-            self.upstream.keep(exchange);
-            drop(turn);
-        }
-    }
 }
 
 impl From<Fault> for Failed {
@@ -130,9 +168,9 @@ impl From<Fault> for Failed {
 /// The client goes on with what nobody waits for: its turn lasts as long, or until it is due.
 impl Drop for AtClient {
     fn drop(&mut self) {
-        let (Some((mut exchange, turn)), Ok(runtime)) = (self.held.take(), Handle::try_current()) else {
-            return;
-        };
+        self.watch.iter().for_each(AbortHandle::abort);
+        let held = self.held.lock().take();
+        let (Some((mut exchange, turn)), Ok(runtime)) = (held, Handle::try_current()) else { return };
         let (upstream, due) = (self.upstream.clone(), self.due);
         runtime.spawn(async move {
             let drained = timeout_at(due, std::future::poll_fn(|cx| exchange.poll_drain(cx))).await;

@@ -296,3 +296,32 @@ async fn what_is_under_way_over_a_socket_ends_before_the_process_does() {
     assert_eq!(closed(&mut socket).await, CloseCode::Away);
     assert_eq!(running.end().await.last().expect("a record")["verdict"], "allowed");
 }
+
+/// Nobody asks for the rest of its answer then, and the call is out of time all the same.
+#[tokio::test]
+async fn a_caller_that_does_not_read_keeps_its_turn_no_longer_than_an_answer_may_take() {
+    let running = Running::start(|policy| {
+        (policy.limits.answer_seconds, policy.limits.answer_bytes) = (2, 1 << 30);
+    })
+    .await;
+    running.client.answer(How::Endlessly);
+    let busy = |calls: u32| format!("quorum_guard_rpc_requests_at_client {calls}\n");
+    let turn_ends = async || {
+        until(|| running.scrape(), |page| page.contains(&busy(1))).await;
+        until(|| running.scrape(), |page| page.contains(&busy(0))).await;
+    };
+    let mut first = running.http1().await;
+    let unread = first.send_request(request(&token(), &ask("eth_call"))).await.unwrap();
+    turn_ends().await;
+    drop(unread);
+    let mut second = running.http2().await;
+    let mut request = request(&token(), &ask("eth_call"));
+    *request.uri_mut() = format!("https://{HOST}/").parse().unwrap();
+    request.headers_mut().remove("host");
+    let unread = second.send_request(request).await.unwrap();
+    turn_ends().await;
+    drop(unread);
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::text(ask("eth_call"))).await.unwrap();
+    turn_ends().await;
+}
