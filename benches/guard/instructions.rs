@@ -29,7 +29,7 @@ const REST: Duration = Duration::from_secs(10);
 pub(crate) const GOAL: f64 = 50_000.0;
 
 /// What it took when this was written down, and what it may be over that.
-const KNOWN: f64 = 44_000.0;
+const KNOWN: f64 = 45_000.0;
 const MARGIN: f64 = 1.02;
 
 /// Instructions of the guard for a small call, of the library code that it calls too, and not of the kernel.
