@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := x86_64-unknown-linux-gnu
 BUILT := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/bed
+RELEASED := $(or $(CARGO_TARGET_DIR),target)/release
 # one cluster per machine; the demo and the tests each start from an empty one
 export BED_DIR ?= $(CURDIR)/.bed
 
@@ -37,8 +38,10 @@ guard: ## Hostile payloads against the real client, bare and behind the guard, a
 	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-60} E2E_GUARD_P99_MS=$${E2E_GUARD_P99_MS:-1000} e2e/guard/run
 
 .PHONY: test-guard
-test-guard: ## Many more of them: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_SEED=N to send the same again
-	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-1000} e2e/guard/run
+test-guard: ## Many more of them, at the guard as it is released: E2E_GUARD_CASES=1000 of each kind, E2E_GUARD_SEED=N to send the same again
+	@e2e/packages build-essential cmake
+	cargo build --locked --release --no-default-features --features guard,e2e --bin quorum-guard
+	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-1000} E2E_GUARD_PROGRAM=$${E2E_GUARD_PROGRAM:-$(abspath $(RELEASED))/quorum-guard} e2e/guard/run
 
 .PHONY: test-libraries
 test-libraries: ## web3.js, ethers, viem, web3.py, go-ethereum's own and jsonrpc4j through the guard, and the examples of docs/calling.md
