@@ -276,10 +276,7 @@ impl Applier<'_> {
                 && meta.labels.as_ref().and_then(|labels| labels.get(names::NODE)) == Some(&node.names.node)
                 && !wanted.contains(meta.name.as_deref().unwrap_or_default())
         };
-        if store.find(is_left).is_none() {
-            return Ok(());
-        }
-        for object in store.state().iter().filter(|object| is_left(object)) {
+        for object in store.state_filter(is_left) {
             let meta = object.meta();
             if meta.deletion_timestamp.is_none() {
                 let ends = self.writer.delete::<K>(meta).await?;

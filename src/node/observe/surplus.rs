@@ -30,13 +30,7 @@ where
             && object.meta().namespace.as_ref() == Some(&names.namespace)
             && object.labels().get(names::NODE) == Some(&names.node)
     };
-    // a cache holds the objects of every node, and hardly ever one of these
-    if store.find(is_surplus).is_none() {
-        return vec![];
-    }
-    let objects = store.state();
-    let mut found: Vec<_> =
-        objects.iter().filter(|object| is_surplus(object)).map(|object| object.name_any()).collect();
+    let mut found: Vec<_> = store.state_filter(is_surplus).iter().map(|object| object.name_any()).collect();
     found.sort();
     found
 }
