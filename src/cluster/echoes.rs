@@ -27,6 +27,8 @@ struct State {
     objects: HashMap<Object, Last>,
     /// What this process ends, by uid.
     ended: HashMap<String, Instant>,
+    /// The newest version of a kind that its watch has shown, which shows them in their order.
+    shown: HashMap<String, u64>,
     /// When what is old was forgotten last.
     swept: Option<Instant>,
 }
@@ -60,6 +62,15 @@ impl State {
         (now.duration_since(last.at) < SILENCE).then_some(&last.what)
     }
 
+    /// The watch of its kind shows this version, and has shown whatever came before it.
+    fn show(&mut self, kind: &str, version: Option<u64>) {
+        let Some(version) = version else { return };
+        match self.shown.get_mut(kind) {
+            Some(newest) => *newest = version.max(*newest),
+            None => drop(self.shown.insert(kind.to_owned(), version)),
+        }
+    }
+
     fn note(&mut self, object: Object, what: What, now: Instant) {
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SILENCE) {
             self.swept = Some(now);
@@ -74,9 +85,16 @@ impl State {
 
 impl Echoes {
     /// This process has written an object, and the server holds it so. The `answer` is kept where something is read from it.
+    /// Often the event is there before the answer: nothing is due then.
     pub fn wrote(&self, object: Object, (seen, answer): (Seen, Option<Value>), now: Instant) {
+        let mut state = self.lock();
+        let shown = state.shown.get(&object.0).zip(version(&seen));
+        if shown.is_some_and(|(newest, version)| version <= *newest) {
+            state.objects.remove(&object);
+            return;
+        }
         let written = Written { seen: Seen { due: true, ..seen }, answer, listed: false };
-        self.lock().note(object, What::Written(Box::new(written)), now);
+        state.note(object, What::Written(Box::new(written)), now);
     }
 
     /// What there is of an object: what its cache shows, or what this process has written since.
@@ -137,7 +155,11 @@ impl Echoes {
         K: Resource<DynamicType = ()>,
     {
         match event {
-            Event::Init => *listing = Some(now),
+            Event::Init => {
+                // versions may begin again where a server was restored
+                self.lock().shown.remove(&*K::kind(&()));
+                *listing = Some(now);
+            }
             Event::InitDone => {
                 if let Some(began) = listing.take() {
                     self.listed(&K::kind(&()), began);
@@ -160,6 +182,7 @@ impl Echoes {
 
     fn shown<K: Resource<DynamicType = ()>>(&self, shown: &K) {
         let mut state = self.lock();
+        state.show(&K::kind(&()), number(shown.meta().resource_version.as_ref()));
         if state.objects.is_empty() {
             return;
         }
@@ -180,6 +203,7 @@ impl Echoes {
         let uid = meta.uid.as_deref().unwrap_or_default();
         let is_ours = meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY));
         let mut state = self.lock();
+        state.show(&K::kind(&()), number(meta.resource_version.as_ref()));
         let object = place(gone);
         let written = match state.objects.get(&object).map(|last| &last.what) {
             Some(What::Written(written)) => Some(written.seen.meta.uid.as_deref() == Some(uid)),

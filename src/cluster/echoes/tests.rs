@@ -76,6 +76,26 @@ fn what_was_written_counts_until_the_watch_shows_it_or_something_later() {
 }
 
 #[test]
+fn nothing_is_due_of_a_write_whose_event_came_before_its_answer() {
+    let mut heard = Heard { echoes: Echoes::default(), listing: None, now: Instant::now() };
+    heard.hear(&Event::Apply(service("u2", 19)));
+    heard.echoes.wrote(object(), (seen("u2", 20), Some(Value::from("answer"))), heard.now);
+    assert_eq!(heard.newest(Some(("u2", 19))), Some(20), "its event is still due");
+    heard.hear(&Event::Apply(service("u2", 21)));
+    heard.echoes.wrote(object(), (seen("u2", 21), Some(Value::from("answer"))), heard.now);
+    assert_eq!((heard.newest(None), heard.echoes.answer(&object(), heard.now)), (None, None));
+    // another kind's versions say nothing of this one's events
+    heard.echoes.wrote(("Secret".into(), "ledger".into(), "x".into()), (seen("u9", 15), None), heard.now);
+    let secret = heard.echoes.newest(("Secret", "ledger", "x"), None, heard.now);
+    assert_eq!(secret.and_then(|seen| version(&seen)), Some(15));
+    // a server that was restored begins again
+    heard.hear(&Event::Init);
+    heard.hear(&Event::InitDone);
+    heard.echoes.wrote(object(), (seen("u2", 12), None), heard.now);
+    assert_eq!(heard.newest(Some(("u2", 11))), Some(12));
+}
+
+#[test]
 fn an_event_that_is_lost_is_not_waited_for_longer_than_a_watch_may_be_silent() {
     let mut heard = Heard::written();
     heard.after(119);
