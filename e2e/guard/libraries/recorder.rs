@@ -89,11 +89,13 @@ impl Asked {
     }
 
     /// What of the granted calls came here and not there, or the other way round. What is asked at once may come in any
-    /// order, and a batch may come as calls. Of what libraries ask by the clock it does not count how often.
+    /// order, and a batch may come as calls. Of what libraries ask by the clock, or anew when what they know is a moment old,
+    /// it does not count how often.
     pub(crate) fn unlike(&self, other: &Self, is_granted: impl Fn(&str) -> bool) -> Vec<String> {
         let granted = self.calls.iter().filter(|(method, _)| is_granted(method));
         let (mut lost, mut new): (Vec<_>, Vec<_>) = (granted.collect(), Vec::new());
-        let is_timed = |call: &&Call| ["eth_chainId", "eth_blockNumber"].contains(&call.0.as_str());
+        const TIMED: [&str; 3] = ["eth_chainId", "eth_blockNumber", "eth_getBlockByNumber"];
+        let is_timed = |call: &&Call| TIMED.contains(&call.0.as_str());
         let timed: BTreeSet<_> = lost.extract_if(.., |call| is_timed(call)).collect();
         let came: BTreeSet<_> = other.calls.iter().filter(is_timed).collect();
         lost.extend(timed.difference(&came));

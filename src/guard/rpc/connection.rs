@@ -117,6 +117,14 @@ impl Connection {
         Ok(known)
     }
 
+    /// Whoever it was last pays for a request that could not be read.
+    pub fn pays(&self) {
+        if let Some((known, rules, _)) = &self.seen().last {
+            let (account, caller) = (rules.account(known.caller), rules.caller(known.caller));
+            let _ = account.take(caller, 1, self.shared.since.elapsed());
+        }
+    }
+
     /// It has become a WebSocket, which is served by a task of its own.
     pub fn lasts_as_long_as(&self, socket: JoinHandle<()>) {
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);

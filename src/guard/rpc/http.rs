@@ -102,7 +102,8 @@ impl Asked<'_> {
         if request.method() == Method::OPTIONS {
             return Ok(self.preflight(request.headers())?);
         }
-        let is_upgrade = request.method() == Method::GET && self.connection.transport == Transport::Http1;
+        // RFC 9110 section 7.8: in HTTP/1.0 nothing is upgraded
+        let is_upgrade = request.method() == Method::GET && request.version() == Version::HTTP_11;
         if !is_upgrade && request.method() != Method::POST {
             return Err(Refusal::verb().into());
         }

@@ -147,6 +147,7 @@ async fn exchange(stream: TlsStream<TcpStream>, connection: Arc<Connection>, lim
     if let Err(error) = ended {
         if error.is_parse() {
             super::http::ledger(&connection).unread(error.is_parse_too_large());
+            connection.pays();
         }
         debug!(%error, "a connection ended early");
     }

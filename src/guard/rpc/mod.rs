@@ -127,13 +127,15 @@ pub async fn run(args: Args) -> Result<()> {
     };
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("stdout, for audit records")?;
     let (stopping, stop) = tokio::sync::watch::channel(false);
-    let end = async {
-        asked.await;
-        info!("asked to end");
-        let _ = stopping.send(true);
-    };
-    let (served, ()) = tokio::join!(serve(args, ports, Audit::to(stdout), stop), end);
-    served
+    let mut serving = Box::pin(serve(args, ports, Audit::to(stdout), stop));
+    tokio::select! {
+        // what cannot be served ends unasked
+        served = &mut serving => return served,
+        () = asked => {}
+    }
+    info!("asked to end");
+    let _ = stopping.send(true);
+    serving.await
 }
 
 /// Where others connect.

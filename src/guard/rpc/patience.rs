@@ -67,7 +67,7 @@ impl Bound {
 }
 
 /// What a connection is doing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Doing {
     /// When each request began that is not answered yet.
     requests: Vec<Instant>,
@@ -153,8 +153,8 @@ impl Patience {
         self.doing().ended
     }
 
-    /// When it has been too long, and for what.
-    fn due(&self) -> Option<(Instant, Bound)> {
+    /// When it has been too long, and for what. Of HTTP/1.1 it is known whether the last answer is out.
+    fn due(&self, is_http1: bool) -> Option<(Instant, Bound)> {
         let doing = self.doing();
         if doing.released {
             return None;
@@ -174,7 +174,8 @@ impl Patience {
             _ => due,
         };
         // the last answer may not be out yet
-        let last = doing.idle + self.bounds.header;
+        let is_out = is_http1 && !self.is_unsent.load(Ordering::Relaxed);
+        let last = doing.idle + if is_out { RESTS } else { self.bounds.header };
         let known = doing.known.map(|known| known.max(last)).filter(|known| *known < due.0);
         Some(known.map_or(due, |known| (known, Bound::Identity)))
     }
@@ -195,6 +196,12 @@ impl Drop for Busy {
         }
         doing.idle = Instant::now();
     }
+}
+
+/// Whether bytes are empty lines and nothing else.
+#[must_use]
+pub fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 /// A stream that fails when it has been too long.
@@ -228,7 +235,7 @@ impl<S> Bounded<S> {
     /// Whether it has been too long; wakes the task when it will have been, and so often besides.
     fn check(&mut self, cx: &mut Context<'_>, late: Duration) -> io::Result<()> {
         loop {
-            let Some((due, bound)) = self.patience.due() else { return Ok(()) };
+            let Some((due, bound)) = self.patience.due(self.hears) else { return Ok(()) };
             if due <= Instant::now() {
                 self.patience.doing().ended = Some(bound);
                 return Err(io::ErrorKind::TimedOut.into());
@@ -277,7 +284,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             Poll::Ready(Ok(()))
         };
         if let Poll::Ready(done) = polled {
-            if this.hears && buf.filled().len() > before {
+            // RFC 9112 section 2.2: empty lines before a request are none
+            if this.hears && !is_blank(&buf.filled()[before..]) {
                 this.patience.heard();
             }
             return Poll::Ready(done);
@@ -341,3 +349,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

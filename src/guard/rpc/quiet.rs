@@ -17,6 +17,7 @@ use super::body::Answer;
 use super::connection::Connection;
 use super::http;
 use super::listen::Stream;
+use super::patience::is_blank;
 
 /// Answers what a connection asks.
 pub struct Answers(pub Arc<Connection>);
@@ -113,7 +114,7 @@ impl Future for Http1 {
                     let Some(parts) = serving.into_parts() else { continue };
                     let mut stream = parts.io.into_inner();
                     // a header's beginning that came with the end of the last request; empty lines are none
-                    if !parts.read_buf.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                    if !is_blank(&parts.read_buf) {
                         stream.read_first(parts.read_buf);
                     }
                     this.state = State::Rests(Box::new(stream));

@@ -317,6 +317,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_is_over_a_limit_of_the_spec_is_told_its_name() {
+        for (refusal, name) in [
+            (Refusal::host(), "spec.rpc.hostnames"),
+            (Refusal::batch_too_long(3), "spec.rpc.limits.batchCalls"),
+            (Refusal::body_too_large(3), "spec.rpc.limits.bodyBytes"),
+            (Refusal::answer_too_large(3), "spec.rpc.limits.answerBytes"),
+            (Refusal::answer_too_slow(3), "spec.rpc.limits.answerSeconds"),
+            (Refusal::subscriptions(3), "spec.rpc.limits.subscriptions"),
+            (Refusal::filters(3), "spec.rpc.limits.filters"),
+        ] {
+            assert!(refusal.message.contains(name), "{}", refusal.message);
+        }
+    }
+
+    #[test]
     fn an_error_object_is_one_of_the_standard_with_the_callers_id() {
         let text = Refusal::not_granted().text(Some("\"a\\\"b\""));
         let object: serde_json::Value = serde_json::from_slice(&text).unwrap();

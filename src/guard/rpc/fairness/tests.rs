@@ -22,11 +22,16 @@ fn kind_of(seen: Seen) -> Kind {
     kind(&[seen, self::seen(&[MILLIS; 20], &[], 0.0)])
 }
 
-/// What kind the first of them is beside the others.
+/// What kind the first of them is beside the others, in whatever order they are looked at.
 fn kind(all: &[Seen]) -> Kind {
-    let mut quickest = Quickest::default();
-    all.iter().for_each(|seen| quickest.and(*seen));
-    quickest.kind(all[0])
+    let of = |order: &mut dyn Iterator<Item = &Seen>| {
+        let mut quickest = Quickest::default();
+        order.for_each(|seen| quickest.and(*seen));
+        quickest.kind(all[0])
+    };
+    let kind = of(&mut all.iter());
+    assert_eq!(of(&mut all.iter().rev()), kind);
+    kind
 }
 
 const MILLIS: f64 = 0.001;
@@ -38,8 +43,21 @@ fn a_caller_is_new_until_enough_of_its_calls_have_ended_and_slow_when_they_are_l
     assert_eq!(kind_of(seen(&[MILLIS; 10], &[], 0.0)), Kind::Quick);
     assert_eq!(kind_of(seen(&[0.2], &[], 0.0)), Kind::Slow);
     assert_eq!(kind_of(seen(&[], &[0.02], 0.0)), Kind::New);
+    assert_eq!(kind_of(seen(&[], &[MILLIS; 9], 0.0)), Kind::New, "none of them has ended");
     assert_eq!(kind_of(seen(&[], &[0.06], 0.0)), Kind::Slow, "what still runs counts as well");
     assert_eq!(kind_of(seen(&[MILLIS; 100], &[0.1, 0.1], 0.0)), Kind::Slow);
+}
+
+/// The time is taken before it is anybody's turn to tell it.
+#[test]
+fn a_call_that_is_told_late_neither_ages_what_was_told_nor_makes_it_younger() {
+    let is_enough = |calls: usize| {
+        let mut pace = Pace::default();
+        (0..calls).for_each(|_| pace.ended(MILLIS, 1000.0));
+        pace.ended(MILLIS, 990.0);
+        pace.seen([].into_iter(), 1000.0).is_enough
+    };
+    assert_eq!([6, 7].map(is_enough), [false, true]);
 }
 
 #[test]
@@ -69,10 +87,22 @@ fn nobody_is_held_back_where_the_client_is_slow_for_all() {
     assert_eq!(kind(&[long, busy]), Kind::Slow);
     assert_eq!(kind(&[busy, long, quick]), Kind::Slow);
     assert_eq!(kind(&[quick, long]), Kind::Quick);
+    // twice as long as those of another is not longer yet
+    let tenth = seen(&[0.1; 20], &[], 0.0);
+    assert_eq!(
+        [0.19, 0.21].map(|took| kind(&[seen(&[took; 20], &[], 0.0), tenth])),
+        [Kind::Quick, Kind::Slow]
+    );
+    // the measure is what has ended, and nobody is its own
+    let begun = |ran| seen(&[MILLIS; 20], &[ran], 0.0);
+    assert_eq!(kind(&[busy, begun(5.0)]), Kind::Slow);
+    assert_eq!(kind(&[begun(0.2)]), Kind::Quick);
+    assert_eq!(kind(&[begun(0.2), busy]), Kind::Quick);
+    assert_eq!(kind(&[begun(0.2), seen(&[2.0 * MILLIS; 20], &[], 0.0)]), Kind::Slow);
     // who has not called lately, or not often enough, is nobody's measure, nor is what has just begun
     assert_eq!(kind(&[busy, busy, seen(&[MILLIS; 7], &[], 0.0)]), Kind::Quick);
     assert_eq!(kind(&[busy, busy, seen(&[], &[MILLIS; 9], 0.0)]), Kind::Quick);
-    assert_eq!(kind(&[busy, busy, seen(&[MILLIS; 20], &[], 61.0)]), Kind::Quick);
+    assert_eq!(kind(&[busy, busy, seen(&[MILLIS; 100], &[], 61.0)]), Kind::Quick);
     let longest = seen(&[3.0; 20], &[], 0.0);
     assert_eq!(kind(&[longest, longest]), Kind::Slow, "whatever others do");
 }

@@ -70,8 +70,10 @@ mod tests {
     #[test]
     fn few_are_remembered_and_none_that_is_large() {
         let mut recent = Recent::default();
-        recent.add(&chain(0, BYTES), 10, &known(0));
+        recent.add(&chain(0, BYTES - 8), 10, &known(0));
         assert_eq!(recent.0.len(), 0);
+        recent.add(&chain(0, BYTES - 9), 10, &known(0));
+        assert_eq!(recent.0.len(), 1);
         for byte in 1..=40 {
             recent.add(&chain(byte, 10), 10, &known(byte.into()));
             recent.add(&chain(byte, 10), 11, &known(byte.into()));

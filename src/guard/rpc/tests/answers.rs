@@ -29,6 +29,17 @@ async fn before(answer_bytes: u32, bytes: u64) -> Running {
     running
 }
 
+/// The next message, as it came.
+async fn text(socket: &mut Socket) -> String {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return text.to_string(),
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_notification_has_no_answer_whatever_becomes_of_it() {
     let running = before(10_000, 100_000).await;
@@ -201,4 +212,23 @@ async fn subscriptions_are_asked_over_the_clients_socket_and_recorded_like_calls
     for (at, answer) in [(0, subscribed), (2, ended)] {
         assert_eq!(records[at]["bytesOut"], answer.to_string().len() + 1, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn the_client_may_answer_and_tell_as_deeply_as_it_likes() {
+    let running = Running::start(|_| {}).await;
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{deep}}}\n");
+    let leaked: &'static str = Box::leak(answer.clone().into_boxed_str());
+    running.client.answer(How::With(200, leaked));
+    assert_eq!(running.call(&ask("eth_call")).await.text, answer);
+    let mut socket = open(&running, &token()).await.unwrap();
+    socket.send(Message::text(ask("eth_call"))).await.unwrap();
+    assert_eq!(text(&mut socket).await, answer);
+
+    running.client.answer(How::Well);
+    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]});
+    assert!(asked(&mut socket, &subscribe.to_string()).await["result"].is_string());
+    running.client.tell(&deep);
+    assert!(text(&mut socket).await.contains(&deep));
 }

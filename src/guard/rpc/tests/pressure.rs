@@ -231,6 +231,25 @@ async fn http_1_0_is_spoken_with_a_host_and_without() {
 }
 
 #[tokio::test]
+async fn over_http_1_0_no_websocket_is_opened() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let running = Running::start(|_| {}).await;
+    for (version, status) in [("1.0", "405"), ("1.1", "101")] {
+        let mut stream = running.connect_with("http/1.1").await;
+        let head = format!(
+            "GET / HTTP/{version}\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: {}==\r\n\r\n",
+            token(),
+            "A".repeat(22)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answered = [0; 12];
+        stream.read_exact(&mut answered).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answered), format!("HTTP/{version} {status}"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_in_flight_is_bounded_and_given_back() {
     let running = Running::start(|policy| policy.callers[0].connections = 100).await;
     let mut sockets = Vec::new();
@@ -271,6 +290,38 @@ async fn every_refusal_costs_its_caller_a_call() {
     assert_eq!(running.call(&ask("admin_peers")).await.code(), -32601);
     assert_eq!(running.call(&ask("eth_call")).await.status, 200);
     assert_eq!(running.call(&ask("eth_call")).await.status, 429);
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_read_costs_whoever_was_known_a_call() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let running = Running::start(|policy| {
+        (policy.callers[0].calls_per_second, policy.callers[0].burst) = (1, 5);
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    let body = ask("eth_call");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for _ in 0..2 {
+        let mut stream = running.connect_with("http/1.1").await;
+        let known = format!("{head}authorization: Bearer {}\r\n\r\n{body}nonsense\r\n\r\n", token());
+        stream.write_all(known.as_bytes()).await.unwrap();
+        let mut answered = String::new();
+        let _ = stream.read_to_string(&mut answered).await;
+        assert!(answered.contains("HTTP/1.1 400"), "{answered}");
+    }
+    let counted = "quorum_guard_rpc_refusals_total{reason=\"header_malformed\"} 2\n";
+    until(|| running.scrape(), |page| page.contains(counted)).await;
+    let mut left = 0;
+    while running.call(&ask("eth_call")).await.status != 429 {
+        left += 1;
+    }
+    // of five, and one for each second since
+    let most = 1 + begun.elapsed().as_secs();
+    assert!(left <= most, "{left} of {most} were left");
 }
 
 #[tokio::test]

@@ -184,3 +184,37 @@ async fn one_that_rests_ends_when_it_has_idled_too_long_or_its_caller_leaves() {
     Pin::new(&mut served.http1).await.unwrap();
     assert_eq!(served.connection.patience.ended(), None);
 }
+
+#[tokio::test]
+async fn an_empty_line_after_an_answer_is_no_header() {
+    let [header, idle] = [1500, 3000].map(Duration::from_millis);
+    let mut served = Served::start(Bounds { header, idle, ..bounds() }).await;
+    served.ask(&format!("{}\r\n", call())).await;
+    served.until_it_rests().await;
+    assert!(served.ask(&format!("\r\n{}", call())).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    served.until_it_rests().await;
+    served.caller.write_all(b"\r\n\r\n").await.unwrap();
+    let _ = Pin::new(&mut served.http1).await;
+    assert_eq!(served.connection.patience.ended(), Some(Bound::Idle));
+}
+
+#[tokio::test]
+async fn one_whose_caller_is_known_no_longer_ends_once_the_last_answer_is_out() {
+    let mut served = Served::start(bounds()).await;
+    assert!(served.ask(&call()).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    served.connection.patience.known_until(tokio::time::Instant::now());
+    let ended = tokio::time::timeout(Duration::from_secs(10), Pin::new(&mut served.http1)).await;
+    let _ = ended.expect("it is kept");
+    assert_eq!(served.connection.patience.ended(), Some(Bound::Identity));
+}
+
+#[tokio::test]
+async fn a_header_may_have_sixty_four_lines_and_as_many_bytes_as_are_allowed() {
+    let mut served = Served::start(bounds()).await;
+    let text = call();
+    let lines = text.lines().take_while(|line| !line.is_empty()).count() - 1;
+    let more = format!("x: {}\r\n", "y".repeat(190)).repeat(64 - lines);
+    let text = text.replacen("\r\n", &format!("\r\n{more}"), 1);
+    assert!(text.len() > 8192 && text.len() < 16 * 1024, "{}", text.len());
+    assert!(served.ask(&text).await.starts_with("HTTP/1.1 200 OK\r\n"));
+}

@@ -94,6 +94,25 @@ async fn a_broken_policy_leaves_the_old_one_and_is_told() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_used_from_the_start_ends_the_guard_with_the_reason() {
+    let (dir, free) = (tempfile::tempdir().unwrap(), "127.0.0.1:0".parse().unwrap());
+    let file = dir.path().join(policy::FILE);
+    fs::write(&file, policy().write().replace("eth_*", "admin_*")).unwrap();
+    let args = Args {
+        listen: free,
+        health: free,
+        metrics: free,
+        http: free,
+        ws: free,
+        tls_dir: dir.path().to_owned(),
+        policy: file,
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(10), run(args)).await;
+    let reason = format!("{:#}", ended.expect("it waits for somebody to end it").unwrap_err());
+    assert!(reason.contains(policy::FILE) && reason.contains("admin_*"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_served_and_no_request_fails() {
     let running = Running::start(|_| {}).await;
     let leaf = async || {
