@@ -114,7 +114,11 @@ const LAST_RECORDS: Duration = Duration::from_secs(5);
 /// # Errors
 /// Where a file cannot be used, or an address is taken.
 pub async fn run(args: Args) -> Result<()> {
-    let asked = stop::asked()?;
+    until(stop::asked()?, args).await
+}
+
+/// Serves until this is done.
+async fn until(asked: impl Future<Output = ()>, args: Args) -> Result<()> {
     let bind = async |flag: &str, at: SocketAddr| {
         TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
     };

@@ -107,7 +107,8 @@ async fn one_that_cannot_be_used_from_the_start_ends_the_guard_with_the_reason()
         tls_dir: dir.path().to_owned(),
         policy: file,
     };
-    let ended = tokio::time::timeout(Duration::from_secs(10), run(args)).await;
+    let ended = super::super::until(std::future::pending(), args);
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
     let reason = format!("{:#}", ended.expect("it waits for somebody to end it").unwrap_err());
     assert!(reason.contains(policy::FILE) && reason.contains("admin_*"), "{reason}");
 }
