@@ -26,6 +26,19 @@ need() { # what the cluster needs
   [ "$(id -u)" = 0 ] || { echo "root is needed: the cluster makes network namespaces and mounts" >&2; exit 1; }
 }
 
+# Go's programs and Rust's at the same time: while one tool chain links, which takes one processor, the other compiles.
+programs_and_images() {
+  local cluster
+  "$bed" build &
+  cluster=$!
+  if ! make -s -C "$root" images; then
+    kill "$cluster" 2>/dev/null
+    wait "$cluster"
+    return 1
+  fi
+  wait "$cluster"
+}
+
 load_images() {
   # shellcheck source=/dev/null
   source "$cache/images/images.env"

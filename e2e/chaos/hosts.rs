@@ -49,7 +49,7 @@ fn healthy(host: &str) -> Value {
     let room = json!({"cpu": "64", "memory": "512Gi", "pods": "110", "ephemeral-storage": "500Gi"});
     json!({"status": {"capacity": room, "allocatable": room,
         "nodeInfo": {"machineID": host, "systemUUID": host, "bootID": format!("boot-{host}"), "kernelVersion": "6",
-            "osImage": "none", "containerRuntimeVersion": "none://1", "kubeletVersion": "v1.34.0", "kubeProxyVersion": "",
+            "osImage": "none", "containerRuntimeVersion": "none://1", "kubeletVersion": "v1.36.3", "kubeProxyVersion": "",
             "operatingSystem": "linux", "architecture": "amd64"},
         "conditions": [{"type": "Ready", "status": "True", "reason": "Scripted", "message": "",
             "lastHeartbeatTime": Timestamp::now().to_string(), "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})

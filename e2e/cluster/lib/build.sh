@@ -23,13 +23,25 @@ deps() {
   rm -f "$log"
 }
 
-kubernetes_version=v1.34.4
-version_flags="-X k8s.io/component-base/version.gitVersion=$kubernetes_version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+# A module pins each release of Kubernetes that the bed can be of.
+kubernetes_module() {
+  local release=${E2E_KUBERNETES:-1.36}
+  [ -e "$HERE/modules/kubernetes-$release/go.mod" ] ||
+    fail "E2E_KUBERNETES=$release: the bed can be of $(cd "$HERE/modules" && echo kubernetes-* | sed 's/kubernetes-//g; s/ / or /g')"
+  echo "kubernetes-$release"
+}
+
+version_flags() { # module
+  local version; version=$(awk '$2 == "k8s.io/kubernetes" {print $3}' "$HERE/modules/$1/go.mod")
+  local minor=${version#v1.}
+  echo "-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
+}
 
 # module, linker flags, then the packages: the last word of a package's path is the program's name
 programs() { # calls its arguments with each line
+  local kubernetes; kubernetes=$(kubernetes_module) || exit 1
   "$@" etcd "-s -w" etcd=go.etcd.io/etcd/server/v3
-  "$@" kubernetes "-s -w $version_flags" \
+  "$@" "$kubernetes" "-s -w $(version_flags "$kubernetes")" \
     kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver \
     kubelet=k8s.io/kubernetes/cmd/kubelet \
     kube-controller-manager=k8s.io/kubernetes/cmd/kube-controller-manager \
