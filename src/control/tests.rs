@@ -32,6 +32,7 @@ mod secrecy;
 mod served;
 mod teardown;
 mod trouble;
+mod unmade;
 mod volumes;
 mod watches;
 mod words;

@@ -1,11 +1,14 @@
 //! Whether the parts of a node run on hosts of their own, judged where they really run: by machine id and
 //! boot id, not by labels, since two kubelets may share one machine.
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::{
+    api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm},
+    jiff::{SignedDuration, Timestamp},
+};
 
 use super::{
     names::Component,
-    observed::{Host, Observed, Taint},
+    observed::{Host, Observed, Pod, Taint},
     validate,
     volumes::Volume,
 };
@@ -22,13 +25,20 @@ pub enum Isolation {
     Shared(String),
     /// A part has no host, and gets one when something comes back: a host, or a volume.
     Waits(String),
+    /// Nobody provides the volume of a part that could have a host.
+    Unprovided(String),
+    /// A part's host no longer reports, so what runs there is not known.
+    Lost(String),
     /// The scheduler finds no host for a part, and none is to come back.
     NoHost(String),
 }
 
+/// A storage driver mostly provides a volume sooner.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+
 /// Judges the parts that the node has.
 #[must_use]
-pub fn isolation(observed: &Observed, components: &[Component]) -> Isolation {
+pub fn isolation(observed: &Observed, components: &[Component], now: Timestamp) -> Isolation {
     let placed: Vec<(Component, &str)> = components
         .iter()
         .filter_map(|component| Some((*component, observed.pods.get(component)?.host.as_deref()?)))
@@ -45,6 +55,12 @@ pub fn isolation(observed: &Observed, components: &[Component]) -> Isolation {
     }
     if let Some(homeless) = homeless(observed, components) {
         return homeless;
+    }
+    if let Some(lost) = components.iter().find_map(|component| lost(observed, *component)) {
+        return Isolation::Lost(lost);
+    }
+    if let Some(part) = components.iter().find(|part| since(observed, **part).is_some_and(|at| now >= at)) {
+        return Isolation::Unprovided(unprovided(observed, *part));
     }
     let missing: Vec<_> = components
         .iter()
@@ -68,6 +84,64 @@ pub fn isolation(observed: &Observed, components: &[Component]) -> Isolation {
     }
     let hosts = placed.iter().map(|(component, on)| format!("{} on {on}", component.spoken()));
     Isolation::Isolated(hosts.collect::<Vec<_>>().join(", "))
+}
+
+/// What to do about the host of a part where it no longer reports.
+#[must_use]
+pub fn lost(observed: &Observed, component: Component) -> Option<String> {
+    let host = observed.pods.get(&component)?.host.as_deref()?;
+    observed.hosts.get(host)?.lost.then(|| {
+        format!(
+            "host {host} of the {} does not report: bring it back; or, once it is sure to be off and stay off, have its pods and volumes let go: kubectl taint nodes {host} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, see \"A host that is gone\" in docs/operations.md",
+            component.spoken()
+        )
+    })
+}
+
+/// When a pod that has no host, and that the scheduler has not refused one, has waited too long for its volume: with
+/// `WaitForFirstConsumer` a host is chosen first and given when the volume is there.
+fn since(observed: &Observed, part: Component) -> Option<Timestamp> {
+    let pod = observed.pods.get(&part)?;
+    let waits = pod.host.is_none() && pod.unschedulable.is_none() && !pod.terminating;
+    let is_pending = waits && observed.volumes.get(&part).is_some_and(|volume| !volume.bound);
+    pod.created.filter(|_| is_pending)?.checked_add(PATIENCE).ok()
+}
+
+/// When a volume is looked for that is not there yet.
+#[must_use]
+pub fn next(observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+    observed.pods.keys().filter_map(|part| since(observed, *part)).filter(|at| *at > now).min()
+}
+
+/// Whether the volume of a pod has not come for so long that its storage driver is to be asked.
+#[must_use]
+pub fn is_unprovided(pod: &Pod, volume: &Volume, now: Timestamp) -> bool {
+    let is_old = pod.created.is_some_and(|created| now.duration_since(created) >= PATIENCE);
+    is_old && pod.host.is_none() && !volume.bound
+}
+
+fn unprovided(observed: &Observed, part: Component) -> String {
+    format!(
+        "nobody provides the {}'s volume: {} has had none for more than a minute. Look at what provides volumes of that class, and whether it knows that access mode (storage.accessMode){}",
+        part.spoken(),
+        asked(observed, part),
+        said(observed, part)
+    )
+}
+
+/// A claim, with what it asks for.
+fn asked(observed: &Observed, part: Component) -> String {
+    let claim = validate::names_of(observed).claim(part);
+    let Some(volume) = observed.volumes.get(&part) else { return format!("PersistentVolumeClaim {claim}") };
+    let class = volume.class.as_deref().map_or("the default class".into(), |class| format!("class {class}"));
+    let mode = volume.mode.as_deref().unwrap_or("no access mode");
+    format!("PersistentVolumeClaim {claim} ({class}, {mode}, {})", volume.size)
+}
+
+/// What the storage driver says.
+fn said(observed: &Observed, part: Component) -> String {
+    let said = observed.volumes.get(&part).and_then(|volume| volume.said.as_deref());
+    said.map(|said| format!("; it says: \"{said}\"")).unwrap_or_default()
 }
 
 /// Why two pods are on one machine.
@@ -142,10 +216,11 @@ fn anywhere(observed: &Observed, part: Component, (needed, why): (usize, &str)) 
         |hosts: &[(&String, &Host)]| machines(&hosts.iter().map(|(_, host)| *host).collect::<Vec<_>>());
     let (usable, all) = (count(&open), count(&fitting));
     if usable >= needed && NO_VOLUME.iter().any(|said| why.contains(said)) {
-        let claim = validate::names_of(observed).claim(part);
         return Ok(format!(
-            "no volume is left for the {}, on any host it could have: PersistentVolumeClaim {claim} waits for one. Add a volume, or look at what provides them; a machine is not what is missing",
-            part.spoken()
+            "no volume is left for the {}, on any host it could have: {} waits for one. Add a volume, or look at what provides them; a machine is not what is missing{}",
+            part.spoken(),
+            asked(observed, part),
+            said(observed, part)
         ));
     }
     if !closed.is_empty() && all >= needed {

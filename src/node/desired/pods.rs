@@ -208,6 +208,8 @@ pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<Str
         command: Some(command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
             .filter(|words| !words.is_empty()),
         args: Some(args),
+        // what it said last, where it ended badly, is in the pod's status then
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             privileged: Some(false),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::node::observed::samples::{host_of, in_order, machine, member, pod, smallest, spec};
+use crate::node::observed::samples::{host_of, in_order, machine, member, now, pod, smallest, spec};
 use serde_json::json;
 
 /// What the scheduler says where anti-affinity leaves no host.
@@ -10,7 +10,7 @@ fn three() -> Observed {
 }
 
 fn judged(observed: &Observed) -> Isolation {
-    isolation(observed, &Component::ALL)
+    isolation(observed, &Component::ALL, now())
 }
 
 fn shared_by(observed: &Observed) -> String {
@@ -115,7 +115,7 @@ fn a_host_that_cannot_be_seen_is_never_green() {
 fn a_node_of_one_part_shares_its_host_with_no_other() {
     let mut observed = in_order(smallest());
     observed.hosts.clear();
-    let judged = isolation(&observed, &[Component::Client]);
+    let judged = isolation(&observed, &[Component::Client], now());
     assert_eq!(judged, Isolation::Isolated("client on host-a".into()));
 }
 

@@ -11,6 +11,7 @@ use crate::api::node::Role;
 const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
+    include_str!("../available.rs"),
     include_str!("../callers.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
@@ -51,7 +52,7 @@ const CONDITIONS: [&str; 22] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 19] = [
+pub(super) const STALLING: [Reason; 20] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -69,6 +70,7 @@ pub(super) const STALLING: [Reason; 19] = [
     Reason::ShrinkRefused,
     Reason::DatabaseReplaced,
     Reason::DatabaseMajorChanged,
+    Reason::TwoBudgets,
     Reason::NoHostLeft,
     Reason::SharedHost,
 ];
