@@ -12,13 +12,18 @@ use super::{
     validate,
     volumes::Volume,
 };
-use crate::api::parts::{Placement, Tolerated};
+use crate::api::{
+    node::Profile,
+    parts::{Placement, Tolerated},
+};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Every part runs, each on a machine of its own.
     Isolated(String),
+    /// Every part runs, each on a host of its own, and hosts share a kernel, or may: that will do for development.
+    SharedKernel(String),
     /// Not every part has a host yet, or a host says too little of itself.
     Unknown(String),
     /// Parts share a machine.
@@ -75,7 +80,7 @@ pub fn isolation(observed: &Observed, components: &[Component], now: Timestamp) 
             .hosts
             .get(*on)
             .is_some_and(|host| !host.machine_id.is_empty() && !host.boot_id.is_empty());
-        if !known && components.len() > 1 {
+        if !known && components.len() > 1 && !is_development(observed) {
             return Isolation::Unknown(format!(
                 "host {on} of the {} reports no machine id or boot id",
                 component.spoken()
@@ -83,7 +88,13 @@ pub fn isolation(observed: &Observed, components: &[Component], now: Timestamp) 
         }
     }
     let hosts = placed.iter().map(|(component, on)| format!("{} on {on}", component.spoken()));
-    Isolation::Isolated(hosts.collect::<Vec<_>>().join(", "))
+    let hosts = hosts.collect::<Vec<_>>().join(", ");
+    match kernel(observed, &placed) {
+        Some(kernel) => Isolation::SharedKernel(format!(
+            "{hosts}; {kernel}, as hosts in containers do: that will do for profile Development and for no other"
+        )),
+        None => Isolation::Isolated(hosts),
+    }
 }
 
 /// What to do about the host of a part where it no longer reports.
@@ -144,21 +155,47 @@ fn said(observed: &Observed, part: Component) -> String {
     said.map(|said| format!("; it says: \"{said}\"")).unwrap_or_default()
 }
 
+/// Hosts of a laptop mostly are containers of one kernel.
+fn is_development(observed: &Observed) -> bool {
+    observed.node.spec.profile == Profile::Development
+}
+
 /// Why two pods are on one machine.
 fn shared(observed: &Observed, on: &str, beside: &str) -> Option<String> {
     if on == beside {
         return Some("it is one host".into());
     }
-    one_machine(observed.hosts.get(on)?, observed.hosts.get(beside)?)
+    one_machine(observed, observed.hosts.get(on)?, observed.hosts.get(beside)?)
 }
 
-/// Why two hosts are one machine.
-fn one_machine(one: &Host, other: &Host) -> Option<String> {
+/// Why two hosts are one machine. For development a kernel that they share is not enough.
+fn one_machine(observed: &Observed, one: &Host, other: &Host) -> Option<String> {
     if !one.machine_id.is_empty() && one.machine_id == other.machine_id {
         return Some(format!("both hosts report machine id {}", one.machine_id));
     }
-    if !one.boot_id.is_empty() && one.boot_id == other.boot_id {
-        return Some(format!("both hosts report boot id {}", one.boot_id));
+    one_kernel(one, other).filter(|_| !is_development(observed))
+}
+
+/// Why two hosts have one kernel.
+fn one_kernel(one: &Host, other: &Host) -> Option<String> {
+    let is_one = !one.boot_id.is_empty() && one.boot_id == other.boot_id;
+    is_one.then(|| format!("both hosts report boot id {}", one.boot_id))
+}
+
+/// What speaks against a kernel for each part.
+fn kernel(observed: &Observed, placed: &[(Component, &str)]) -> Option<String> {
+    let hosts: Vec<_> = placed.iter().filter_map(|(_, on)| Some((*on, observed.hosts.get(*on)?))).collect();
+    for (i, (name, one)) in hosts.iter().enumerate() {
+        for (beside, other) in &hosts[i + 1..] {
+            if let Some(why) = one_kernel(one, other) {
+                return Some(format!("{name} and {beside} share a kernel ({why})"));
+            }
+        }
+        if hosts.len() > 1 && (one.boot_id.is_empty() || one.machine_id.is_empty()) {
+            return Some(format!(
+                "{name}, which reports no machine id or boot id, may share a kernel with others"
+            ));
+        }
     }
     None
 }
@@ -212,8 +249,9 @@ fn anywhere(observed: &Observed, part: Component, (needed, why): (usize, &str)) 
     let placement = &observed.node.spec.placement;
     let fitting: Vec<_> = observed.hosts.iter().filter(|(_, host)| fits(host, placement)).collect();
     let (open, closed): (Vec<_>, Vec<_>) = fitting.iter().partition(|(_, host)| host.schedulable);
-    let count =
-        |hosts: &[(&String, &Host)]| machines(&hosts.iter().map(|(_, host)| *host).collect::<Vec<_>>());
+    let count = |hosts: &[(&String, &Host)]| {
+        machines(observed, &hosts.iter().map(|(_, host)| *host).collect::<Vec<_>>())
+    };
     let (usable, all) = (count(&open), count(&fitting));
     if usable >= needed && NO_VOLUME.iter().any(|said| why.contains(said)) {
         return Ok(format!(
@@ -303,11 +341,12 @@ fn tolerates(tolerated: &Tolerated, taint: &Taint) -> bool {
 }
 
 /// How many machines hosts really are.
-fn machines(hosts: &[&Host]) -> usize {
+fn machines(observed: &Observed, hosts: &[&Host]) -> usize {
     let mut machines: Vec<Vec<&Host>> = Vec::new();
     for host in hosts {
         // a host may be what two others have in common
-        let is_same = |machine: &Vec<&Host>| machine.iter().any(|other| one_machine(host, other).is_some());
+        let is_same =
+            |machine: &Vec<&Host>| machine.iter().any(|other| one_machine(observed, host, other).is_some());
         let (same, others): (Vec<_>, Vec<_>) = machines.into_iter().partition(is_same);
         machines = others;
         machines.push(same.into_iter().flatten().chain([*host]).collect());

@@ -24,6 +24,7 @@ pub(super) fn isolated(observed: &Observed, parts: &[Component], now: Timestamp)
     let kind = "PlacementIsolated";
     match placement::isolation(observed, parts, now) {
         Isolation::Isolated(where_) => finding(kind, "True", "Isolated", where_),
+        Isolation::SharedKernel(where_) => finding(kind, "True", "SharedKernel", where_),
         Isolation::Unknown(why) => finding(kind, "Unknown", "NotPlaced", why),
         Isolation::Shared(why) => finding(kind, "False", Reason::SharedHost, why),
         Isolation::Waits(why) => finding(kind, "False", WAITS, why),

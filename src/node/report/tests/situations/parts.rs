@@ -76,6 +76,16 @@ fn a_host_that_no_longer_reports_is_named_with_both_ways_out_whatever_its_pod_sa
 }
 
 #[test]
+fn a_kernel_that_hosts_share_is_told_and_stalls_nobody_who_develops() {
+    let status = of(|seen| {
+        spec(seen).profile = crate::api::node::Profile::Development;
+        seen.hosts.values_mut().for_each(|host| host.boot_id = "one".into());
+    });
+    assert_eq!((placement(&status).0, placement(&status).1), ("True", "SharedKernel"));
+    assert_eq!(ready(&status).status, "True");
+}
+
+#[test]
 fn a_volume_that_nobody_provides_is_told_after_a_minute_with_what_its_driver_says() {
     assert_eq!(placement(&of(|seen| unplaced(seen, 59))).1, "NotPlaced");
     let late = of(|seen| unplaced(seen, 60));
