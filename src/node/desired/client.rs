@@ -39,6 +39,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
             containers: containers(node, surroundings),
             volumes: volumes(node),
             claim: Some(client.storage.clone()),
+            users: surroundings.users,
             // geth flushes what it holds in memory
             grace: 180,
         },

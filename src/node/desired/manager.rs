@@ -41,6 +41,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
             volumes: volumes(node, manager),
             claim: None,
+            users: surroundings.users,
             grace: 30,
         },
     ))

@@ -32,6 +32,7 @@ use crate::{
         names::{self, Component},
         validate::Validated,
     },
+    settings::Users,
 };
 
 /// User and group of every container: nobody in particular, never root.
@@ -47,6 +48,8 @@ pub(super) struct Parts {
     pub(super) containers: Vec<Container>,
     pub(super) volumes: Vec<Volume>,
     pub(super) claim: Option<Storage>,
+    /// Who says as which user it runs.
+    pub(super) users: Users,
     /// Seconds that a clean end may take.
     pub(super) grace: i64,
 }
@@ -95,6 +98,10 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
 }
 
 fn pod(node: &Validated, parts: Parts) -> PodSpec {
+    let user = match parts.users {
+        Users::Fixed => Some(USER),
+        Users::Platform => None,
+    };
     let placement = &node.spec.placement;
     let tolerations: Vec<_> = placement
         .tolerations
@@ -115,9 +122,9 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: user,
+            run_as_group: user,
+            fs_group: user,
             fs_group_change_policy: Some("OnRootMismatch".into()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
             ..PodSecurityContext::default()

@@ -17,6 +17,7 @@ mod rpc;
 mod sample;
 mod services;
 mod tessera;
+mod users;
 mod workloads;
 mod world;
 
