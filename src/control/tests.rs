@@ -22,6 +22,7 @@ mod leadership;
 mod lifecycle;
 mod metrics;
 mod monitor;
+mod notes;
 mod peers;
 mod permissions;
 mod restores;

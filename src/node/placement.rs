@@ -1,6 +1,8 @@
 //! Whether the parts of a node run on hosts of their own, judged where they really run: by machine id and
 //! boot id, not by labels, since two kubelets may share one machine.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm},
     jiff::{SignedDuration, Timestamp},
@@ -36,6 +38,30 @@ pub enum Isolation {
     Lost(String),
     /// The scheduler finds no host for a part, and none is to come back.
     NoHost(String),
+}
+
+/// Which hosts may run a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosts<'a> {
+    /// Labels a host must all have.
+    pub node_selector: &'a BTreeMap<String, String>,
+    /// Taints that are tolerated.
+    pub tolerations: &'a [Tolerated],
+}
+
+/// Which hosts the spec allows a part: those of its own where it has any said, or those of all parts.
+#[must_use]
+pub fn hosts(placement: &Placement, component: Component) -> Hosts<'_> {
+    let own = match component {
+        Component::Client => &placement.client,
+        Component::TransactionManager => &placement.transaction_manager,
+        Component::Database => &placement.database,
+    };
+    let own = own.as_ref();
+    Hosts {
+        node_selector: own.and_then(|own| own.node_selector.as_ref()).unwrap_or(&placement.node_selector),
+        tolerations: own.and_then(|own| own.tolerations.as_deref()).unwrap_or(&placement.tolerations),
+    }
 }
 
 /// A storage driver mostly provides a volume sooner.
@@ -207,7 +233,7 @@ fn homeless(observed: &Observed, components: &[Component]) -> Option<Isolation> 
         .find_map(|part| Some((*part, observed.pods.get(part)?.unschedulable.as_deref()?)))?;
     let judged = match observed.volumes.get(&part) {
         Some(volume) if volume.reach.is_some() => pinned(observed, part, volume),
-        _ => anywhere(observed, part, (components.len(), why)),
+        _ => anywhere(observed, part, (components, why)),
     };
     Some(match judged {
         Ok(waits) => Isolation::Waits(format!("{waits}. The scheduler says: {why}")),
@@ -245,9 +271,15 @@ fn pinned(observed: &Observed, part: Component, volume: &Volume) -> Result<Strin
 }
 
 /// It may go to any host that its spec selects.
-fn anywhere(observed: &Observed, part: Component, (needed, why): (usize, &str)) -> Result<String, String> {
-    let placement = &observed.node.spec.placement;
-    let fitting: Vec<_> = observed.hosts.iter().filter(|(_, host)| fits(host, placement)).collect();
+fn anywhere(
+    observed: &Observed,
+    part: Component,
+    (components, why): (&[Component], &str),
+) -> Result<String, String> {
+    let of = |part| hosts(&observed.node.spec.placement, part);
+    let fitting: Vec<_> = observed.hosts.iter().filter(|(_, host)| fits(host, of(part))).collect();
+    // parts with hosts of their own take none of these
+    let needed = components.iter().filter(|other| of(**other) == of(part)).count();
     let (open, closed): (Vec<_>, Vec<_>) = fitting.iter().partition(|(_, host)| host.schedulable);
     let count = |hosts: &[(&String, &Host)]| {
         machines(observed, &hosts.iter().map(|(_, host)| *host).collect::<Vec<_>>())
@@ -298,12 +330,11 @@ const WHILE_CLOSED: [&str; 3] =
     ["node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 /// Whether the scheduler may put a pod of the node there once it is open, room aside.
-fn fits(host: &Host, placement: &Placement) -> bool {
+fn fits(host: &Host, wanted: Hosts<'_>) -> bool {
     let tolerated = |taint: &Taint| {
-        WHILE_CLOSED.contains(&taint.key.as_str())
-            || placement.tolerations.iter().any(|by| tolerates(by, taint))
+        WHILE_CLOSED.contains(&taint.key.as_str()) || wanted.tolerations.iter().any(|by| tolerates(by, taint))
     };
-    placement.node_selector.iter().all(|(key, value)| host.labels.get(key) == Some(value))
+    wanted.node_selector.iter().all(|(key, value)| host.labels.get(key) == Some(value))
         && host.taints.iter().all(tolerated)
 }
 

@@ -91,6 +91,7 @@ fn raise(container: &str) -> String {
         names::GUARD => "rpc.resources.memory",
         "tm" => "transactionManager.resources.memory",
         "postgres" | INITIALISE => "transactionManager.database.managed.resources.memory",
+        "metrics" | "probe" => return format!(": raise spec.sidecars.{container}.memory"),
         _ => return String::new(),
     };
     format!(": raise spec.{field}")
@@ -191,7 +192,8 @@ mod tests {
             ("guard", ": raise spec.rpc.resources.memory"),
             ("tm", ": raise spec.transactionManager.resources.memory"),
             ("postgres", ": raise spec.transactionManager.database.managed.resources.memory"),
-            ("metrics", ""),
+            ("metrics", ": raise spec.sidecars.metrics.memory"),
+            ("other", ""),
         ] {
             let said = of(json!({"name": name, "state": ended}));
             assert_eq!(said, Some(format!("{name} was killed for memory{field}")));

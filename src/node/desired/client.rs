@@ -116,7 +116,7 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
     Container {
         env: pods::own_name(),
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
@@ -206,7 +206,7 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
             ..ContainerPort::default()
         }]),
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.metrics.as_ref()),
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),

@@ -104,7 +104,7 @@ fn tools(node: &Validated, surroundings: &Surroundings) -> Container {
     Container {
         env: pods::own_name(),
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("tools", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }

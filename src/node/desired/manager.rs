@@ -63,7 +63,7 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
     let args = vec!["init".into(), "pod".into(), pods::only_pod(node, Component::TransactionManager)];
     Container {
         env: pods::own_name(),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
@@ -134,7 +134,7 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
     mounts.extend(login);
     Container {
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.probe.as_ref()),
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
@@ -149,7 +149,7 @@ fn external_database(node: &Validated, manager: &Manager, surroundings: &Surroun
     let args = ["init", "external-database"].map(str::to_owned).into_iter().chain(flags).collect();
     Some(Container {
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container(EXTERNAL_DATABASE, &surroundings.guard_image, &["/quorum-guard"], args)
     })
 }

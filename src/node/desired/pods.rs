@@ -30,6 +30,7 @@ use crate::{
     api::parts::{Resources, Storage},
     node::{
         names::{self, Component},
+        placement,
         validate::Validated,
     },
     settings::Users,
@@ -54,6 +55,13 @@ pub(super) struct Parts {
     pub(super) grace: i64,
 }
 
+/// Adds what the spec asks for, and never over what is there.
+pub(super) fn note(to: &mut BTreeMap<String, String>, asked: &BTreeMap<String, String>) {
+    for (key, value) in asked {
+        to.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+}
+
 /// A workload of one pod. `OnDelete`: a StatefulSet's own rollout asks no disruption budget.
 pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
     let component = parts.component;
@@ -61,6 +69,10 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
     labels.insert("app.kubernetes.io/version".into(), parts.version.clone());
     let mut pod_labels = labels.clone();
     pod_labels.insert(names::ROLE.into(), node.spec.role.as_str().into());
+    let notes = &node.spec.pod_metadata;
+    note(&mut pod_labels, &notes.labels);
+    let mut annotations = BTreeMap::from([(names::CONFIG_DIGEST.into(), parts.config_digest.clone())]);
+    note(&mut annotations, &notes.annotations);
     let claims = parts.claim.as_ref().map(|storage| vec![claim(node, component, storage)]);
     StatefulSet {
         metadata: node.names.meta(node.names.workload(component), labels, &node.owner),
@@ -83,10 +95,7 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels),
-                    annotations: Some(BTreeMap::from([(
-                        names::CONFIG_DIGEST.into(),
-                        parts.config_digest.clone(),
-                    )])),
+                    annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(node, parts)),
@@ -102,8 +111,8 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         Users::Fixed => Some(USER),
         Users::Platform => None,
     };
-    let placement = &node.spec.placement;
-    let tolerations: Vec<_> = placement
+    let hosts = placement::hosts(&node.spec.placement, parts.component);
+    let tolerations: Vec<_> = hosts
         .tolerations
         .iter()
         .map(|tolerated| Toleration {
@@ -130,7 +139,7 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
             ..PodSecurityContext::default()
         }),
         affinity: Some(apart(node, parts.component)),
-        node_selector: Some(placement.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        node_selector: Some(hosts.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
         image_pull_secrets: Some(pull_secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty()),
         priority_class_name: node.spec.priority_class_name.clone(),
@@ -242,19 +251,24 @@ pub(super) fn own_name() -> Option<Vec<EnvVar>> {
     Some(vec![EnvVar { name: "POD_NAME".into(), value: None, value_from: Some(source) }])
 }
 
-/// Memory is requested and limited alike; CPU is requested.
+/// Memory is requested and limited alike, and so is ephemeral storage; CPU is requested. The rest only where it is asked
+/// for.
 pub(super) fn resources(of: &Resources) -> Option<ResourceRequirements> {
-    let memory = ("memory".to_owned(), Quantity(of.memory.clone()));
+    let amount = |kind: &str, amount: &String| (kind.to_owned(), Quantity(amount.clone()));
+    let alike = [amount("memory", &of.memory)];
+    let alike =
+        alike.into_iter().chain(of.ephemeral_storage.iter().map(|size| amount("ephemeral-storage", size)));
+    let limit = of.cpu_limit.iter().map(|limit| amount("cpu", limit));
     Some(ResourceRequirements {
-        requests: Some(BTreeMap::from([("cpu".to_owned(), Quantity(of.cpu.clone())), memory.clone()])),
-        limits: Some(BTreeMap::from([memory])),
+        requests: Some(alike.clone().chain([amount("cpu", &of.cpu)]).collect()),
+        limits: Some(alike.chain(limit).collect()),
         claims: None,
     })
 }
 
-/// What a quorum-guard needs.
-pub(super) fn small() -> Option<ResourceRequirements> {
-    resources(&Resources { cpu: "20m".into(), memory: "64Mi".into() })
+/// What a quorum-guard needs, unless the spec says otherwise.
+pub(super) fn small(asked: Option<&Resources>) -> Option<ResourceRequirements> {
+    asked.map_or_else(|| resources(&Resources::of("20m", "64Mi")), resources)
 }
 
 /// A volume with chosen keys of a Secret, readable by the pod's user alone.

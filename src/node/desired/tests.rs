@@ -3,6 +3,7 @@
 mod additions;
 mod arguments;
 mod certificates;
+mod daily;
 #[cfg(feature = "guard")]
 mod guard;
 mod names;
