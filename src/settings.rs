@@ -55,7 +55,7 @@ pub struct Settings {
     pub operator_pod_labels: String,
 
     /// Address of the server for the operator's own metrics and probes.
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "LISTEN", default_value = "[::]:8080")]
     pub listen: std::net::SocketAddr,
 
     /// Namespace of the operator itself, which holds its lease.

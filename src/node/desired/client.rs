@@ -179,8 +179,8 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
     ];
     let mut args = vec![
         "metrics".into(),
-        format!("--listen=0.0.0.0:{}", names::METRICS),
-        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--listen=[::]:{}", names::METRICS),
+        format!("--health=[::]:{}", names::HEALTH),
         format!("--upstream=http://127.0.0.1:{}/debug/metrics/prometheus", names::CLIENT_METRICS),
         "--tls-dir=/tls/metrics".into(),
         format!("--min-peers={}", node.spec.readiness.min_peers),

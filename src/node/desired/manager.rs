@@ -120,7 +120,7 @@ fn tessera(manager: &Manager, node: &Validated) -> Container {
 fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Container {
     let mut args = vec![
         "probe".into(),
-        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--health=[::]:{}", names::HEALTH),
         format!("--upcheck={}/upcheck", arguments::manager_url(node)),
         // by name, but without the way through the Service
         format!("--upcheck-connect=127.0.0.1:{}", names::CLIENT_TO_MANAGER),
