@@ -21,7 +21,7 @@ demo-down: ## Remove the demo and its cluster
 
 .PHONY: test check unit guard fuzz e2e
 test: export FUZZ_SECONDS ?= 10
-test: check unit guard test-libraries fuzz instructions e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, libraries, fuzzing for a moment, instructions, real cluster
+test: check unit ipv6 guard test-libraries fuzz instructions e2e ## Everything that runs on one machine: lints, unit tests, hostile payloads, libraries, fuzzing for a moment, instructions, real cluster
 
 check: ## Formatting, lints, documentation
 	@e2e/packages build-essential cmake
@@ -34,6 +34,11 @@ unit: ## Unit tests, which need no cluster; a real PostgreSQL is among them
 	@e2e/packages build-essential cmake postgresql-15
 	cargo test --locked --all-features --lib --bins
 	cargo check --locked --no-default-features --features guard --bins
+
+.PHONY: ipv6
+ipv6: ## Listeners in network namespaces with one family of addresses, the other, and both
+	@e2e/packages build-essential cmake iproute2
+	cargo test --locked --all-features --lib -- --ignored listen::tests::every_address
 
 guard: released-guard ## Hostile payloads against the real client, bare and behind the guard, and floods; no cluster
 	@E2E_GUARD_CASES=$${E2E_GUARD_CASES:-60} E2E_GUARD_P99_MS=$${E2E_GUARD_P99_MS:-500} $(GUARD_SUITE)

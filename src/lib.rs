@@ -12,6 +12,7 @@
 //! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
 //! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
+//! | [`listen`] | listeners at addresses of both families; i/o |
 //! | [`resolve`] | names to addresses; i/o |
 //! | [`serve`] | the operator's probes and metrics; i/o |
 //! | [`settings`] | flags and environment, read once |
@@ -31,6 +32,8 @@ pub mod dumps;
 pub mod guard;
 #[cfg(test)]
 mod house;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod listen;
 #[cfg(feature = "operator")]
 pub mod logs;
 #[cfg(feature = "operator")]

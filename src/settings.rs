@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// What the operator is told at start.
 #[derive(Args, Clone, Debug)]
@@ -43,6 +43,11 @@ pub struct Settings {
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
+    /// Who says as which user the pods of nodes run: `fixed`, the operator, which asks for user, group and volume group
+    /// 65532; or `platform`, the cluster, where it assigns each namespace a range, as OpenShift does.
+    #[arg(long, env = "POD_USERS", default_value = "fixed", value_enum)]
+    pub pod_users: Users,
+
     /// Labels of the operator's own pods, as `key=value,key=value`. Node pods then let these in at the ports
     /// that serve TLS, and the leader looks which certificates are served. Empty, nothing is opened and nobody
     /// looks.
@@ -50,7 +55,7 @@ pub struct Settings {
     pub operator_pod_labels: String,
 
     /// Address of the server for the operator's own metrics and probes.
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "LISTEN", default_value = "[::]:8080")]
     pub listen: std::net::SocketAddr,
 
     /// Namespace of the operator itself, which holds its lease.
@@ -80,8 +85,20 @@ pub struct Surroundings {
     pub dns: Dns,
     /// The cluster's domain.
     pub domain: String,
+    /// Who says as which user pods run.
+    pub users: Users,
     /// The operator's own pods, which look at what is served; `None` where none may.
     pub operator: Option<Pods>,
+}
+
+/// Who says as which user the pods of nodes run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Users {
+    /// The operator asks for one.
+    #[default]
+    Fixed,
+    /// The cluster assigns one of its namespace's range, and refuses any other.
+    Platform,
 }
 
 /// Pods of a namespace.
@@ -138,7 +155,8 @@ impl Settings {
         let ports = self.dns_ports.clone();
         let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs, ports };
         let operator = (!own.is_empty()).then(|| Pods { namespace: self.namespace.clone(), labels: own });
-        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, domain, operator })
+        let users = self.pod_users;
+        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, domain, users, operator })
     }
 }
 
@@ -197,6 +215,9 @@ mod tests {
     fn dns_listens_and_services_are_called_as_in_most_clusters_unless_it_is_said() {
         let usual = read(&[]).expect("defaults");
         assert_eq!((usual.dns.ports, usual.domain.as_str()), (vec![53], "cluster.local"));
+        assert_eq!(usual.users, Users::Fixed);
+        assert_eq!(read(&["--pod-users", "platform"]).expect("settings").users, Users::Platform);
+        assert!(read(&["--pod-users", "65533"]).expect_err("refused").contains("platform"));
         let told = read(&["--dns-ports", "53,5353", "--cluster-domain", "corp.example"]).expect("settings");
         assert_eq!((told.dns.ports, told.domain.as_str()), (vec![53, 5353], "corp.example"));
     }

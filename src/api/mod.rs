@@ -1,5 +1,6 @@
 //! What users write and what they read back: the kinds of `quorum.security/v1alpha1`.
 
+pub mod client;
 mod consensus;
 pub mod node;
 pub mod node_key;

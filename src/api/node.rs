@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 pub use super::consensus::{Consensus, Engine, Operators};
 use super::{
+    client::Client,
     node_key::NodeKey,
-    parts::{
-        AccessMode, ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretName, Storage,
-    },
+    parts::{ConfigMapKey, Metrics, Notes, Peering, Placement, Readiness, SecretName, Sidecars},
     rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
@@ -179,6 +178,20 @@ pub struct QuorumNodeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub priority_class_name: Option<String>,
+
+    /// CPU and memory of the containers of quorum-guard that the operator puts beside the node's own. That of callers
+    /// has `rpc.resources`. A change replaces the pods, in turns. Default: see each.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sidecars: Sidecars,
+
+    /// Labels and annotations of the pods, beside the operator's. A change replaces the pods, in turns. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod_metadata: Notes,
+
+    /// Labels and annotations of the Services, beside the operator's. What others change of them is left so until these
+    /// change again. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub service_metadata: Notes,
 }
 
 /// True for a value that need not be written.
@@ -240,113 +253,6 @@ impl Role {
             Self::Validator => "Validator",
         }
     }
-}
-
-/// The GoQuorum client.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Client {
-    /// Image of GoQuorum, with `geth` on its path. Must be pinned by digest unless profile is Development.
-    /// A change takes effect when the pod is next replaced.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
-    pub image: String,
-
-    /// GoQuorum version inside the image, such as `24.4.1`. Shown in status and labels.
-    #[schemars(length(max = 32), regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
-    pub version: String,
-
-    /// Volume for the chain data. Default: 20Gi of the cluster's default storage class. It may grow.
-    #[serde(default = "client_storage")]
-    pub storage: Storage,
-
-    /// CPU and memory of the client's container. Default: 500m CPU requested, 2Gi memory.
-    #[serde(default = "client_resources")]
-    pub resources: Resources,
-
-    /// Settings of the client that may be tuned. Default: see each.
-    #[serde(default)]
-    pub tunables: Tunables,
-}
-
-fn client_storage() -> Storage {
-    Storage { size: "20Gi".into(), class_name: None, access_mode: AccessMode::default() }
-}
-
-fn client_resources() -> Resources {
-    Resources { cpu: "500m".into(), memory: "2Gi".into() }
-}
-
-/// Settings of the client that may be tuned: a closed list, since there are no extra arguments.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Tunables {
-    /// Cache in MiB (`--cache`), 128 to 65536, default 512. At most half of the client's memory, since
-    /// geth keeps about twice its cache resident. Takes effect at the next start.
-    #[serde(default = "default_cache")]
-    #[schemars(range(min = 128, max = 65536))]
-    pub cache_mib: i32,
-
-    /// Peers at most (`--maxpeers`), 1 to 1000, default 50. Two thirds of them may be inbound. Takes
-    /// effect at the next start.
-    #[serde(default = "default_max_peers")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_peers: i32,
-
-    /// Which states are kept (`--gcmode`): `Full` (default) recent ones, `Archive` all. Takes effect at
-    /// the next start; an archive cannot be made of states already dropped.
-    #[serde(default)]
-    pub gc_mode: GcMode,
-
-    /// Log level (`--verbosity`), 0 silent to 3 info, default 3. Higher levels are refused: they log
-    /// configuration, and make CVE-2022-29177 reachable. Where there are callers the client's server of JSON-RPC logs
-    /// at 1 at most, since it would write the data of each failed call. Takes effect at the next start.
-    #[serde(default = "default_verbosity")]
-    #[schemars(range(min = 0, max = 3))]
-    pub verbosity: i32,
-
-    /// Gas that one `eth_call` or `eth_estimateGas` may use (`--rpc.gascap`), 1000000 to 1000000000, default 25000000:
-    /// it bounds time and memory of a call. At the default a call takes up to 26 MiB of the client's memory, and
-    /// `rpc.limits.requestsAtClient` of them run at a time: give `client.resources.memory` room for all of them
-    /// beside twice `cacheMib`, which is what 2Gi, 16 and 512 are made for. Rendered where there are callers. Takes
-    /// effect at the next start.
-    #[serde(default = "default_gas_cap")]
-    #[schemars(range(min = 1_000_000, max = 1_000_000_000))]
-    pub rpc_gas_cap: i32,
-}
-
-fn default_cache() -> i32 {
-    512
-}
-fn default_max_peers() -> i32 {
-    50
-}
-fn default_verbosity() -> i32 {
-    3
-}
-fn default_gas_cap() -> i32 {
-    25_000_000
-}
-
-impl Default for Tunables {
-    fn default() -> Self {
-        Self {
-            cache_mib: default_cache(),
-            max_peers: default_max_peers(),
-            gc_mode: GcMode::default(),
-            verbosity: default_verbosity(),
-            rpc_gas_cap: default_gas_cap(),
-        }
-    }
-}
-
-/// Which states the client keeps.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-pub enum GcMode {
-    /// Recent states.
-    #[default]
-    Full,
-    /// All states.
-    Archive,
 }
 
 /// Where the genesis block is.

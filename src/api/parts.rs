@@ -89,9 +89,54 @@ pub struct Resources {
     /// Memory requested and limit in one, such as `2Gi`: memory that is not there must not be promised.
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi)$"))]
     pub memory: String,
+    /// Limit of CPU, at least `cpu`, where a quota of the namespace asks for one: a container that reaches it is slowed
+    /// down. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2})$"))]
+    pub cpu_limit: Option<String>,
+    /// Ephemeral storage requested and limit in one, such as `1Gi`, where a quota of the namespace asks for it: a pod that
+    /// takes more, its log included, is evicted. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi)$"))]
+    pub ephemeral_storage: Option<String>,
+}
+
+/// CPU and memory of quorum-guard's containers.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecars {
+    /// Of the container `metrics`, beside the client. Default: 20m CPU requested, 64Mi memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Resources>,
+    /// Of the container `probe`, beside the transaction manager. Default: 20m CPU requested, 64Mi memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Resources>,
+    /// Of each init container of quorum-guard's image. Default: 20m CPU requested, 64Mi memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<Resources>,
+}
+
+/// Labels and annotations beside the operator's.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Notes {
+    /// Labels, at most 16. None of Kubernetes' or the operator's own. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, at most 16. None of the operator's own, and none that loosens a pod's security. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Resources {
+    /// So much CPU and memory.
+    #[must_use]
+    pub fn of(cpu: &str, memory: &str) -> Self {
+        Self { cpu: cpu.into(), memory: memory.into(), cpu_limit: None, ephemeral_storage: None }
+    }
+
     /// Memory in MiB. The schema has admitted the form; anything else counts as none.
     #[must_use]
     pub fn memory_mib(&self) -> u64 {
@@ -281,6 +326,33 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Tolerated>,
+
+    /// Other hosts for the client. Default: as for all parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<PartPlacement>,
+
+    /// Other hosts for the transaction manager. Default: as for all parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_manager: Option<PartPlacement>,
+
+    /// Other hosts for the database. Default: as for all parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<PartPlacement>,
+}
+
+/// Which hosts may run one part.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PartPlacement {
+    /// Labels a host must all have, at most 16, instead of those for all parts. Default: those for all parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub node_selector: Option<BTreeMap<String, String>>,
+
+    /// Taints that the pod tolerates, at most 16, instead of those for all parts. Default: those for all parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Option<Vec<Tolerated>>,
 }
 
 /// A taint that is tolerated.

@@ -47,7 +47,7 @@ impl Rpc {
     pub fn guard_resources(&self) -> Resources {
         let default = || {
             let memory = 64 + 32 * self.connections().div_ceil(256);
-            Resources { cpu: "50m".into(), memory: format!("{memory}Mi") }
+            Resources::of("50m", &format!("{memory}Mi"))
         };
         self.resources.clone().unwrap_or_else(default)
     }

@@ -45,7 +45,7 @@ pub struct TransactionManager {
 }
 
 fn manager_resources() -> Resources {
-    Resources { cpu: "250m".into(), memory: "1Gi".into() }
+    Resources::of("250m", "1Gi")
 }
 
 /// The manager's key pair, in Tessera's file formats.

@@ -76,7 +76,11 @@ pub(super) fn service(service: &mut Service) {
 pub(super) fn claim(claim: &mut PersistentVolumeClaim) {
     claim.metadata.managed_fields = None;
     claim.metadata.annotations = None;
-    claim.spec = claim.spec.take().map(request);
+    let is_bound = claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound"));
+    claim.spec = claim.spec.take().map(|mut spec| {
+        let modes = spec.access_modes.take().filter(|_| !is_bound);
+        PersistentVolumeClaimSpec { access_modes: modes, ..request(spec) }
+    });
     claim.status = claim.status.take().map(|mut status| {
         for condition in status.conditions.iter_mut().flatten() {
             (condition.last_probe_time, condition.last_transition_time) = (None, None);

@@ -50,6 +50,17 @@ impl<K> Kind for K where
 {
 }
 
+/// What the server says to the eviction of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// The pod ends.
+    Granted,
+    /// A budget does not allow it now, or the pod is gone or another one.
+    NotNow,
+    /// More than one disruption budget selects the pod, so nobody may evict it.
+    TwoBudgets,
+}
+
 /// What a write came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -206,11 +217,11 @@ impl Writer {
         Ok(true)
     }
 
-    /// Asks for the end of this very pod, as far as disruption budgets allow. Whether it was granted.
+    /// Asks for the end of this very pod, as far as disruption budgets allow.
     ///
     /// # Errors
     /// Where the server refuses for another reason than a budget, or that the pod is gone or another one.
-    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<bool> {
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<Evicted> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let exactly = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let options = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
@@ -218,12 +229,18 @@ impl Writer {
         match self.send(api.evict(name, &parameters)).await? {
             Ok(_) => {
                 tracing::info!(namespace, name, "pod evicted for a newer revision");
-                Ok(true)
+                Ok(Evicted::Granted)
             }
             Err(kube::Error::Api(status))
                 if status.code == 429 || status.is_not_found() || status.is_conflict() =>
             {
-                Ok(false)
+                Ok(Evicted::NotNow)
+            }
+            // no other way tells it from any other failure of the server
+            Err(kube::Error::Api(status))
+                if status.code == 500 && status.message.contains("more than one PodDisruptionBudget") =>
+            {
+                Ok(Evicted::TwoBudgets)
             }
             Err(error) => Err(error).with_context(|| format!("eviction of Pod {name}")),
         }

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 /// Files and folders of `src/` that decide and never act.
-const PURE: [&str; 68] = [
+const PURE: [&str; 71] = [
     "api",
     "cluster/fields.rs",
     "cluster/guard.rs",
@@ -28,6 +28,7 @@ const PURE: [&str; 68] = [
     "node/observed.rs",
     "node/optional.rs",
     "node/placement.rs",
+    "node/quoted.rs",
     "node/report",
     "node/report.rs",
     "node/rollout.rs",
@@ -37,6 +38,8 @@ const PURE: [&str; 68] = [
     "node/secrets/tls.rs",
     "node/secrets/tls",
     "node/sibling.rs",
+    "node/trouble.rs",
+    "node/unmade.rs",
     "node/unreadable.rs",
     "node/validate",
     "node/volumes.rs",

@@ -39,6 +39,8 @@ pub enum Reason {
     DatabaseReplaced,
     /// Another major version of PostgreSQL made the database than the spec, or the image, names.
     DatabaseMajorChanged,
+    /// More than one disruption budget selects a pod, so nobody may evict it.
+    TwoBudgets,
     /// No host is left for a part that must have one of its own.
     NoHostLeft,
     /// Parts that must not share a host do.
@@ -74,6 +76,13 @@ impl Fault {
     ) -> Self {
         Self { reason, field: field.into(), value: value.into(), way_out: way_out.into() }
     }
+}
+
+/// The server evicts a pod for nobody that more than one disruption budget selects.
+#[must_use]
+pub fn two_budgets(pod: &str) -> Fault {
+    let way_out = "more than one PodDisruptionBudget selects this pod, so the server lets nobody evict it, neither the operator for a newer revision nor a drain: delete the budgets that are not the operator's, or have them select other pods";
+    Fault::new(Reason::TwoBudgets, "metadata.name", format!("Pod {pod}"), way_out)
 }
 
 impl fmt::Display for Fault {

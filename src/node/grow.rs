@@ -6,12 +6,13 @@ use kube::ResourceExt as _;
 use super::{
     apply::{Applier, Left},
     desired::Desired,
+    fault,
     names::Component,
     observed::Observed,
     validate::Validated,
     volumes::{self, Step},
 };
-use crate::cluster::{Resized, caches::find};
+use crate::cluster::{Resized, caches::find, write::Evicted};
 
 impl Applier<'_> {
     /// The next step of each volume, and the end of pods whose workload was taken away and is no longer wanted.
@@ -58,8 +59,12 @@ impl Applier<'_> {
         }
         for part in volumes::left_behind(observed, node) {
             let Some(pod) = observed.pods.get(&part) else { continue };
-            let ended = self.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await?;
-            self.applied.writes += usize::from(ended);
+            let name = node.names.pod(part);
+            match self.writer.evict(&node.names.namespace, &name, &pod.uid).await? {
+                Evicted::Granted => self.applied.writes += 1,
+                Evicted::NotNow => {}
+                Evicted::TwoBudgets => self.applied.refused.push(fault::two_budgets(&name)),
+            }
         }
         Ok(())
     }

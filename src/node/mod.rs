@@ -22,12 +22,15 @@ pub mod observe;
 pub mod observed;
 pub mod optional;
 pub mod placement;
+pub mod quoted;
 pub mod report;
 pub mod rollout;
 pub mod rotation;
 pub mod secrets;
 pub mod sibling;
 pub mod teardown;
+pub mod trouble;
+pub mod unmade;
 pub mod unreadable;
 pub mod validate;
 pub mod volumes;
@@ -41,7 +44,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Facts, Keys, Served, Unsaid, Writer},
+    cluster::{Caches, Facts, Keys, Served, Unsaid, Writer, write::Evicted},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -190,8 +193,10 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
     let words = if let Told::Later(words) = told { after(words) } else { None };
     let leaving = absent::next(&observed);
-    let next =
-        [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving].into_iter().flatten().min();
+    let missing = unmade::next(&observed, now);
+    let pending = placement::next(&observed, now);
+    let next = [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving, missing, pending];
+    let next = next.into_iter().flatten().min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 
@@ -304,7 +309,11 @@ async fn converge(
         && let Some(pod) = observed.pods.get(&part)
     {
         let evicted = tools.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await;
-        applier.applied.writes += usize::from(evicted.context(Stage::Apply)?);
+        match evicted.context(Stage::Apply)? {
+            Evicted::Granted => applier.applied.writes += 1,
+            Evicted::NotNow => {}
+            Evicted::TwoBudgets => applier.applied.refused.push(fault::two_budgets(&node.names.pod(part))),
+        }
     }
     Ok(())
 }

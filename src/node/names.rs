@@ -54,6 +54,8 @@ pub const ROTATE: &str = "quorum.security/rotate";
 pub const CERTIFICATES: &str = "quorum.security/certificates";
 /// Annotation of a client's pod: the version of the callers' policy that its kubelet was told of.
 pub const POLICY: &str = "quorum.security/policy";
+/// Annotation of a Service: digest of the labels and annotations that the spec asks for.
+pub const NOTES: &str = "quorum.security/notes";
 /// Annotation of a pod template: digest of the configuration its pods read at start.
 pub const CONFIG_DIGEST: &str = "quorum.security/config-digest";
 

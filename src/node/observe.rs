@@ -4,6 +4,7 @@ pub(super) mod callers;
 mod certificates;
 mod claims;
 mod database;
+mod events;
 mod lasting;
 mod pods;
 mod requests;
@@ -110,6 +111,7 @@ pub async fn observe(
     let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
     let siblings = siblings(sources.caches, &names);
     let pods = pods::pods(sources.caches, &names);
+    let workloads = workloads(sources.caches, &names);
     Ok(Observed {
         domain: sources.domain.to_owned(),
         chain_data_exists: match node_key {
@@ -138,11 +140,12 @@ pub async fn observe(
         siblings,
         claims: claims::claims(sources, &node, &names),
         peer_address: peer_address(sources.caches, &names),
-        workloads: workloads(sources.caches, &names),
-        volumes: volumes::volumes(sources, &names, &pods).await?,
+        volumes: volumes::volumes(sources, &names, (&pods, now)).await?,
         permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
         absent: absent(sources.caches, &names, now),
+        unmade: events::unmade(sources.client, &node, (&workloads, &pods), now).await,
+        workloads,
         pods,
         hosts: hosts(sources.caches),
         lasting: lasting::lasting(sources.caches, &names, &node),
@@ -300,7 +303,8 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let genesis = workload.annotations().get(names::GENESIS).cloned();
     let seen = workload.status.as_ref().and_then(|status| status.observed_generation);
     let settled = seen.is_some() && seen == workload.metadata.generation;
-    Some(Workload { update_revision, stopped, permitted, size, genesis, settled })
+    let uid = workload.uid().unwrap_or_default();
+    Some(Workload { uid, update_revision, stopped, permitted, size, genesis, settled })
 }
 
 /// The revision that new pods get. Until its controller has seen the present template it speaks of an earlier one, which may be
@@ -317,9 +321,9 @@ fn hosts(caches: &Caches) -> BTreeMap<String, Host> {
 fn host_facts(host: &core::Node) -> Host {
     let status = host.status.as_ref();
     let info = status.and_then(|status| status.node_info.as_ref());
-    let ready = status.and_then(|status| status.conditions.as_ref()).is_some_and(|conditions| {
-        conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True")
-    });
+    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let said = conditions.into_iter().find(|found| found.type_ == "Ready");
+    let ready = said.is_some_and(|said| said.status == "True");
     let spec = host.spec.as_ref();
     let cordoned = spec.is_some_and(|spec| spec.unschedulable == Some(true));
     let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
@@ -328,6 +332,7 @@ fn host_facts(host: &core::Node) -> Host {
         boot_id: info.map(|info| info.boot_id.clone()).unwrap_or_default(),
         schedulable: ready && !cordoned,
         cordoned,
+        lost: said.is_some() && !ready,
         taints: taints
             .filter(|taint| taint.effect != "PreferNoSchedule")
             .map(|taint| Taint {

@@ -164,6 +164,8 @@ pub struct Observed {
     pub absent: Absent,
     /// The pods that exist.
     pub pods: BTreeMap<Component, Pod>,
+    /// Why the server makes no pod of a part, in its words, where a pod has been missing for a while.
+    pub unmade: BTreeMap<Component, String>,
     /// What may not be watched, in the server's words: what is said of it may be old.
     pub unseen: Vec<String>,
     /// Hosts of the cluster.
@@ -224,6 +226,8 @@ pub struct Neighbour {
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
+    /// Uid of this very one.
+    pub uid: String,
     /// Revision that new pods get.
     pub update_revision: Option<String>,
     /// Whether it is to have no pod.
@@ -243,6 +247,8 @@ pub struct Workload {
 pub struct Pod {
     /// Uid of this very pod.
     pub uid: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
     /// Address that follows from the key it runs with, of a client.
     pub identity: Option<String>,
     /// Whether no workload manages it.
@@ -269,6 +275,8 @@ pub struct Pod {
     pub database: Option<Report>,
     /// The first container that is in trouble, and why.
     pub trouble: Option<String>,
+    /// The first container that ended last because it had no memory left, and what to do.
+    pub killed: Option<String>,
 }
 
 /// A host: what two kubelets would have in common if they were one machine.
@@ -282,6 +290,8 @@ pub struct Host {
     pub schedulable: bool,
     /// Whether a person has closed it.
     pub cordoned: bool,
+    /// Whether its kubelet no longer reports, or reports that it is not ready.
+    pub lost: bool,
     /// Taints that keep pods away that do not tolerate them.
     pub taints: Vec<Taint>,
     /// Its labels.

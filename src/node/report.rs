@@ -1,5 +1,6 @@
 //! The status, truthfully: `Unknown` is never green, and a message says the next step.
 
+mod available;
 mod callers;
 mod certificates;
 mod contested;
@@ -28,7 +29,6 @@ use super::{
     identity::Standing,
     names::{self, Component},
     observed::Observed,
-    placement::{self, Isolation},
     rotation,
     validate::{self, Validated},
 };
@@ -42,9 +42,6 @@ use crate::api::{
     QuorumNode,
     status::{Hosts, IdentityStatus, QuorumNodeStatus},
 };
-
-/// Reason of a part that has no host.
-const WAITS: &str = "Unschedulable";
 
 /// A condition before it has a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,11 +165,11 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         identity_ready(node),
         certificates::certificates_ready(observed, node, now),
         contested::policies_applied(applied),
-        isolated(observed, &parts),
-        client_available(observed, node),
+        available::isolated(observed, &parts, now),
+        available::client_available(observed, node),
     ];
     if node.manager.is_some() {
-        findings.push(manager_available(observed, &parts));
+        findings.push(available::manager_available(observed, &parts));
     }
     findings.extend(callers::callers_known(observed, node));
     findings.extend(contested::objects_applied(applied));
@@ -194,8 +191,9 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         .or_else(|| is_left.then(|| Finding { kind: "Stalled", ..paused(applied) }))
         .or_else(|| {
             let isolation = findings.iter().find(|found| found.kind == "PlacementIsolated")?;
-            // what waits for a host to come back is on its way
-            (isolation.status == "False" && isolation.reason != WAITS).then(|| Finding {
+            // what waits for a host to come back, or for a volume, is on its way
+            let waits = [available::WAITS, available::VOLUME].contains(&isolation.reason.as_str());
+            (isolation.status == "False" && !waits).then(|| Finding {
                 kind: "Stalled",
                 status: "True",
                 ..isolation.clone()
@@ -259,85 +257,6 @@ fn identity_ready(node: &Validated) -> Finding {
             finding("IdentityReady", "True", "KeyFound", format!("address {}", identity.address))
         }
         None => finding("IdentityReady", "False", "KeyBeingMade", "the node key is being made"),
-    }
-}
-
-fn isolated(observed: &Observed, parts: &[Component]) -> Finding {
-    let kind = "PlacementIsolated";
-    match placement::isolation(observed, parts) {
-        Isolation::Isolated(where_) => finding(kind, "True", "Isolated", where_),
-        Isolation::Unknown(why) => finding(kind, "Unknown", "NotPlaced", why),
-        Isolation::Shared(why) => finding(kind, "False", Reason::SharedHost, why),
-        Isolation::Waits(why) => finding(kind, "False", WAITS, why),
-        Isolation::NoHost(why) => finding(kind, "False", Reason::NoHostLeft, why),
-    }
-}
-
-fn client_available(observed: &Observed, node: &Validated) -> Finding {
-    let kind = "ClientAvailable";
-    if !node.peers.incomplete.is_empty() && !observed.workloads.contains_key(&Component::Client) {
-        let waits = format!(
-            "it starts when these nodes of the network have a key and an address: {}",
-            node.peers.incomplete.join(", ")
-        );
-        return finding(kind, "False", "WaitingForPeers", waits);
-    }
-    if let (Standing::Waits(other), false) = (&node.standing, observed.pods.contains_key(&Component::Client))
-    {
-        let waits = format!("it starts when {other}, which has the same key, is sure not to run");
-        return finding(kind, "False", "WaitingForIdentity", waits);
-    }
-    available(observed, kind, Component::Client)
-}
-
-fn manager_available(observed: &Observed, parts: &[Component]) -> Finding {
-    let kind = "TransactionManagerAvailable";
-    // the database first: without it the manager cannot
-    let needed = [Component::Database, Component::TransactionManager];
-    let found: Vec<_> = needed
-        .into_iter()
-        .filter(|part| parts.contains(part))
-        .map(|part| available(observed, kind, part))
-        .collect();
-    let missing = found.iter().find(|found| found.status != "True");
-    let outdated = || found.iter().find(|found| found.reason == "Outdated");
-    missing
-        .or_else(outdated)
-        .cloned()
-        .unwrap_or_else(|| finding(kind, "True", "Available", "it answers and reaches its database"))
-}
-
-fn available(observed: &Observed, kind: &'static str, component: Component) -> Finding {
-    let spoken = component.spoken();
-    let Some(pod) = observed.pods.get(&component) else {
-        return finding(kind, "False", "NotStarted", format!("the {spoken} has no pod yet"));
-    };
-    if pod.terminating {
-        return finding(kind, "False", "Terminating", format!("the {spoken}'s pod is ending"));
-    }
-    if pod.unschedulable.is_some() {
-        return finding(
-            kind,
-            "False",
-            WAITS,
-            format!("the {spoken}'s pod has no host, see PlacementIsolated"),
-        );
-    }
-    let newest = observed.workloads.get(&component).and_then(|workload| workload.update_revision.as_ref());
-    let outdated = newest.is_some() && pod.revision.is_some() && newest != pod.revision.as_ref();
-    if pod.ready {
-        let message = if outdated {
-            format!(
-                "the {spoken} serves, with an earlier configuration: its pod is replaced when its turn comes"
-            )
-        } else {
-            format!("the {spoken} serves")
-        };
-        return finding(kind, "True", if outdated { "Outdated" } else { "Available" }, message);
-    }
-    match &pod.trouble {
-        Some(trouble) => finding(kind, "False", "NotReady", format!("{spoken}: {trouble}")),
-        None => finding(kind, "False", "Starting", format!("the {spoken} is starting")),
     }
 }
 

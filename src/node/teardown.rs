@@ -14,7 +14,7 @@ use kube::{Api, Resource, ResourceExt as _, api::ObjectMeta, runtime::reflector:
 use super::{
     Tools,
     ending::{self, Ending, Kept, Remains, Step},
-    hold,
+    fault, hold,
     names::{self, Names},
     observe, report, unreadable,
 };
@@ -22,7 +22,7 @@ use crate::{
     api::QuorumNode,
     cluster::{
         guard::Guard,
-        write::{Kind, timely},
+        write::{Evicted, Kind, timely},
     },
 };
 
@@ -61,11 +61,14 @@ pub async fn step(
             Ok(if end { again } else { Some(super::LOOK_AGAIN) })
         }
         Step::EndPods(pods) => {
+            let mut held = None;
             for pod in &pods {
                 let (name, uid) = (pod.name.clone().unwrap_or_default(), pod.uid.clone().unwrap_or_default());
-                tools.writer.evict(&names.namespace, &name, &uid).await?;
+                if tools.writer.evict(&names.namespace, &name, &uid).await? == Evicted::TwoBudgets {
+                    held = Some(fault::two_budgets(&name).to_string());
+                }
             }
-            say(tools, node, "its pods are being ended", now).await
+            say(tools, node, held.as_deref().unwrap_or("its pods are being ended"), now).await
         }
         // nothing may be said there any more
         Step::AwaitPods(_) if namespace_ends => Ok(Some(LOOK_AGAIN)),

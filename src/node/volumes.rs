@@ -27,6 +27,10 @@ pub struct Volume {
     pub bound: bool,
     /// Its storage class.
     pub class: Option<String>,
+    /// How it asks to be mounted, where it has no volume.
+    pub mode: Option<String>,
+    /// What its storage driver says, where a pod has waited for it for a while.
+    pub said: Option<String>,
     /// Its volume.
     pub volume: Option<String>,
     /// From which hosts the volume can be reached: from those that one of these terms selects. `None` where it has

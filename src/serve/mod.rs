@@ -16,7 +16,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
 
 pub use health::{Health, Watched};
 pub use metrics::Metrics;
@@ -28,7 +27,7 @@ pub use requests::Counted;
 /// # Errors
 /// Where the address cannot be listened on.
 pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("--listen {listen}"))?;
+    let listener = crate::listen::bind(listen).with_context(|| format!("--listen {listen}"))?;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // out of file descriptors: the probes must not end the process

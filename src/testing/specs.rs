@@ -35,7 +35,7 @@ pub fn with_managed_database() -> Value {
     node["spec"]["transactionManager"]["database"] = json!({"managed": {
         "image": image("postgres"), "version": "15.18",
         "storage": {"size": "10Gi", "className": "fast", "accessMode": "ReadWriteOncePod"},
-        "resources": {"cpu": "1", "memory": "1Gi"},
+        "resources": resources("1Gi"),
     }});
     node
 }
@@ -83,8 +83,10 @@ fn full() -> Value {
     spec["profile"] = json!("Consortium");
     spec["role"] = json!("Validator");
     spec["client"]["storage"] = json!({"size": "20Gi", "className": "fast", "accessMode": "ReadWriteOnce"});
-    spec["client"]["resources"] = json!({"cpu": "500m", "memory": "4Gi"});
-    spec["client"]["tunables"] = json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2, "rpcGasCap": 40_000_000});
+    spec["client"]["resources"] = resources("4Gi");
+    spec["client"]["tunables"] = json!({"cacheMib": 1024, "maxPeers": 25, "gcMode": "Archive", "verbosity": 2, "rpcGasCap": 40_000_000,
+        "rpcTxFeeCap": 2, "minerGasTarget": 20_000_000, "minerGasLimit": 30_000_000, "logFormat": "Json",
+        "txPool": {"accountSlots": 17, "globalSlots": 5000, "accountQueue": 65, "globalQueue": 2000, "lifetimeMinutes": 45}});
     spec["consensus"]["validators"] = json!(4);
     spec["genesis"]["networkId"] = json!(1337);
     spec["genesis"]["sha256"] = json!("0f".repeat(32));
@@ -108,7 +110,7 @@ fn full() -> Value {
             "secretRef": {"name": "bob-tm-keys", "privateKey": "tm.key", "publicKey": "tm.pub"},
             "passwordRef": {"name": "bob-tm-password", "key": "password"},
         },
-        "resources": {"cpu": "250m", "memory": "2Gi"},
+        "resources": resources("2Gi"),
         "peers": [{
             "url": "https://tm.example:9000", "cidrs": ["198.51.100.7/32"], "pods": pods("partner", "tessera", 9000),
         }],
@@ -134,8 +136,23 @@ fn full() -> Value {
     spec["placement"] = json!({
         "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],
+        "client": part(), "transactionManager": part(), "database": part(),
     });
+    spec["sidecars"] =
+        json!({"metrics": resources("64Mi"), "probe": resources("64Mi"), "init": resources("64Mi")});
+    let notes = json!({"labels": {"team": "ledger"}, "annotations": {"why": "audit"}});
+    (spec["podMetadata"], spec["serviceMetadata"]) = (notes.clone(), notes);
     node
+}
+
+/// All that a container may ask for.
+fn resources(memory: &str) -> Value {
+    json!({"cpu": "250m", "memory": memory, "cpuLimit": "2", "ephemeralStorage": "1Gi"})
+}
+
+/// Hosts of a part's own.
+fn part() -> Value {
+    json!({"nodeSelector": {"pool": "ledger"}, "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}]})
 }
 
 /// Callers that are known in each of the three ways.
@@ -166,6 +183,6 @@ fn rpc() -> Value {
             "requestsAtClient": 32, "requestsWaiting": 128, "answerSeconds": 30, "answerBytes": 16_777_216,
             "subscriptions": 16, "filters": 48,
         },
-        "resources": {"cpu": "75m", "memory": "160Mi"},
+        "resources": resources("160Mi"),
     })
 }

@@ -158,7 +158,6 @@ pub const ALLOWED: &[Entry] = &[
         DEFAULT,
     ),
     entry("StatefulSet", containers!("terminationMessagePath"), Rule::Text("/dev/termination-log"), DEFAULT),
-    entry("StatefulSet", containers!("terminationMessagePolicy"), Rule::Text("File"), DEFAULT),
     entry("StatefulSet", containers!("resources"), Rule::Json("{}"), DEFAULT),
     entry("StatefulSet", containers!("resources.requests|limits.*"), Rule::Quantity, QUANTITY),
     entry("StatefulSet", containers!("ports.[].protocol"), Rule::Text("TCP"), DEFAULT),

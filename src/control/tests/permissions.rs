@@ -77,6 +77,12 @@ async fn a_life() -> BTreeSet<String> {
             json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
     });
     world.rest().await;
+    // a quota refuses it
+    world.server.hold_pods(true);
+    Server::delete(&world.server, &object("v1", "pods", "alice-client-0"), &json!({}));
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    world.server.hold_pods(false);
+    world.rest().await;
     let mut reduced = client("alice");
     reduced["spec"]["deletionPolicy"] = alice["spec"]["deletionPolicy"].clone();
     world.server.edit(&node("alice"), "kubectl-edit", |alice| alice["spec"] = reduced["spec"].clone());

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::world::{NAMESPACE, World, base64, client, member, node, secret};
-use crate::{logs, testing::specs};
+use super::unmade::tell;
+use super::world::{NAMESPACE, World, base64, client, member, node, object, secret};
+use crate::{logs, node::quoted::last_words, testing::specs};
 
 const NODE_KEY: &str = "c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77c0ffee88";
 const NO_KEY: &str = "canary/node+key=7f3a91";
@@ -16,6 +17,7 @@ const CERTIFICATE: &str = "canary/client+certificate=4d2e";
 const AUTHORITY: &str = "canary/authority+key=a86b03";
 const APPLIED: &str = "canary/last+applied=0c5f92";
 const ANSWER: &str = "canary/answer+garbled=63d8e1";
+const LAST_WORDS: &str = "the client has said its last";
 const PLANTED: [&str; 9] =
     [NODE_KEY, NO_KEY, LOCKED, LOCK, DATABASE, CERTIFICATE, AUTHORITY, APPLIED, ANSWER];
 
@@ -114,9 +116,42 @@ async fn lives() -> World {
     }
     world.server.end_watches(true);
     world.rest().await;
+    say(&world).await;
     world.server.delete(&node("alice"), &json!({}));
     world.rest().await;
     world
+}
+
+/// A client that says secrets when it ends, in its log or in one that is JSON.
+async fn say(world: &World) {
+    for (at, secret) in PLANTED.iter().enumerate() {
+        let line = json!({"level": "ERROR", "message": LAST_WORDS, "error": secret}).to_string();
+        let message = [format!("Fatal: {LAST_WORDS}: {secret} of {secret}"), line][at % 2].clone();
+        world.server.edit(&object("v1", "pods", "alice-client-0"), "kubelet", |pod| {
+            pod["status"]["conditions"][1]["status"] = json!("False");
+            let container = &mut pod["status"]["containerStatuses"][0];
+            container["ready"] = json!(false);
+            container["state"] = json!({"terminated": {"exitCode": 1, "message": message}});
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        let (.., told) = world.condition("alice", "ClientAvailable").expect("told");
+        assert!(told.contains(LAST_WORDS), "{secret}: {told}");
+        world.server.edit(&object("v1", "pods", "alice-client-0"), "kubelet", |pod| {
+            let waiting = json!({"reason": "ErrImagePull", "message": format!("{LAST_WORDS}: {secret}")});
+            pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": waiting});
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        let (.., told) = world.condition("alice", "ClientAvailable").expect("told");
+        assert!(told.contains("cannot be pulled") && told.contains(LAST_WORDS), "{secret}: {told}");
+    }
+    world.server.hold_pods(true);
+    world.server.delete(&object("v1", "pods", "alice-client-0"), &json!({}));
+    let workload = object("apps/v1", "statefulsets", "alice-client");
+    tell(world, &workload, ("FailedCreate", &format!("{LAST_WORDS}: {}", PLANTED.join(" or "))));
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let (_, reason, told) = world.condition("alice", "ClientAvailable").expect("told");
+    assert!(reason == "FailedCreate" && told.contains(LAST_WORDS), "{told}");
+    world.server.hold_pods(false);
 }
 
 /// How a value may be written.
@@ -189,13 +224,26 @@ async fn a_secret_is_seen_nowhere_but_in_secrets() {
     assert_eq!(seen(&config, &password), ["password"], "it is where it belongs");
     let secrets = secrets(&world);
     assert!(secrets.len() > PLANTED.len() + 10, "{} were made", secrets.len() - PLANTED.len());
+    for (what, value) in &secrets {
+        for form in forms(value) {
+            let quoted = last_words(&format!("Fatal: {LAST_WORDS}: {form} of {form}")).expect("words");
+            assert_eq!(seen(&quoted, &secrets), [""; 0], "{what}: {quoted}");
+        }
+    }
     let log = log.text();
     for part in ["quorum_operator::control", "kube_runtime", "does not decode"] {
         assert!(log.contains(part), "the log has no {part}");
     }
     assert_eq!(seen(&log, &secrets), [""; 0], "log");
     for change in world.server.changes().iter().filter(|change| change.target.resource != "secrets") {
-        let text = change.object.to_string();
+        let mut object = change.object.clone();
+        // what kubelets and controllers say is theirs
+        match change.target.resource.as_str() {
+            "pods" => object["status"] = json!(null),
+            "events" if change.target.group_version == "v1" => continue,
+            _ => {}
+        }
+        let text = object.to_string();
         assert_eq!(seen(&text, &secrets), [""; 0], "{:?}: {text}", change.target);
     }
     assert_eq!(seen(&world.metrics.text(), &secrets), [""; 0], "metrics");

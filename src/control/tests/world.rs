@@ -12,7 +12,7 @@ use crate::{
     cluster::{Fence, Pressure, caches::Scope, keys::fetch::Fetch, served::Dial},
     control::{Clock, replica::Replica},
     serve::{Counted, Health, Metrics},
-    settings::{Dns, Surroundings},
+    settings::{Dns, Surroundings, Users},
     testing::{
         server::{Call, Server, Target},
         specs,
@@ -243,6 +243,7 @@ pub(super) fn surroundings() -> Surroundings {
             ports: vec![53],
         },
         domain: "cluster.local".into(),
+        users: Users::Fixed,
         operator: None,
     }
 }

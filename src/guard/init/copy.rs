@@ -17,6 +17,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
 
+    /// A passwd file whose account `postgres` is given the user and group of this process
+    #[arg(long, value_name = "FILE", requires = "accounts_to")]
+    pub accounts: Option<PathBuf>,
+
+    /// Where that is written, mode 0444
+    #[arg(long, value_name = "FILE", requires = "accounts")]
+    pub accounts_to: Option<PathBuf>,
+
     /// The one pod that may start
     #[command(flatten)]
     pub only: Only,
@@ -25,7 +33,35 @@ pub struct Args {
 /// Copies what runs.
 pub fn run(args: &Args) -> Result<()> {
     args.only.check()?;
+    if let (Some(from), Some(to)) = (&args.accounts, &args.accounts_to) {
+        accounts(from, to)?;
+    }
     copy(Path::new("/proc/self/exe"), &args.to)
+}
+
+/// PostgreSQL insists on an account for its user, which nobody knows before where the platform assigns it.
+fn accounts(from: &Path, to: &Path) -> Result<()> {
+    let passwd = fs::read_to_string(from).with_context(|| format!("--accounts {}", from.display()))?;
+    let place = || format!("--accounts-to {}", to.display());
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    // one that is there cannot be written to
+    let mut new = to.as_os_str().to_owned();
+    new.push(".new");
+    let _ = fs::remove_file(&new);
+    fs::write(&new, renumbered(&passwd, (user, group))).with_context(place)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o444)).with_context(place)?;
+    fs::rename(&new, to).with_context(place)?;
+    info!(to = %to.display(), user, group, "wrote the account of this user");
+    Ok(())
+}
+
+/// The file with another user and group for `postgres`, and everything else as it was.
+fn renumbered(passwd: &str, (user, group): (u32, u32)) -> String {
+    let line = |line: &str| match line.splitn(5, ':').collect::<Vec<_>>().as_slice() {
+        ["postgres", password, _, _, rest] => format!("postgres:{password}:{user}:{group}:{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    passwd.lines().map(line).collect()
 }
 
 /// There is never half an executable under the name.
@@ -57,12 +93,39 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn args(to: PathBuf) -> Args {
+        Args { to, accounts: None, accounts_to: None, only: Only::default() }
+    }
+
+    #[test]
+    fn postgresql_gets_an_account_of_the_user_that_runs_and_keeps_what_its_comment_says() {
+        let passwd =
+            "root:x:0:0::/:/bin/false\npostgres:x:65532:65532:system-identifier=77:/data:/bin/false\n";
+        assert_eq!(
+            renumbered(passwd, (1_000_650_000, 0)),
+            "root:x:0:0::/:/bin/false\npostgres:x:1000650000:0:system-identifier=77:/data:/bin/false\n"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("from"), passwd).unwrap();
+        for _ in 0..2 {
+            let told =
+                Args { accounts: Some(at("from")), accounts_to: Some(at("passwd")), ..args(at("guard")) };
+            run(&told).unwrap();
+            let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            assert_eq!(fs::read_to_string(at("passwd")).unwrap(), renumbered(passwd, own));
+            assert_eq!(fs::metadata(at("passwd")).unwrap().permissions().mode() & 0o7777, 0o444);
+        }
+        let nowhere = Args { accounts: Some(at("none")), accounts_to: Some(at("x")), ..args(at("guard")) };
+        assert!(run(&nowhere).unwrap_err().to_string().contains("--accounts "));
+    }
+
     #[test]
     fn the_copy_is_the_same_executable_and_a_repeat_replaces_it() {
         let dir = tempfile::tempdir().unwrap();
         let to = dir.path().join("quorum-guard");
         for _ in 0..2 {
-            run(&Args { to: to.clone(), only: Only::default() }).unwrap();
+            run(&args(to.clone())).unwrap();
             assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o7777, 0o555);
             assert!(fs::read(&to).unwrap() == fs::read("/proc/self/exe").unwrap(), "the bytes differ");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -72,10 +135,9 @@ mod tests {
     #[test]
     fn a_directory_is_refused_with_the_way_out() {
         let dir = tempfile::tempdir().unwrap();
-        let error = run(&Args { to: dir.path().to_owned(), only: Only::default() }).unwrap_err().to_string();
+        let error = run(&args(dir.path().to_owned())).unwrap_err().to_string();
         assert!(error.contains("--to") && error.contains("name the file"), "{error}");
-        let error =
-            run(&Args { to: "/nowhere/quorum-guard".into(), only: Only::default() }).unwrap_err().to_string();
+        let error = run(&args("/nowhere/quorum-guard".into())).unwrap_err().to_string();
         assert!(error.contains("mount a volume"), "{error}");
     }
 }

@@ -36,11 +36,11 @@ use crate::guard::{health, stop, tls};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Where scrapers reach /metrics over TLS
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9545", value_parser = listen)]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:9545", value_parser = listen)]
     pub listen: SocketAddr,
 
     /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", value_parser = listen)]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081", value_parser = listen)]
     pub health: SocketAddr,
 
     /// The client's metrics page, on loopback
@@ -86,10 +86,10 @@ pub async fn run(args: Args) -> Result<()> {
         samples: Mutex::new(Samples::default()),
         reloading: Arc::new(Reloading::open(files, Terms::default()).with_context(place)?),
     };
-    let bind = async |flag: &str, at: SocketAddr| {
-        TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
+    let bind = |flag: &str, at: SocketAddr| {
+        crate::listen::bind(at).with_context(|| format!("{flag} {at}: choose an address that is free"))
     };
-    let (listener, health) = (bind("--listen", args.listen).await?, bind("--health", args.health).await?);
+    let (listener, health) = (bind("--listen", args.listen)?, bind("--health", args.health)?);
     info!(listen = %args.listen, health = %args.health, upstream = %args.upstream.0, "serving metrics");
     let (stop, stopped) = watch::channel(false);
     let serving = Arc::new(guard).serve(listener, health, Pace::default(), stopped);

@@ -30,7 +30,7 @@ use crate::guard::{https, stop};
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8081", value_parser = listen)]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081", value_parser = listen)]
     pub health: SocketAddr,
 
     /// The transaction manager's upcheck; its certificate must name this host
@@ -62,9 +62,8 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<()> {
     let asked = stop::asked()?;
     let at = args.health;
-    let listener = TcpListener::bind(at)
-        .await
-        .with_context(|| format!("--health {at}: choose an address that is free"))?;
+    let listener =
+        crate::listen::bind(at).with_context(|| format!("--health {at}: choose an address that is free"))?;
     let database = args.database.database();
     let probe = Probe {
         names: Names::default(),

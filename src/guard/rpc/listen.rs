@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -31,8 +31,6 @@ const GRACE: Duration = Duration::from_secs(20);
 const UNREAD: usize = 16 * 1024;
 /// Bytes that the kernel keeps of what a connection receives and sends; it takes twice as much for them.
 const KERNEL: (u32, u32) = (32 * 1024, 64 * 1024);
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// Requests of one connection of HTTP/2 at a time.
 const STREAMS: u32 = 64;
 /// Bytes of an answer that wait in HTTP/2 for a caller that does not read, of each request; they are charged.
@@ -45,12 +43,10 @@ const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
 /// # Errors
 /// Where the address is taken.
 pub fn bind(at: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.set_recv_buffer_size(KERNEL.0)?;
-    socket.set_send_buffer_size(KERNEL.1)?;
-    socket.bind(at)?;
-    socket.listen(BACKLOG)
+    crate::listen::bind_with(at, |socket| {
+        socket.set_recv_buffer_size(KERNEL.0)?;
+        socket.set_send_buffer_size(KERNEL.1)
+    })
 }
 
 /// Serves until the process is asked to end, and then until what is under way has ended. That is a task: what the runtime
@@ -72,7 +68,8 @@ async fn accept(listener: TcpListener, tls: Arc<Reloading>, shared: Arc<Shared>)
         };
         match accepted {
             Ok((stream, from)) => {
-                if let Some(place) = Place::take(&shared, from.ip()) {
+                // at an address of both families one of IPv4 comes as one of IPv6
+                if let Some(place) = Place::take(&shared, from.ip().to_canonical()) {
                     connections.spawn(connection(stream, tls.clone(), place));
                 }
             }

@@ -84,10 +84,10 @@ use self::watch::Watched;
 #[derive(clap::Args)]
 pub struct Args {
     /// Where callers connect: TLS, HTTP/1.1, HTTP/2, WebSocket
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "0.0.0.0:8545")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "[::]:8545")]
     pub listen: SocketAddr,
     /// Where the kubelet asks: plain HTTP, /livez and /readyz
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "0.0.0.0:8546")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "[::]:8546")]
     pub health: SocketAddr,
     /// Where the metrics sidecar asks: plain HTTP, /metrics, on loopback
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::loopback, default_value = "127.0.0.1:9546")]
@@ -119,15 +119,15 @@ pub async fn run(args: Args) -> Result<()> {
 
 /// Serves until this is done.
 async fn until(asked: impl Future<Output = ()>, args: Args) -> Result<()> {
-    let bind = async |flag: &str, at: SocketAddr| {
-        TcpListener::bind(at).await.with_context(|| format!("{flag} {at}: choose an address that is free"))
+    let bind = |flag: &str, at: SocketAddr| {
+        crate::listen::bind(at).with_context(|| format!("{flag} {at}: choose an address that is free"))
     };
     let callers = listen::bind(args.listen)
         .with_context(|| format!("--listen {}: choose an address that is free", args.listen));
     let ports = Ports {
         callers: callers?,
-        health: bind("--health", args.health).await?,
-        metrics: bind("--metrics", args.metrics).await?,
+        health: bind("--health", args.health)?,
+        metrics: bind("--metrics", args.metrics)?,
     };
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().context("stdout, for audit records")?;
     let (stopping, stop) = tokio::sync::watch::channel(false);

@@ -2,7 +2,10 @@
 
 use super::rpc;
 use crate::{
-    api::node::{GcMode, Role},
+    api::{
+        client::{GcMode, LogFormat, Tunables},
+        node::Role,
+    },
     node::{
         names::{self, Component},
         validate::Validated,
@@ -40,7 +43,7 @@ pub(super) fn init() -> Vec<String> {
 pub(super) fn run(node: &Validated) -> Vec<String> {
     let mut arguments = base(node);
     if node.spec.role == Role::Validator {
-        arguments.extend(validator());
+        arguments.extend(validator(&node.spec.client.tunables));
     }
     if node.manager.is_some() {
         arguments.extend(transaction_manager(node));
@@ -83,6 +86,7 @@ fn base(node: &Validated) -> Vec<String> {
         // also ends the snap protocol: CVE-2021-41173 is not patched
         "--snapshot=false".into(),
     ];
+    arguments.extend(pool(tunables));
     arguments.extend(log(node));
     arguments.extend([
         // bare: with a value, collection stays off
@@ -98,17 +102,40 @@ fn base(node: &Validated) -> Vec<String> {
 /// whatever data a failed call has, megabytes of it: for callers it is at 1, and all else at what the spec says.
 fn log(node: &Validated) -> Vec<String> {
     let level = node.spec.client.tunables.verbosity;
+    let mut arguments = match node.spec.client.tunables.log_format {
+        LogFormat::Text => vec![],
+        // bare: a value would be taken for a command
+        LogFormat::Json => vec!["--log.json".to_owned()],
+    };
     if level <= 1 || !node.has_callers() {
-        return vec![format!("--verbosity={level}")];
+        arguments.push(format!("--verbosity={level}"));
+    } else {
+        // the first rule that matches counts, and none lowers `--verbosity`
+        arguments.extend(["--verbosity=1".into(), format!("--vmodule=rpc=1,go-ethereum/*={level}")]);
     }
-    // the first rule that matches counts, and none lowers `--verbosity`
-    vec!["--verbosity=1".into(), format!("--vmodule=rpc=1,go-ethereum/*={level}")]
+    arguments
 }
 
 /// A validator seals with its node key: no account, nothing to unlock.
-fn validator() -> Vec<String> {
+fn validator(tunables: &Tunables) -> Vec<String> {
     // the default price refuses local transactions of a free-gas network
-    vec!["--mine".into(), "--miner.gasprice=0".into()]
+    let mut arguments = vec!["--mine".to_owned(), "--miner.gasprice=0".into()];
+    arguments.extend(tunables.miner_gas_target.map(|gas| format!("--miner.gastarget={gas}")));
+    arguments.extend(tunables.miner_gas_limit.map(|gas| format!("--miner.gaslimit={gas}")));
+    arguments
+}
+
+/// Bounds of the pool of transactions, as far as the spec names them.
+fn pool(tunables: &Tunables) -> impl Iterator<Item = String> {
+    let pool = &tunables.tx_pool;
+    let bounds = [
+        ("accountslots", pool.account_slots),
+        ("globalslots", pool.global_slots),
+        ("accountqueue", pool.account_queue),
+        ("globalqueue", pool.global_queue),
+    ];
+    let bounds = bounds.into_iter().filter_map(|(name, bound)| Some(format!("--txpool.{name}={}", bound?)));
+    bounds.chain(pool.lifetime_minutes.map(|minutes| format!("--txpool.lifetime={minutes}m")))
 }
 
 /// Every timeout is written out: the declared defaults are not applied, and none means for ever.
@@ -132,7 +159,9 @@ fn transaction_manager(node: &Validated) -> Vec<String> {
 /// For the guard alone. Names, origins and addresses are constants, so that no caller changes them.
 fn json_rpc(node: &Validated) -> Vec<String> {
     let modules = rpc::modules(node).into_iter().collect::<Vec<_>>().join(",");
-    vec![
+    let tunables = &node.spec.client.tunables;
+    let fee = tunables.rpc_tx_fee_cap.map(|ether| format!("--rpc.txfeecap={ether}"));
+    let arguments = vec![
         "--http".into(),
         "--http.addr=127.0.0.1".into(),
         format!("--http.port={}", names::CLIENT_HTTP),
@@ -146,9 +175,10 @@ fn json_rpc(node: &Validated) -> Vec<String> {
         // whoever names an origin must then be of this host; the guard names none
         "--ws.origins=".into(),
         // 0 would be no bound: eth_estimateGas has no other one
-        format!("--rpc.gascap={}", node.spec.client.tunables.rpc_gas_cap),
+        format!("--rpc.gascap={}", tunables.rpc_gas_cap),
         "--vm.calltimeout=5".into(),
-    ]
+    ];
+    arguments.into_iter().chain(fee).collect()
 }
 
 /// Where the client finds its transaction manager.

@@ -39,6 +39,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
             containers: containers(node, surroundings),
             volumes: volumes(node),
             claim: Some(client.storage.clone()),
+            users: surroundings.users,
             // geth flushes what it holds in memory
             grace: 180,
         },
@@ -115,7 +116,7 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
     Container {
         env: pods::own_name(),
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
@@ -178,8 +179,8 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
     ];
     let mut args = vec![
         "metrics".into(),
-        format!("--listen=0.0.0.0:{}", names::METRICS),
-        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--listen=[::]:{}", names::METRICS),
+        format!("--health=[::]:{}", names::HEALTH),
         format!("--upstream=http://127.0.0.1:{}/debug/metrics/prometheus", names::CLIENT_METRICS),
         "--tls-dir=/tls/metrics".into(),
         format!("--min-peers={}", node.spec.readiness.min_peers),
@@ -205,7 +206,7 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
             ..ContainerPort::default()
         }]),
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.metrics.as_ref()),
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),

@@ -17,13 +17,14 @@ use crate::{
         names::{self, Component, DATABASE, Purpose},
         validate::{Database, Validated},
     },
-    settings::Surroundings,
+    settings::{Surroundings, Users},
 };
 
 const DATA: &str = "/data/pgdata";
 const CONFIG: &str = "/etc/postgresql";
 const TLS: &str = "/tls/db";
 const TOOLS: &str = "/tools";
+const PASSWD: &str = "passwd";
 
 pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
     let manager = node.manager.as_ref()?;
@@ -34,10 +35,11 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::Database,
             version: database.version.clone(),
             config_digest: config_digest(),
-            init: vec![tools(node, surroundings), initialise(node, database)],
-            containers: vec![postgres(node, database)],
+            init: vec![tools(node, surroundings), initialise(node, (database, surroundings.users))],
+            containers: vec![postgres(node, (database, surroundings.users))],
             volumes: volumes(node),
             claim: Some(database.storage.clone()),
+            users: surroundings.users,
             grace: 60,
         },
     ))
@@ -78,7 +80,7 @@ pub(super) fn files(expected: Option<SystemIdentifier>) -> BTreeMap<String, Stri
     BTreeMap::from([
         ("postgresql.conf".into(), settings),
         ("pg_hba.conf".into(), admitted),
-        ("passwd".into(), account),
+        (PASSWD.into(), account),
     ])
 }
 
@@ -92,17 +94,23 @@ fn config_digest() -> String {
 /// second one would be an empty database behind the same Service.
 fn tools(node: &Validated, surroundings: &Surroundings) -> Container {
     let only = pods::only_pod(node, Component::Database);
-    let args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard"), only];
+    let mut args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard"), only];
+    let mut mounts = vec![pods::writable("tools", TOOLS)];
+    if surroundings.users == Users::Platform {
+        args.push(format!("--accounts={CONFIG}/{PASSWD}"));
+        args.push(format!("--accounts-to={TOOLS}/{PASSWD}"));
+        mounts.push(pods::mount("config", CONFIG));
+    }
     Container {
         env: pods::own_name(),
-        volume_mounts: Some(vec![pods::writable("tools", TOOLS)]),
-        resources: pods::small(),
+        volume_mounts: Some(mounts),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("tools", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
 
 /// Makes the cluster, the role and the database, all or nothing; the manager makes its tables.
-fn initialise(node: &Validated, database: &ManagedDatabase) -> Container {
+fn initialise(node: &Validated, (database, users): (&ManagedDatabase, Users)) -> Container {
     let args = ["init", "database", "--pgdata", DATA, "--role", DATABASE, "--database", DATABASE];
     let only = pods::only_pod(node, Component::Database);
     let args = args.map(str::to_owned).into_iter().chain([only]).collect();
@@ -111,7 +119,7 @@ fn initialise(node: &Validated, database: &ManagedDatabase) -> Container {
         volume_mounts: Some(vec![
             pods::writable("data", "/data"),
             pods::mount("tools", TOOLS),
-            passwd(),
+            passwd(users),
             pods::writable("tmp", "/tmp"),
         ]),
         resources: pods::resources(&database.resources),
@@ -119,7 +127,7 @@ fn initialise(node: &Validated, database: &ManagedDatabase) -> Container {
     }
 }
 
-fn postgres(node: &Validated, database: &ManagedDatabase) -> Container {
+fn postgres(node: &Validated, (database, users): (&ManagedDatabase, Users)) -> Container {
     let args =
         ["-D", DATA, "-c", &format!("config_file={CONFIG}/postgresql.conf")].map(str::to_owned).to_vec();
     Container {
@@ -134,7 +142,7 @@ fn postgres(node: &Validated, database: &ManagedDatabase) -> Container {
             pods::mount("config", CONFIG),
             pods::mount("tls", TLS),
             pods::writable("tmp", "/tmp"),
-            passwd(),
+            passwd(users),
         ]),
         resources: pods::resources(&database.resources),
         startup_probe: tls_answers(node, 3, 200),
@@ -155,8 +163,13 @@ fn tls_answers(node: &Validated, period: i32, failures: i32) -> Option<Probe> {
     Some(Probe { exec: Some(ExecAction { command: Some(command) }), ..pods::every(period, failures) })
 }
 
-fn passwd() -> VolumeMount {
-    VolumeMount { sub_path: Some("passwd".into()), ..pods::mount("config", "/etc/passwd") }
+/// PostgreSQL's account. Where the platform assigns the user, `tools` has written it with that one.
+fn passwd(users: Users) -> VolumeMount {
+    let volume = match users {
+        Users::Fixed => "config",
+        Users::Platform => "tools",
+    };
+    VolumeMount { sub_path: Some(PASSWD.into()), ..pods::mount(volume, "/etc/passwd") }
 }
 
 fn volumes(node: &Validated) -> Vec<Volume> {

@@ -41,6 +41,7 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
             volumes: volumes(node, manager),
             claim: None,
+            users: surroundings.users,
             grace: 30,
         },
     ))
@@ -62,7 +63,7 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
     let args = vec!["init".into(), "pod".into(), pods::only_pod(node, Component::TransactionManager)];
     Container {
         env: pods::own_name(),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
     }
 }
@@ -119,7 +120,7 @@ fn tessera(manager: &Manager, node: &Validated) -> Container {
 fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Container {
     let mut args = vec![
         "probe".into(),
-        format!("--health=0.0.0.0:{}", names::HEALTH),
+        format!("--health=[::]:{}", names::HEALTH),
         format!("--upcheck={}/upcheck", arguments::manager_url(node)),
         // by name, but without the way through the Service
         format!("--upcheck-connect=127.0.0.1:{}", names::CLIENT_TO_MANAGER),
@@ -133,7 +134,7 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
     mounts.extend(login);
     Container {
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.probe.as_ref()),
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
@@ -148,7 +149,7 @@ fn external_database(node: &Validated, manager: &Manager, surroundings: &Surroun
     let args = ["init", "external-database"].map(str::to_owned).into_iter().chain(flags).collect();
     Some(Container {
         volume_mounts: Some(mounts),
-        resources: pods::small(),
+        resources: pods::small(node.spec.sidecars.init.as_ref()),
         ..pods::container(EXTERNAL_DATABASE, &surroundings.guard_image, &["/quorum-guard"], args)
     })
 }

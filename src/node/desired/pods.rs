@@ -30,8 +30,10 @@ use crate::{
     api::parts::{Resources, Storage},
     node::{
         names::{self, Component},
+        placement,
         validate::Validated,
     },
+    settings::Users,
 };
 
 /// User and group of every container: nobody in particular, never root.
@@ -47,8 +49,17 @@ pub(super) struct Parts {
     pub(super) containers: Vec<Container>,
     pub(super) volumes: Vec<Volume>,
     pub(super) claim: Option<Storage>,
+    /// Who says as which user it runs.
+    pub(super) users: Users,
     /// Seconds that a clean end may take.
     pub(super) grace: i64,
+}
+
+/// Adds what the spec asks for, and never over what is there.
+pub(super) fn note(to: &mut BTreeMap<String, String>, asked: &BTreeMap<String, String>) {
+    for (key, value) in asked {
+        to.entry(key.clone()).or_insert_with(|| value.clone());
+    }
 }
 
 /// A workload of one pod. `OnDelete`: a StatefulSet's own rollout asks no disruption budget.
@@ -58,6 +69,10 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
     labels.insert("app.kubernetes.io/version".into(), parts.version.clone());
     let mut pod_labels = labels.clone();
     pod_labels.insert(names::ROLE.into(), node.spec.role.as_str().into());
+    let notes = &node.spec.pod_metadata;
+    note(&mut pod_labels, &notes.labels);
+    let mut annotations = BTreeMap::from([(names::CONFIG_DIGEST.into(), parts.config_digest.clone())]);
+    note(&mut annotations, &notes.annotations);
     let claims = parts.claim.as_ref().map(|storage| vec![claim(node, component, storage)]);
     StatefulSet {
         metadata: node.names.meta(node.names.workload(component), labels, &node.owner),
@@ -80,10 +95,7 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels),
-                    annotations: Some(BTreeMap::from([(
-                        names::CONFIG_DIGEST.into(),
-                        parts.config_digest.clone(),
-                    )])),
+                    annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(node, parts)),
@@ -95,8 +107,12 @@ pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
 }
 
 fn pod(node: &Validated, parts: Parts) -> PodSpec {
-    let placement = &node.spec.placement;
-    let tolerations: Vec<_> = placement
+    let user = match parts.users {
+        Users::Fixed => Some(USER),
+        Users::Platform => None,
+    };
+    let hosts = placement::hosts(&node.spec.placement, parts.component);
+    let tolerations: Vec<_> = hosts
         .tolerations
         .iter()
         .map(|tolerated| Toleration {
@@ -115,15 +131,15 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: user,
+            run_as_group: user,
+            fs_group: user,
             fs_group_change_policy: Some("OnRootMismatch".into()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
         affinity: Some(apart(node, parts.component)),
-        node_selector: Some(placement.node_selector.clone()).filter(|labels| !labels.is_empty()),
+        node_selector: Some(hosts.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
         image_pull_secrets: Some(pull_secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty()),
         priority_class_name: node.spec.priority_class_name.clone(),
@@ -208,6 +224,8 @@ pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<Str
         command: Some(command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
             .filter(|words| !words.is_empty()),
         args: Some(args),
+        // what it said last, where it ended badly, is in the pod's status then
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             privileged: Some(false),
@@ -233,19 +251,24 @@ pub(super) fn own_name() -> Option<Vec<EnvVar>> {
     Some(vec![EnvVar { name: "POD_NAME".into(), value: None, value_from: Some(source) }])
 }
 
-/// Memory is requested and limited alike; CPU is requested.
+/// Memory is requested and limited alike, and so is ephemeral storage; CPU is requested. The rest only where it is asked
+/// for.
 pub(super) fn resources(of: &Resources) -> Option<ResourceRequirements> {
-    let memory = ("memory".to_owned(), Quantity(of.memory.clone()));
+    let amount = |kind: &str, amount: &String| (kind.to_owned(), Quantity(amount.clone()));
+    let alike = [amount("memory", &of.memory)];
+    let alike =
+        alike.into_iter().chain(of.ephemeral_storage.iter().map(|size| amount("ephemeral-storage", size)));
+    let limit = of.cpu_limit.iter().map(|limit| amount("cpu", limit));
     Some(ResourceRequirements {
-        requests: Some(BTreeMap::from([("cpu".to_owned(), Quantity(of.cpu.clone())), memory.clone()])),
-        limits: Some(BTreeMap::from([memory])),
+        requests: Some(alike.clone().chain([amount("cpu", &of.cpu)]).collect()),
+        limits: Some(alike.chain(limit).collect()),
         claims: None,
     })
 }
 
-/// What a quorum-guard needs.
-pub(super) fn small() -> Option<ResourceRequirements> {
-    resources(&Resources { cpu: "20m".into(), memory: "64Mi".into() })
+/// What a quorum-guard needs, unless the spec says otherwise.
+pub(super) fn small(asked: Option<&Resources>) -> Option<ResourceRequirements> {
+    asked.map_or_else(|| resources(&Resources::of("20m", "64Mi")), resources)
 }
 
 /// A volume with chosen keys of a Secret, readable by the pod's user alone.

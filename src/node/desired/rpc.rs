@@ -165,8 +165,8 @@ fn identity(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Ident
 pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container {
     let args = vec![
         "rpc".into(),
-        format!("--listen=0.0.0.0:{}", names::RPC),
-        format!("--health=0.0.0.0:{}", names::RPC_HEALTH),
+        format!("--listen=[::]:{}", names::RPC),
+        format!("--health=[::]:{}", names::RPC_HEALTH),
         format!("--metrics=127.0.0.1:{}", names::GUARD_METRICS),
         format!("--http=127.0.0.1:{}", names::CLIENT_HTTP),
         format!("--ws=127.0.0.1:{}", names::CLIENT_WS),

@@ -5,10 +5,16 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{Live, components};
-use crate::node::{
-    names::{self, Component},
-    validate::Validated,
+use kube::api::ObjectMeta;
+use sha2::{Digest as _, Sha256};
+
+use super::{Live, components, pods};
+use crate::{
+    api::parts::Notes,
+    node::{
+        names::{self, Component},
+        validate::Validated,
+    },
 };
 
 pub(super) fn all(node: &Validated, live: &Live) -> Vec<Service> {
@@ -84,7 +90,7 @@ fn database(node: &Validated) -> Service {
 
 fn service(node: &Validated, component: Component, name: String, ports: Vec<ServicePort>) -> Service {
     Service {
-        metadata: node.names.meta(name, node.names.component_labels(component), &node.owner),
+        metadata: noted(node, node.names.meta(name, node.names.component_labels(component), &node.owner)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".into()),
             selector: Some(node.names.pod_labels(component)),
@@ -93,6 +99,22 @@ fn service(node: &Validated, component: Component, name: String, ports: Vec<Serv
         }),
         status: None,
     }
+}
+
+/// With what the spec asks for. Labels and annotations of others are left as they are, so an annotation of ours says what
+/// was asked for, and a Service is written when that changes.
+fn noted(node: &Validated, mut meta: ObjectMeta) -> ObjectMeta {
+    let notes = &node.spec.service_metadata;
+    if *notes == Notes::default() {
+        return meta;
+    }
+    let digest = Sha256::digest(serde_json::to_vec(notes).unwrap_or_default());
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    pods::note(meta.labels.get_or_insert_default(), &notes.labels);
+    let annotations = meta.annotations.get_or_insert_default();
+    pods::note(annotations, &notes.annotations);
+    annotations.insert(names::NOTES.into(), digest);
+    meta
 }
 
 fn port(name: &str, port: i32) -> ServicePort {

@@ -60,6 +60,7 @@ fn client_server(node: &Validated) -> Value {
     json!({
         "app": "Q2T",
         "serverAddress": format!("https://{service}:{}", names::CLIENT_TO_MANAGER),
+        // Tessera listens at every address of either family, whatever stands here
         "bindingAddress": format!("https://0.0.0.0:{}", names::CLIENT_TO_MANAGER),
         "communicationType": "REST",
         "sslConfig": {

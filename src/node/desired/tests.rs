@@ -3,6 +3,7 @@
 mod additions;
 mod arguments;
 mod certificates;
+mod daily;
 #[cfg(feature = "guard")]
 mod guard;
 mod names;
@@ -17,6 +18,7 @@ mod rpc;
 mod sample;
 mod services;
 mod tessera;
+mod users;
 mod workloads;
 mod world;
 

@@ -11,6 +11,7 @@ use crate::{
     node::{
         names::{self, Component, Names},
         observed::Pod,
+        trouble,
     },
 };
 
@@ -38,6 +39,7 @@ pub(super) fn pod_facts(pod: &core::Pod) -> Pod {
         .map(|scheduled| scheduled.message.clone().unwrap_or_default());
     Pod {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
+        created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
         identity: pod.labels().get(names::IDENTITY).cloned(),
         unmanaged: !pod.owner_references().iter().any(|owner| owner.controller == Some(true)),
         host: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
@@ -50,7 +52,8 @@ pub(super) fn pod_facts(pod: &core::Pod) -> Pod {
         policy: pod.annotations().get(names::POLICY).cloned(),
         unschedulable,
         database: status.and_then(database::report),
-        trouble: status.and_then(trouble),
+        trouble: status.and_then(trouble::trouble),
+        killed: status.and_then(trouble::killed),
     }
 }
 
@@ -70,46 +73,4 @@ pub(super) fn is_initialised(status: &core::PodStatus) -> bool {
         client.restart_count > 0 || client.state.is_some_and(|state| state.running.is_some())
     });
     ended_well || runs
-}
-
-/// The first container that waits for a reason, or ended badly; in the order in which they start.
-pub(super) fn trouble(status: &core::PodStatus) -> Option<String> {
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.filter_map(container_trouble).next()
-}
-
-fn container_trouble(container: &core::ContainerStatus) -> Option<String> {
-    let state = container.state.as_ref()?;
-    let ended = state.terminated.as_ref().or(container.last_state.as_ref()?.terminated.as_ref());
-    let exit =
-        ended.filter(|ended| ended.exit_code != 0).map(|ended| exit_code(&container.name, ended.exit_code));
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.clone().unwrap_or_default();
-        if matches!(reason.as_str(), "PodInitializing" | "ContainerCreating" | "") {
-            return exit;
-        }
-        let ended = exit.map(|exit| format!(", {exit}")).unwrap_or_default();
-        return Some(format!("container {} waits: {reason}{ended}", container.name));
-    }
-    (state.terminated.is_some() || !container.ready && state.running.is_some()).then_some(())?;
-    match (&state.running, exit) {
-        (Some(_), exit) if container.restart_count > 0 => exit,
-        (Some(_), _) if container.started == Some(true) => {
-            Some(format!("container {} is not ready", container.name))
-        }
-        (Some(_), _) => None,
-        (None, exit) => exit,
-    }
-}
-
-/// geth's own exit codes, in words.
-pub(super) fn exit_code(container: &str, code: i32) -> String {
-    match (container, code) {
-        ("client", 112) => "geth ended with 112: it lost its transaction manager".into(),
-        ("client", 1) => "geth ended with 1: a fatal error of its configuration, see its log".into(),
-        ("genesis", code) => format!(
-            "geth init ended with {code}: it refuses the genesis, or a change of a block of its config that has passed, or the volume holds another chain; see the log of the container genesis, and put the genesis back as it was"
-        ),
-        _ => format!("{container} ended with {code}, see its log"),
-    }
 }

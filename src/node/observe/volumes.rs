@@ -3,31 +3,42 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{
-    NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
+use k8s_openapi::{
+    api::core::v1::{NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus},
+    jiff::Timestamp,
 };
 use kube::{Api, Client, ResourceExt as _, runtime::reflector::ObjectRef};
 
-use super::Sources;
+use super::{
+    Sources,
+    events::{self, About},
+};
 use crate::{
     cluster::{Caches, write::timely},
     node::{
         names::{Component, Names},
         observed::Pod,
+        placement,
         volumes::{Resizing, Volume},
     },
 };
 
 /// Those that carry the labels which their template gave them; of a pod that finds no host also from where its
-/// volume can be reached.
+/// volume can be reached, and of one that has no volume what its storage driver says.
 pub(super) async fn volumes(
     sources: Sources<'_>,
     names: &Names,
-    pods: &BTreeMap<Component, Pod>,
+    (pods, now): (&BTreeMap<Component, Pod>, Timestamp),
 ) -> anyhow::Result<BTreeMap<Component, Volume>> {
     let mut volumes = claimed(sources.caches, names);
     for (part, volume) in &mut volumes {
-        let waits = pods.get(part).is_some_and(|pod| pod.unschedulable.is_some());
+        let pod = pods.get(part);
+        if pod.is_some_and(|pod| placement::is_unprovided(pod, volume, now)) {
+            let uid = volume.claim.uid.as_deref().unwrap_or_default();
+            let about = About { namespace: &names.namespace, uid, reason: "ProvisioningFailed" };
+            volume.said = events::said(sources.client, about).await;
+        }
+        let waits = pod.is_some_and(|pod| pod.unschedulable.is_some());
         if let (true, Some(name)) = (waits, &volume.volume) {
             volume.reach = reach(sources.client, name).await?;
         }
@@ -64,6 +75,8 @@ fn volume(claim: &PersistentVolumeClaim) -> Option<Volume> {
         resizing: status.map(resizing).unwrap_or_default(),
         bound: phase == Some("Bound"),
         class: spec.storage_class_name.clone(),
+        mode: spec.access_modes.as_ref().and_then(|modes| modes.first().cloned()),
+        said: None,
         volume: spec.volume_name.clone(),
         reach: None,
     })

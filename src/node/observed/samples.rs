@@ -166,6 +166,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         permitted: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
+        unmade: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),
         node: Arc::new(node),

@@ -14,6 +14,7 @@ use crate::{
 /// Checks them all.
 pub(super) fn check(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     tunables(spec, faults);
+    resources(spec, faults);
     guard(spec, faults);
     sources(spec, faults);
     faults.extend(enodes(spec).filter_map(|(field, text, enode)| {
@@ -32,6 +33,39 @@ fn tunables(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             format!("geth keeps about twice its cache resident: at most half of client.resources.memory ({memory} MiB)"),
         ));
     }
+}
+
+/// The server refuses a pod that requests more than it is limited to.
+fn resources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
+    let manager = spec.transaction_manager.as_ref();
+    let database = manager.and_then(|manager| manager.database.managed.as_ref());
+    let sidecars = &spec.sidecars;
+    let all = [
+        ("client.resources", Some(&spec.client.resources)),
+        ("rpc.resources", spec.rpc.resources.as_ref()),
+        ("transactionManager.resources", manager.map(|manager| &manager.resources)),
+        ("transactionManager.database.managed.resources", database.map(|database| &database.resources)),
+        ("sidecars.metrics", sidecars.metrics.as_ref()),
+        ("sidecars.probe", sidecars.probe.as_ref()),
+        ("sidecars.init", sidecars.init.as_ref()),
+    ];
+    for (field, of) in all {
+        let Some((of, limit)) = of.and_then(|of| Some((of, of.cpu_limit.as_ref()?))) else { continue };
+        if millis(limit) < millis(&of.cpu) {
+            faults.push(Fault::new(
+                Reason::InvalidField,
+                format!("spec.{field}.cpuLimit"),
+                limit,
+                format!("less than the CPU that is requested ({}): ask for as much, or for more", of.cpu),
+            ));
+        }
+    }
+}
+
+/// CPU in thousandths. The schema has admitted the form; anything else counts as none.
+fn millis(cpu: &str) -> u64 {
+    let number = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+    cpu.strip_suffix('m').map_or_else(|| number(cpu) * 1000, number)
 }
 
 fn guard(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {

@@ -3,6 +3,7 @@
 mod fields;
 mod genesis;
 mod key;
+mod notes;
 mod peers;
 mod provided;
 mod references;
@@ -114,6 +115,7 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let mut faults = Vec::new();
 
     fields::check(spec, &mut faults);
+    notes::check(spec, &mut faults);
     let genesis = genesis::check(observed, &mut faults);
     let identity = key::identity(observed, &mut faults);
     let manager = spec

@@ -22,7 +22,11 @@ pub(super) fn evict(state: &mut State, target: &Target, eviction: &Value) -> Res
             let message = "Cannot evict pod as it would violate the pod's disruption budget.";
             Refusal::new(429, "TooManyRequests", message)
         }),
-        _ => Some(Refusal::new(500, "InternalError", "This pod has more than one PodDisruptionBudget")),
+        _ => Some(Refusal::new(
+            500,
+            "InternalError",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        )),
     };
     match refused {
         Some(refusal) => Err(refusal),

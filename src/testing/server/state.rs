@@ -335,11 +335,21 @@ pub(super) fn not_found(target: &Target) -> Refusal {
     Refusal::new(404, "NotFound", format!("{} {} not found", target.resource, target.name))
 }
 
+/// Whether a field of an object is as a selector of fields says.
+fn has(object: &Value, term: &str) -> bool {
+    let Some((path, value)) = term.split_once('=') else { return false };
+    path.split('.').fold(object, |object, name| &object[name]) == value
+}
+
 fn selects(call: &Call, target: &Target, object: &Value) -> bool {
     let wanted = &call.target;
     target.group_version == wanted.group_version
         && target.resource == wanted.resource
         && (wanted.namespace.is_empty() || wanted.namespace == target.namespace)
+        && call
+            .query
+            .get("fieldSelector")
+            .is_none_or(|selector| selector.split(',').all(|term| has(object, term)))
         && call.query.get("labelSelector").is_none_or(|selector| {
             selector.split(',').all(|term| {
                 let labels = &object["metadata"]["labels"];

@@ -238,7 +238,6 @@ fn what_the_server_fills_in_is_no_drift() {
         pod["serviceAccount"] = pod["serviceAccountName"].clone();
         for container in pod["containers"].as_array_mut().into_iter().flatten() {
             container["terminationMessagePath"] = json!("/dev/termination-log");
-            container["terminationMessagePolicy"] = json!("File");
             if container["resources"]["requests"]["cpu"] == "1" {
                 container["resources"]["requests"]["cpu"] = json!("1000m");
             }

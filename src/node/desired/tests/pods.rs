@@ -336,6 +336,16 @@ fn the_databases_probe_verifies_the_certificate_and_its_name() {
 }
 
 #[test]
+fn every_container_leaves_its_last_words_in_the_pods_status() {
+    for (name, pod) in pods() {
+        for container in pod.init_containers.iter().flatten().chain(&pod.containers) {
+            let policy = container.termination_message_policy.as_deref();
+            assert_eq!(policy, Some("FallbackToLogsOnError"), "{name}: {}", container.name);
+        }
+    }
+}
+
+#[test]
 fn what_holds_state_is_given_time_to_end() {
     for (name, pod) in pods() {
         let grace = pod.termination_grace_period_seconds.expect("a grace period");

@@ -76,8 +76,8 @@ fn the_guard_runs_with_these_arguments_and_no_others() {
         guard.args.expect("arguments"),
         [
             "rpc",
-            "--listen=0.0.0.0:8545",
-            "--health=0.0.0.0:8546",
+            "--listen=[::]:8545",
+            "--health=[::]:8546",
             "--metrics=127.0.0.1:9546",
             "--http=127.0.0.1:8547",
             "--ws=127.0.0.1:8548",

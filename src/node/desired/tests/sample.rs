@@ -259,6 +259,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         permitted: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
+        unmade: BTreeMap::new(),
         unseen: Vec::new(),
         hosts: BTreeMap::new(),
         lasting: Vec::new(),

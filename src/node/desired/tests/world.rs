@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     node::{names::Component, validate::Validated},
-    settings::{Dns, Pods, Surroundings},
+    settings::{Dns, Pods, Surroundings, Users},
 };
 
 /// Everything there is: the nodes of the network `acme`, one of another network beside them, and one of
@@ -62,6 +62,7 @@ pub(super) fn surroundings() -> Surroundings {
             ports: vec![53],
         },
         domain: "cluster.local".into(),
+        users: Users::Fixed,
         operator: Some(Pods {
             namespace: "operator-system".into(),
             labels: BTreeMap::from([("app".into(), "the-operator".into())]),

@@ -6,11 +6,12 @@ use super::{
     situations::{self, falls, milestones_on_the_way_up},
     *,
 };
-use crate::api::node::Role;
+use crate::api::node::{Profile, Role};
 
 const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
+    include_str!("../available.rs"),
     include_str!("../callers.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
@@ -51,7 +52,7 @@ const CONDITIONS: [&str; 22] = [
 ];
 
 /// Reasons that only a person can mend.
-pub(super) const STALLING: [Reason; 19] = [
+pub(super) const STALLING: [Reason; 20] = [
     Reason::InvalidField,
     Reason::GenesisMissing,
     Reason::GenesisInvalid,
@@ -69,6 +70,7 @@ pub(super) const STALLING: [Reason; 19] = [
     Reason::ShrinkRefused,
     Reason::DatabaseReplaced,
     Reason::DatabaseMajorChanged,
+    Reason::TwoBudgets,
     Reason::NoHostLeft,
     Reason::SharedHost,
 ];
@@ -143,8 +145,11 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     deleted.lasting = vec![situations::deleted("qn-bob-nodekey")];
     deleted.surplus.claims = vec!["data-bob-client-1".into()];
     scaled.surplus.pods = vec!["bob-client-1".into()];
-    let statuses =
-        [outdated, paused, blind, alone, called, tracing, deleted, scaled].map(|observed| report(&observed));
+    let mut laptop = in_order(member());
+    spec(&mut laptop).profile = Profile::Development;
+    laptop.hosts.values_mut().for_each(|host| host.boot_id = "one".into());
+    let statuses = [outdated, paused, blind, alone, called, tracing, deleted, scaled, laptop]
+        .map(|observed| report(&observed));
     // a webhook writes into an object what does no harm: the node is as ready as before
     let rewritten = Applied { imposed: vec![situations::imposed("StatefulSet", false)], ..applied() };
     let member = in_order(member());

@@ -1,5 +1,7 @@
 //! Every situation on the way up, and every way to fall: what `Ready` says of it, and what tools make of it.
 
+mod parts;
+
 use super::{kstatus::read, *};
 use std::collections::BTreeMap;
 
@@ -179,7 +181,8 @@ pub(super) fn milestones_on_the_way_up() -> Vec<Situation> {
 
 #[rustfmt::skip]
 pub(super) fn falls() -> Vec<Situation> {
-    vec![
+    let mut falls = parts::falls();
+    falls.extend(vec![
         up(|_, done| done.contested = vec![fight(&["spec.selector"], &["fighter"])], "FieldContested",
             "spec.selector of Service bob-p2p is changed again and again by fighter; it is put back six times"),
         up(|_, done| done.contested = vec![fight(&[], &[])], "FieldContested",
@@ -248,7 +251,8 @@ pub(super) fn falls() -> Vec<Situation> {
         stalls(|seen, _| seen.node_key = Found::Missing, "NodeKeyMissing", "restore the Secret"),
         stalls(|seen, _| seen.network_authority = Found::Unusable("tls.crt is empty".into()).into(),
             "AuthorityUnusable", "restore the Secret from a backup"),
-    ]
+    ]);
+    falls
 }
 
 fn all() -> Vec<Situation> {
@@ -349,25 +353,6 @@ fn a_part_that_is_known_to_be_missing_is_told_before_what_follows_from_it() {
     let placement = condition(&status, "PlacementIsolated").expect("judged");
     assert_eq!((placement.status.as_str(), placement.reason.as_str()), ("Unknown", "NotPlaced"));
     assert_eq!(ready(&status).reason, "NotStarted");
-}
-
-#[test]
-fn a_pod_with_an_earlier_configuration_serves_and_says_so() {
-    for (component, kind) in [
-        (CLIENT, "ClientAvailable"),
-        (MANAGER, "TransactionManagerAvailable"),
-        (DATABASE, "TransactionManagerAvailable"),
-    ] {
-        let mut observed = in_order(member());
-        samples::pod(&mut observed, component).revision = Some("r6".into());
-        let status = report(&observed);
-        let told = condition(&status, kind).expect("judged");
-        assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "Outdated"), "{component:?}");
-        let message = format!("the {} serves, with an earlier configuration", component.spoken());
-        assert!(told.message.starts_with(&message), "{}", told.message);
-        assert_eq!(ready(&status).status, "True");
-        assert_eq!(compute(&read(&observed, &status)), Computed::InProgress, "{component:?}");
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn caller(observed: &mut Observed, at: usize) -> &mut Caller {
 
 fn guard(observed: &mut Observed, memory: &str, connections: i32) {
     let rpc = &mut spec(observed).rpc;
-    rpc.resources = Some(Resources { cpu: "50m".into(), memory: memory.into() });
+    rpc.resources = Some(Resources::of("50m", memory));
     rpc.limits.connections = connections;
 }
 

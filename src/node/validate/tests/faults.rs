@@ -297,6 +297,7 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
         | Reason::GrowthRefused
         | Reason::ShrinkRefused
         | Reason::DatabaseReplaced
+        | Reason::TwoBudgets
         | Reason::NoHostLeft
         | Reason::SharedHost => false,
     };
