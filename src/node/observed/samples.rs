@@ -132,6 +132,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
                 Engine::Ibft => genesis::Engine::Ibft,
             },
             block: block(),
+            schedule: Arc::default(),
         }),
         node_key: Found::Is(identity('b')),
         chain_data_exists: None,

@@ -239,6 +239,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
             chain_id: 1981,
             engine: Engine::Qbft,
             block: BTreeMap::new(),
+            schedule: Default::default(),
         }),
         node_key: Found::Is(identity(&name)),
         chain_data_exists: None,
