@@ -242,6 +242,21 @@ async fn figures_of_the_chain_are_those_of_the_last_sample_for_everybody_and_cos
     }
 }
 
+/// As the operator asks, which believes whoever has the key of the certificate in the Secret.
+#[cfg(feature = "operator")]
+#[tokio::test]
+async fn the_operator_is_told_with_the_certificate_that_is_served() {
+    for client_ca in [false, true] {
+        let running = Running::start(Setup { client_ca, ..Setup::default() }).await;
+        let ask = || crate::cluster::dial::chain::ask(([127, 0, 0, 1], running.port).into());
+        let (shown, figures) = until(ask, Option::is_some).await.unwrap();
+        assert_eq!((figures.head, figures.peers), (7, 2));
+        let served =
+            running.connect(None).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        assert_eq!(shown, crate::node::secrets::tls::Fingerprint::of(&served));
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_is_served_and_a_broken_one_is_not() {
     let running = Running::start(Setup::default()).await;

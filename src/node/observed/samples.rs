@@ -157,6 +157,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         node_authority: Found::Is(NODE.clone()).into(),
         certificates: BTreeMap::new(),
         served: None,
+        chain: None,
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),

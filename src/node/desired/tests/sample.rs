@@ -250,6 +250,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         node_authority: Found::Missing.into(),
         certificates: BTreeMap::new(),
         served: None,
+        chain: None,
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),
