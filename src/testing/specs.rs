@@ -132,7 +132,7 @@ fn full() -> Value {
     spec["imagePullSecrets"] = json!([{"name": "registry"}]);
     spec["priorityClassName"] = json!("ledger");
     spec["placement"] = json!({
-        "nodeSelector": {"pool": "ledger"},
+        "spread": "Required", "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],
     });
     node

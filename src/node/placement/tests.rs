@@ -333,3 +333,19 @@ fn a_tainted_host_can_be_used_where_every_taint_is_tolerated() {
     spec(&mut observed).placement.tolerations = tolerations(json!([{"key": "for"}]));
     assert!(capacity(&observed).contains("and 2 can be used"), "one of two taints is not tolerated");
 }
+
+#[test]
+fn a_validator_that_wants_a_host_of_its_own_is_told_so() {
+    for (spread, is_told) in [(Spread::Required, true), (Spread::Preferred, false)] {
+        let mut observed = in_order(smallest());
+        let spec = spec(&mut observed);
+        (spec.role, spec.placement.spread) = (Role::Validator, spread);
+        let client = pod(&mut observed, Component::Client);
+        (client.host, client.ready) = (None, false);
+        client.unschedulable = Some(UNSCHEDULABLE.into());
+        let Isolation::NoHost(why) = isolation(&observed, &[Component::Client]) else {
+            panic!("a host is left")
+        };
+        assert_eq!(why.contains("set placement.spread to Preferred"), is_told, "{why}");
+    }
+}
