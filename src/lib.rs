@@ -10,6 +10,7 @@
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
 //! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
+//! | [`figures`] | a client's figures of its chain: what guard and operator tell each other of them; pure |
 //! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
 //! | [`listen`] | listeners at addresses of both families; i/o |
@@ -28,6 +29,8 @@ pub mod cluster;
 pub mod control;
 pub mod database;
 pub mod dumps;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod figures;
 #[cfg(feature = "guard")]
 pub mod guard;
 #[cfg(test)]

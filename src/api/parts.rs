@@ -327,6 +327,13 @@ pub struct Placement {
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Tolerated>,
 
+    /// How the clients of a network's validators are kept apart, so that no host and no zone takes several of them along:
+    /// `Preferred` (default), on other hosts and in other zones where there are enough; `Required`, never on one host, and in
+    /// other zones where there are enough: a validator that has no host of its own does not run; or `None`. It counts for nodes
+    /// with role Validator, and takes effect when the client's pod is next replaced.
+    #[serde(default)]
+    pub spread: Spread,
+
     /// Other hosts for the client. Default: as for all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<PartPlacement>,
@@ -338,6 +345,18 @@ pub struct Placement {
     /// Other hosts for the database. Default: as for all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<PartPlacement>,
+}
+
+/// How the clients of a network's validators are kept apart.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum Spread {
+    /// Where there are hosts and zones enough.
+    #[default]
+    Preferred,
+    /// By hosts in any case.
+    Required,
+    /// Not at all.
+    None,
 }
 
 /// Which hosts may run one part.

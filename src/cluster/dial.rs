@@ -1,6 +1,7 @@
 //! Which certificate a port presents: a handshake in which nothing is said and nobody is believed.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::served::Port;
 use crate::node::{names::Purpose, secrets::tls::Fingerprint};
@@ -31,7 +32,7 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 pub async fn presented(port: Port) -> Option<Fingerprint> {
     let witness = Arc::new(Witness::new());
     let _ = timeout(PATIENCE, greet(&port, Arc::clone(&witness))).await;
-    witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
+    witness.seen()
 }
 
 /// How it ends says nothing: a port that wants a certificate of us refuses us after it has shown its own.
@@ -41,14 +42,22 @@ async fn greet(port: &Port, witness: Arc<Witness>) -> anyhow::Result<()> {
         stream.write_all(&SSL_REQUEST).await?;
         anyhow::ensure!(stream.read_u8().await? == b'S', "it speaks no TLS");
     }
+    shake_hands(stream, port.address, witness).await?.shutdown().await?;
+    Ok(())
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    address: SocketAddr,
+    witness: Arc<Witness>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
     let config = ClientConfig::builder_with_provider(Arc::clone(&witness.provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(witness)
         .with_no_client_auth();
-    let name = ServerName::IpAddress(port.address.ip().into());
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await?.shutdown().await?;
-    Ok(())
+    let name = ServerName::IpAddress(address.ip().into());
+    Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
 
 /// Believes whoever proves that the key is his, whatever his name: it is only to be seen who that is.
@@ -61,6 +70,10 @@ struct Witness {
 impl Witness {
     fn new() -> Self {
         Self { provider: Arc::new(aws_lc_rs::default_provider()), seen: Mutex::default() }
+    }
+
+    fn seen(&self) -> Option<Fingerprint> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn saw(&self, certificate: &CertificateDer<'_>) {
@@ -105,5 +118,6 @@ impl ServerCertVerifier for Witness {
     }
 }
 
+pub mod chain;
 #[cfg(test)]
 mod tests;

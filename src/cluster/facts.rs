@@ -15,12 +15,12 @@ use kube::{Api, Client, api::ObjectMeta};
 use super::write::timely;
 use crate::{
     node::{
-        genesis::{self, GenesisFacts},
+        genesis::{self, GenesisFacts, Schedule},
         observed::Found,
         secrets::{
             self, Data, Unusable,
             keys::{self, NodeIdentity, TransactionManagerKey},
-            tls::{self, AuthorityFacts, LeafFacts},
+            tls::{self, AuthorityFacts, Fingerprint, LeafFacts},
         },
     },
     policy::{self, Policy},
@@ -153,6 +153,22 @@ impl Facts {
         self.keep(&held.metadata, question, |question| {
             of_secret(question, held.data.as_ref().unwrap_or(&none))
         })
+    }
+
+    /// The certificate in a Secret, where that was read in this version.
+    pub fn certificate(&self, meta: &ObjectMeta) -> Option<Fingerprint> {
+        match self.known(meta, &Question::Certificate)? {
+            Fact::Certificate(Ok(leaf)) => Some(leaf.fingerprint),
+            _ => None,
+        }
+    }
+
+    /// What the genesis under a key of a ConfigMap says of blocks, where that was read in this version.
+    pub fn schedule(&self, meta: &ObjectMeta, key: &str) -> Option<Arc<Schedule>> {
+        match self.known(meta, &Question::Genesis(key.into()))? {
+            Fact::Genesis(Ok(genesis)) => Some(genesis.schedule),
+            _ => None,
+        }
     }
 
     fn known(&self, meta: &ObjectMeta, question: &Question) -> Option<Fact> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod backoff;
+mod chain;
 mod everywhere;
 mod leader;
 mod lease;
@@ -36,8 +37,9 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts, Fence, Keys, Served, Unsaid, Writer,
+        Caches, Chains, Facts, Fence, Keys, Served, Unsaid, Writer,
         caches::{Events, Guarded, Scope, Woken},
+        figures::Ask,
         guard::Unreadable,
         keys::fetch::Fetch,
         pressure::PATIENT,
@@ -100,6 +102,8 @@ struct Context {
     fetch: Fetch,
     served: Served,
     dial: Dial,
+    chains: Chains,
+    ask: Ask,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     backoff: Backoff,
@@ -138,6 +142,7 @@ async fn work(
         tokio::select! {
             () = pass_by_pass(&context, woken, stop.clone()) => {}
             () = look::look(&context, &wake) => {}
+            () = chain::watch(&context, &wake) => {}
             () = ask::ask(&context, &wake) => {}
         }
     };
@@ -270,6 +275,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         unsaid: &context.unsaid,
         keys: &context.keys,
         served: context.surroundings.operator.is_some().then_some(&context.served),
+        chains: context.surroundings.operator.is_some().then_some(&context.chains),
         writer: &context.writer,
         surroundings: &context.surroundings,
     };

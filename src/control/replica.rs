@@ -12,9 +12,10 @@ use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::St
 use crate::{
     api::QuorumNode,
     cluster::{
-        self, Caches, Facts, Fence, Keys, Pressure, Served, Unsaid, Writer,
+        self, Caches, Chains, Facts, Fence, Keys, Pressure, Served, Unsaid, Writer,
         caches::Scope,
         fence::REQUEST,
+        figures::Ask,
         keys::fetch::{self, Fetch},
         served::Dial,
     },
@@ -40,6 +41,8 @@ pub(super) struct Replica {
     pub(super) fetch: Fetch,
     /// The way to look which certificate a port serves.
     pub(super) dial: Dial,
+    /// The way to ask a client what its chain does.
+    pub(super) ask: Ask,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
     pub(super) concurrency: u16,
@@ -57,6 +60,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         surroundings: settings.surroundings()?,
         fetch: Arc::new(|url, authorities| fetch::issuer(url, authorities).boxed()),
         dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
+        ask: Arc::new(|place| cluster::dial::chain::ask(place.address).boxed()),
         client: client(Some(Pressure::default()), &counted).await?,
         lease: client(None, &counted).await?,
         identity: settings.identity(),
@@ -133,6 +137,8 @@ impl Replica {
                 fetch: Arc::clone(&self.fetch),
                 served: Served::default(),
                 dial: Arc::clone(&self.dial),
+                chains: Chains::default(),
+                ask: Arc::clone(&self.ask),
                 metrics: Arc::clone(&self.metrics),
                 health: Arc::clone(&self.health),
                 backoff: Backoff::default(),

@@ -5,6 +5,7 @@ mod bank;
 mod callers;
 mod cert_manager;
 mod certificates;
+mod chain;
 mod converge;
 mod database;
 mod disruption;

@@ -20,7 +20,7 @@ use crate::guard::tls;
 pub struct Files {
     /// Holds `tls.crt` and `tls.key`.
     pub dir: PathBuf,
-    /// Callers must show a certificate of one of these authorities.
+    /// Callers must show a certificate of one of these authorities, where they show one.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ impl Files {
         let place = || format!("the certificate in {}", self.dir.display());
         let verifier = match &content.client_ca {
             None => terms.verifier.clone(),
-            Some(authority) => Some(tls::verifier(authority).with_context(place)?),
+            Some(authority) => Some(tls::verifier(authority, terms.lets_in_anonymous).with_context(place)?),
         };
         let mut config = tls::server(&content.cert, &content.key, verifier).with_context(place)?;
         if terms.speaks_http2 {
@@ -64,6 +64,8 @@ impl Files {
 pub struct Terms {
     /// Whom a handshake lets in, where no file says so; nobody set, everyone.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Whether callers without a certificate are let in where a file says whom a handshake lets in: who answers judges.
+    pub lets_in_anonymous: bool,
     /// HTTP/2 and HTTP/1.0 besides HTTP/1.1.
     pub speaks_http2: bool,
 }

@@ -58,6 +58,10 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// The answer to a request; what it was is decided by path and method alone.
 pub type Answer = Response<Full<Bytes>>;
 
+/// Marks a request whose caller has shown a certificate that the port's authority vouches for.
+#[derive(Clone, Copy, Debug)]
+pub struct Vouched;
+
 /// One port.
 pub struct Port {
     /// Where connections come from.
@@ -110,10 +114,13 @@ where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Answer>,
 {
-    let Some(tls) = tls else { return exchange(stream, limits, handler).await };
+    let Some(tls) = tls else { return exchange(stream, None, limits, handler).await };
     let accepted = timeout(limits.handshake, TlsAcceptor::from(tls.current()).accept(stream)).await;
     match accepted {
-        Ok(Ok(stream)) => exchange(stream, limits, handler).await,
+        Ok(Ok(stream)) => {
+            let vouched = stream.get_ref().1.peer_certificates().map(|_| Vouched);
+            exchange(stream, vouched, limits, handler).await;
+        }
         Ok(Err(error)) => {
             tls.count_failed_handshake();
             debug!(%error, "a TLS handshake failed");
@@ -125,13 +132,16 @@ where
     }
 }
 
-async fn exchange<S, H, F>(stream: S, limits: Limits, handler: H)
+async fn exchange<S, H, F>(stream: S, vouched: Option<Vouched>, limits: Limits, handler: H)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Answer>,
 {
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(vouched) = vouched {
+            request.extensions_mut().insert(vouched);
+        }
         let answer = handler(request);
         async { Ok::<_, Infallible>(answer.await) }
     });

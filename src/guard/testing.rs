@@ -95,7 +95,7 @@ pub(crate) struct Manager {
 impl Manager {
     pub(crate) async fn start(authority: &Authority) -> Manager {
         let pair = authority.server("alice-tm.ledger.svc");
-        let verifier = tls::verifier(authority.cert.as_bytes()).unwrap();
+        let verifier = tls::verifier(authority.cert.as_bytes(), false).unwrap();
         let config = tls::server(pair.cert.as_bytes(), pair.key.as_bytes(), Some(verifier)).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

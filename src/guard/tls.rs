@@ -60,10 +60,13 @@ pub fn client(ca: &Path, pair: Option<(&Path, &Path)>) -> Result<ClientConfig> {
     config.with_context(|| format!("{} and {} do not fit together", cert.display(), key.display()))
 }
 
-/// Takes a connection only from whoever shows a certificate of one of these authorities, PEM.
-pub fn verifier(authority: &[u8]) -> Result<Arc<dyn ClientCertVerifier>> {
+/// Takes a connection only from whoever shows a certificate of one of these authorities, PEM, or, where anonymous callers
+/// are let in too, no certificate at all.
+pub fn verifier(authority: &[u8], lets_in_anonymous: bool) -> Result<Arc<dyn ClientCertVerifier>> {
     let roots = Arc::new(authorities(authority).context("the client authority")?);
-    Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+    let builder = if lets_in_anonymous { builder.allow_unauthenticated() } else { builder };
+    Ok(builder.build()?)
 }
 
 /// Serves HTTP/1.1 with this pair, to whom the verifier lets in, or to everyone.

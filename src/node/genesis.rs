@@ -8,14 +8,16 @@ mod members;
 mod pin;
 mod quantity;
 mod rlp;
+mod schedule;
 mod transitions;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
 pub use config::Engine;
 pub use pin::{Pinned, against};
+pub use schedule::{Schedule, Validators};
 
 use super::secrets::hex;
 use json::Json;
@@ -32,6 +34,8 @@ pub struct GenesisFacts {
     pub engine: Engine,
     /// What the hash of the first block is made from, by the names of members, in one notation.
     pub block: BTreeMap<String, String>,
+    /// How far blocks are apart, and who makes them.
+    pub schedule: Arc<Schedule>,
 }
 
 /// Reads a `genesis.json`.
@@ -54,11 +58,13 @@ pub fn read_genesis(bytes: &[u8]) -> Result<GenesisFacts, String> {
     }
     let config = config.map(|config| config::read(config, &mut faults));
     let block = block::read(genesis, &mut faults);
+    let mut validators = Validators::Unknown;
     if let (Some(config), None) = (&config, faults.told()) {
-        extra::judge(config, &block, &mut faults);
+        validators = extra::judge(config, &block, &mut faults);
     }
     match (config, faults.told()) {
         (Some(config), None) => Ok(GenesisFacts {
+            schedule: Arc::new(Schedule::of(&config, validators)),
             sha256: hex(&Sha256::digest(bytes)),
             chain_id: config.chain_id,
             engine: config.engine,

@@ -4,6 +4,7 @@
 pub mod absent;
 pub mod apply;
 mod bring;
+pub mod chain;
 pub mod database;
 pub mod desired;
 pub mod ending;
@@ -44,7 +45,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Facts, Keys, Served, Unsaid, Writer, write::Evicted},
+    cluster::{Caches, Chains, Facts, Keys, Served, Unsaid, Writer, write::Evicted},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -99,6 +100,8 @@ pub struct Tools<'a> {
     pub keys: &'a Keys,
     /// What was seen to be served; `None` where nobody looks.
     pub served: Option<&'a Served>,
+    /// What was seen of chains; `None` where nobody looks.
+    pub chains: Option<&'a Chains>,
     /// The way to write.
     pub writer: &'a Writer,
     /// What of nodes' statuses waits to be said.
@@ -132,6 +135,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         facts: tools.facts,
         keys: tools.keys,
         served: tools.served,
+        chains: tools.chains,
         domain: &tools.surroundings.domain,
     };
     let mut held = 0;

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
     cluster::{
-        Caches, Facts, Keys, Served,
+        Caches, Chains, Facts, Keys, Served,
         caches::{Guarded, find, seen},
         facts::{self, Fact, Question},
         write::timely,
@@ -56,6 +56,8 @@ pub struct Sources<'a> {
     pub keys: &'a Keys,
     /// What was seen to be served; `None` where nobody looks.
     pub served: Option<&'a Served>,
+    /// What was seen of chains; `None` where nobody looks.
+    pub chains: Option<&'a Chains>,
     /// The cluster's domain.
     pub domain: &'a str,
 }
@@ -133,6 +135,7 @@ pub async fn observe(
         certificates: certificates::certificates(sources, &names, &node.spec.tls).await?,
         made_for: certificates::made_for(sources.caches, &names),
         served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
+        chain: sources.chains.map(|chains| chains.view(&namespace, &names.network)),
         written: certificates::written(sources.caches, &names, &node.spec.tls),
         requests: requests::requests(sources.caches, &node, &names),
         monitor: requests::monitor(sources.caches, &node, &names),

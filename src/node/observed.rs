@@ -10,6 +10,7 @@ use kube::api::ObjectMeta;
 
 use super::{
     absent::Absent,
+    chain,
     genesis::GenesisFacts,
     identity::Claim,
     names::{Component, Purpose},
@@ -142,6 +143,8 @@ pub struct Observed {
     pub made_for: BTreeMap<Purpose, String>,
     /// What its pods were seen to present; `None` where nobody looks.
     pub served: Option<BTreeMap<Purpose, Fingerprint>>,
+    /// What its network's chain was seen to do; `None` where nobody looks.
+    pub chain: Option<chain::View>,
     /// When the Secrets of its certificates were last written.
     pub written: BTreeMap<Purpose, Timestamp>,
     /// What cert-manager is asked for, of this node's.

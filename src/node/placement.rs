@@ -15,8 +15,8 @@ use super::{
     volumes::Volume,
 };
 use crate::api::{
-    node::Profile,
-    parts::{Placement, Tolerated},
+    node::{Profile, Role},
+    parts::{Placement, Spread, Tolerated},
 };
 
 /// What was found.
@@ -297,7 +297,17 @@ fn anywhere(
         return Ok(format!("the {} waits for a host: {}", part.spoken(), ways_back(&closed)));
     }
     if usable >= needed {
-        return Err(format!("{usable} machines can be used, none with room for it: add room or a machine"));
+        let is_spread = part == Component::Client
+            && observed.node.spec.role == Role::Validator
+            && placement.spread == Spread::Required;
+        let alone = if is_spread {
+            ", or set placement.spread to Preferred: it is Required, so that each validator of the network needs a host of its own"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "{usable} machines can be used, none with room for it: add room or a machine{alone}"
+        ));
     }
     let back = if closed.is_empty() { String::new() } else { format!("; {}", ways_back(&closed)) };
     Err(format!(

@@ -3,6 +3,7 @@
 mod available;
 mod callers;
 mod certificates;
+mod chain;
 mod contested;
 mod genesis;
 mod grants;
@@ -161,7 +162,7 @@ fn stalled(faults: &[Fault], applied: &Applied) -> Vec<Finding> {
 fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Timestamp) -> Vec<Finding> {
     let parts = components(node);
     let mut findings = vec![
-        finding("ConfigValid", "True", "Valid", config_valid(node)),
+        genesis::config_valid(observed, node),
         identity_ready(node),
         certificates::certificates_ready(observed, node, now),
         contested::policies_applied(applied),
@@ -222,6 +223,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
             findings.insert(1, Finding { kind: "Reconciling", status: "True", ..worst });
         }
     }
+    findings.push(chain::advancing(observed, node));
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(grants::to_review(node));
     findings.extend(monitored::monitored(observed));
@@ -240,12 +242,6 @@ fn paused(applied: &Applied) -> Finding {
         format!("nothing is repaired: {}; set spec.paused to false to go on", left.join("; "))
     };
     finding("Paused", "True", "PausedBySpec", message)
-}
-
-/// What is listed beside the need is told where nothing is wrong.
-fn config_valid(node: &Validated) -> String {
-    let remarks = node.peers.remarks.iter().map(String::as_str);
-    std::iter::once("spec and references hold").chain(remarks).collect::<Vec<_>>().join("; ")
 }
 
 fn identity_ready(node: &Validated) -> Finding {

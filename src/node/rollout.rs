@@ -2,7 +2,7 @@
 //! own rollout asks no disruption budget, and knows nothing of the other validators of a network.
 
 use super::{
-    absent,
+    absent, chain,
     desired::components,
     names::Component,
     observed::{Neighbour, Observed, Pod, Workload},
@@ -26,7 +26,7 @@ pub fn next(observed: &Observed, node: &Validated) -> Option<Component> {
         .all(|other| observed.pods.get(other).is_some_and(|pod| pod.ready && !pod.terminating));
     let is_validator = part == Component::Client && node.spec.role == Role::Validator;
     let turn = !is_validator || is_our_turn(observed, node);
-    (!serves || others_serve && turn).then_some(part)
+    (!serves || others_serve && turn && !chain::holds_back(observed, node, part)).then_some(part)
 }
 
 /// Whether any part of the node waits for its turn.

@@ -16,7 +16,11 @@ use prometheus_client::{
 };
 
 use super::queue::{Queues, Standing};
-use crate::{api::QuorumNodeStatus, cluster::Heard, node::names::Purpose};
+use crate::{
+    api::QuorumNodeStatus,
+    cluster::Heard,
+    node::{chain, names::Purpose},
+};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Of {
@@ -81,6 +85,8 @@ pub struct Metrics {
     ready: Family<Of, Gauge>,
     expiry: Family<Certificate, Gauge<f64, AtomicU64>>,
     served: Family<Certificate, Gauge>,
+    head: Family<Of, Gauge>,
+    advancing: Family<Of, Gauge>,
     issuers: Family<OfIssuer, Gauge<f64, AtomicU64>>,
 }
 
@@ -113,6 +119,8 @@ impl Metrics {
             ready: Family::default(),
             expiry: Family::default(),
             served: Family::default(),
+            head: Family::default(),
+            advancing: Family::default(),
             issuers: Family::default(),
             registry: Registry::default(),
         };
@@ -193,6 +201,16 @@ impl Metrics {
             metrics.served.clone(),
         );
         registry.register(
+            "quorum_chain_head",
+            "Number of the highest block of a node's client, as it was last seen",
+            metrics.head.clone(),
+        );
+        registry.register(
+            "quorum_chain_advancing",
+            "1 where a node's ChainAdvancing condition is True, 0 where it is False",
+            metrics.advancing.clone(),
+        );
+        registry.register(
             "quorum_issuer_keys_timestamp_seconds",
             "When the keys of an issuer of callers' tokens were last read, in seconds since 1970",
             metrics.issuers.clone(),
@@ -237,6 +255,12 @@ impl Metrics {
         let ready = status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
         let of = Of { namespace: namespace.into(), name: name.into() };
         self.ready.get_or_create(&of).set(i64::from(ready));
+        let advancing = status.conditions.iter().find(|found| found.type_ == chain::ADVANCING);
+        match advancing.map(|found| found.status.as_str()) {
+            Some("True") => drop(self.advancing.get_or_create(&of).set(1)),
+            Some("False") => drop(self.advancing.get_or_create(&of).set(0)),
+            _ => drop(self.advancing.remove(&of)),
+        }
         for certificate in &status.certificates {
             let of = Certificate {
                 namespace: namespace.into(),
@@ -262,6 +286,15 @@ impl Metrics {
         }
     }
 
+    /// The highest block that a node's client was seen at; `None`: it is not seen.
+    pub fn chain_head(&self, namespace: &str, name: &str, head: Option<u64>) {
+        let of = Of { namespace: namespace.into(), name: name.into() };
+        match head.and_then(|head| i64::try_from(head).ok()) {
+            Some(head) => drop(self.head.get_or_create(&of).set(head)),
+            None => drop(self.head.remove(&of)),
+        }
+    }
+
     /// The keys of an issuer have been read.
     pub fn issuer(&self, name: &str, now: Timestamp) {
         self.issuers.get_or_create(&OfIssuer { issuer: name.into() }).set(now.as_second() as f64);
@@ -274,7 +307,10 @@ impl Metrics {
 
     /// A node is gone: so are its series.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.ready.remove(&Of { namespace: namespace.into(), name: name.into() });
+        let of = Of { namespace: namespace.into(), name: name.into() };
+        for family in [&self.ready, &self.head, &self.advancing] {
+            family.remove(&of);
+        }
         for purpose in Purpose::ALL {
             let purpose = purpose.as_str().into();
             self.expiry.remove(&Certificate { namespace: namespace.into(), name: name.into(), purpose });

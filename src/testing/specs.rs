@@ -134,7 +134,7 @@ fn full() -> Value {
     spec["imagePullSecrets"] = json!([{"name": "registry"}]);
     spec["priorityClassName"] = json!("ledger");
     spec["placement"] = json!({
-        "nodeSelector": {"pool": "ledger"},
+        "spread": "Required", "nodeSelector": {"pool": "ledger"},
         "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}],
         "client": part(), "transactionManager": part(), "database": part(),
     });

@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tower::Layer as _;
 
 use crate::{
-    cluster::{Fence, Pressure, caches::Scope, keys::fetch::Fetch, served::Dial},
+    cluster::{Fence, Pressure, caches::Scope, figures::Ask, keys::fetch::Fetch, served::Dial},
     control::{Clock, replica::Replica},
     serve::{Counted, Health, Metrics},
     settings::{Dns, Surroundings, Users},
@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) fetch: Fetch,
     /// What the operator is shown where it looks.
     pub(super) dial: Dial,
+    /// What clients say of their chains.
+    pub(super) ask: Ask,
     began: Instant,
     /// How far the clock has been put forward.
     ahead: SignedDuration,
@@ -107,6 +109,7 @@ impl World {
             surroundings: surroundings(),
             fetch: Arc::new(|_, _| Box::pin(std::future::ready(Err("it cannot be reached".into())))),
             dial: Arc::new(|_| Box::pin(std::future::ready(None))),
+            ask: Arc::new(|_| Box::pin(std::future::ready(None))),
             began: Instant::now(),
             ahead: SignedDuration::ZERO,
             operator: vec![],
@@ -153,6 +156,7 @@ impl World {
             surroundings: self.surroundings.clone(),
             fetch: Arc::clone(&self.fetch),
             dial: Arc::clone(&self.dial),
+            ask: Arc::clone(&self.ask),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             concurrency: 8,

@@ -1,6 +1,7 @@
 //! `quorum-guard metrics`: the client's metrics over TLS, and nothing else of that port.
 
 pub mod beside;
+pub mod chain;
 pub mod ready;
 pub mod sanitize;
 pub mod scrape;
@@ -28,14 +29,14 @@ use self::scrape::{Merged, Source};
 use self::series::Facts;
 use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen, loopback};
 use crate::guard::reload::{Files, Reloading, Terms};
-use crate::guard::server::{Answer, Limits, Port, not_found, serve, text};
+use crate::guard::server::{Answer, Limits, Port, Vouched, not_found, serve, text};
 use crate::guard::{health, stop, tls};
 
 /// Exposes the client's metrics page over TLS at /metrics, and nothing else of that port; answers the kubelet on
 /// a second, plain port.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where scrapers reach /metrics over TLS
+    /// Where scrapers reach /metrics, and the operator /chain, over TLS
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9545", value_parser = listen)]
     pub listen: SocketAddr,
 
@@ -51,7 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
 
-    /// Scrapers must show a certificate of one of these authorities, PEM; without it everyone may scrape
+    /// Scrapers must show a certificate of one of these authorities, PEM; without it everyone may scrape. /chain is open to
+    /// everyone either way
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
@@ -76,6 +78,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<()> {
     let asked = stop::asked()?;
     let place = || "--tls-dir must hold tls.crt and tls.key that fit, --client-ca authorities; see the Secrets mounted there";
+    let wants_certificate = args.client_ca.is_some();
     let files = Files { dir: args.tls_dir, client_ca: args.client_ca };
     let guard = Guard {
         identity: identity(args.identity)?,
@@ -84,7 +87,8 @@ pub async fn run(args: Args) -> Result<()> {
         min_peers: args.min_peers,
         rpc: args.rpc,
         samples: Mutex::new(Samples::default()),
-        reloading: Arc::new(Reloading::open(files, Terms::default()).with_context(place)?),
+        reloading: Arc::new(Reloading::open(files, terms()).with_context(place)?),
+        wants_certificate,
     };
     let bind = |flag: &str, at: SocketAddr| {
         crate::listen::bind(at).with_context(|| format!("{flag} {at}: choose an address that is free"))
@@ -152,6 +156,13 @@ struct Guard {
     rpc: Option<SocketAddr>,
     samples: Mutex<Samples>,
     reloading: Arc<Reloading>,
+    /// Whether scrapers must show a certificate.
+    wants_certificate: bool,
+}
+
+/// Who asks for /chain has no certificate.
+fn terms() -> Terms {
+    Terms { lets_in_anonymous: true, ..Terms::default() }
 }
 
 impl Guard {
@@ -211,6 +222,14 @@ impl Guard {
 
     async fn answer<B>(&self, request: &Request<B>) -> Answer {
         match route(request) {
+            Route::Metrics if self.wants_certificate && request.extensions().get::<Vouched>().is_none() => {
+                self.reloading.count_failed_handshake();
+                text(StatusCode::UNAUTHORIZED, "a certificate is wanted: show one of the scrapers' authority")
+            }
+            Route::Chain => {
+                let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                chain::answer(samples.last(Instant::now()))
+            }
             Route::Metrics => match self.merged.fetch().await {
                 Ok(page) => {
                     let ours = series::render(&self.facts(page.dropped)) + &beside::page(self.rpc).await;
@@ -249,17 +268,20 @@ fn page_of(theirs: &str, ours: &str) -> Answer {
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
     Metrics,
+    Chain,
     OtherMethod,
     Nothing,
 }
 
-/// One spelling of one path. Nothing of a request ever reaches the client.
+/// One spelling of each path. Nothing of a request ever reaches the client.
 fn route<B>(request: &Request<B>) -> Route {
     let uri = request.uri();
-    if uri.path() != "/metrics" || uri.query().is_some() {
-        return Route::Nothing;
-    }
-    if request.method() == Method::GET { Route::Metrics } else { Route::OtherMethod }
+    let route = match (uri.path(), uri.query()) {
+        ("/metrics", None) => Route::Metrics,
+        ("/chain", None) => Route::Chain,
+        _ => return Route::Nothing,
+    };
+    if request.method() == Method::GET { route } else { Route::OtherMethod }
 }
 
 /// When the first certificate of a file ends.

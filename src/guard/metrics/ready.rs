@@ -1,7 +1,7 @@
 //! Whether the client works, judged from its own metrics.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::sanitize::Page;
 use crate::guard::health::FRESH;
@@ -18,6 +18,11 @@ impl Samples {
     pub fn push(&mut self, at: Instant, page: Arc<Page>) {
         self.before = self.last.take().map(|(_, page)| page);
         self.last = Some((at, page));
+    }
+
+    /// The last sample, and how old it is.
+    pub fn last(&self, now: Instant) -> Option<(Duration, &Page)> {
+        self.last.as_ref().map(|(at, page)| (now.saturating_duration_since(*at), &**page))
     }
 
     /// Ready, or what is missing. A chain whose head stands still is ready: that is a condition, not this.

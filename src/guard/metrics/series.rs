@@ -41,7 +41,15 @@ pub fn render(facts: &Facts) -> String {
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     family(&mut out, ["quorum_guard_build_info", "gauge", "Which guard this is."], &[(&version, 1)]);
     let name = "quorum_guard_tls_handshake_failures_total";
-    family(&mut out, [name, "counter", "TLS handshakes that failed."], &[(&[], facts.failed_handshakes)]);
+    family(
+        &mut out,
+        [
+            name,
+            "counter",
+            "TLS handshakes that failed, and scrapes without a certificate where one is wanted.",
+        ],
+        &[(&[], facts.failed_handshakes)],
+    );
     let name = "quorum_guard_reload_failed";
     let help = "1 if the certificates on disk cannot be used and older ones are served.";
     family(&mut out, [name, "gauge", help], &[(&[], u8::from(facts.reload_failed))]);

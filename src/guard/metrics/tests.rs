@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::figures::Figures;
 use crate::guard::testing::{Authority, Client, plain_get, talk, until};
 
 const PAGE: &str = "chain_head_block 7\np2p_peers 2\nup {n}\nrpc_duration_plugin@x 1\n";
@@ -61,7 +62,8 @@ impl Running {
             min_peers: setup.min_peers,
             rpc: None,
             samples: Mutex::default(),
-            reloading: Arc::new(Reloading::open(files, Terms::default()).unwrap()),
+            reloading: Arc::new(Reloading::open(files, terms()).unwrap()),
+            wants_certificate: setup.client_ca,
         });
         let (listener, health) = (
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -133,6 +135,10 @@ async fn one_spelling_of_one_path_is_answered_and_the_client_sees_one_path() {
         ("HEAD /metrics", "405"),
         ("POST /metrics", "405"),
         ("OPTIONS /metrics", "405"),
+        ("HEAD /chain", "405"),
+        ("GET /chain?", "404"),
+        ("GET /chain/", "404"),
+        ("GET //chain", "404"),
         ("GET /metrics?", "404"),
         ("GET /metrics?a=b", "404"),
         ("GET /metrics/", "404"),
@@ -203,12 +209,51 @@ async fn without_a_certificate_of_the_scrapers_authority_there_is_no_answer() {
     for (number, who) in [None, Some(&stranger)].into_iter().enumerate() {
         // With TLS 1.3 the refusal may come after the client's own handshake is done.
         if let Ok(stream) = running.connect(who).await {
-            assert_eq!(talk(stream, request).await, "", "nothing is answered");
+            let refused = talk(stream, request).await;
+            match who {
+                None => assert_eq!(status(&refused), "401", "{refused}"),
+                Some(_) => assert_eq!(refused, "", "nothing is answered"),
+            }
+            assert!(!refused.contains("chain_head_block"), "{refused}");
         }
         let known = talk(running.connect(Some(&running.authority)).await.unwrap(), request).await;
         assert_eq!(status(&known), "200", "{known}");
         let line = format!("quorum_guard_tls_handshake_failures_total {}", number + 1);
         assert!(known.contains(&line), "{line} is missing:\n{known}");
+    }
+}
+
+#[tokio::test]
+async fn figures_of_the_chain_are_those_of_the_last_sample_for_everybody_and_cost_the_client_nothing() {
+    for client_ca in [false, true] {
+        let running = Running::start(Setup { client_ca, ..Setup::default() }).await;
+        let ask = || running.ask("GET /chain HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = until(ask, |answer| status(answer) == "200").await;
+        let (_, page) = answer.split_once("\r\n\r\n").unwrap();
+        let figures = Figures::read(page.as_bytes()).unwrap();
+        assert_eq!((figures.head, figures.peers), (7, 2), "{answer}");
+        // nobody waits for the client, nor asks it
+        let _hold = running.client.hold.lock().await;
+        let asked = running.client.hits.load(Ordering::SeqCst);
+        for _ in 0..20 {
+            assert_eq!(status(&ask().await), "200");
+        }
+        assert!(running.client.hits.load(Ordering::SeqCst) <= asked + 1, "the sample's own");
+    }
+}
+
+/// As the operator asks, which believes whoever has the key of the certificate in the Secret.
+#[cfg(feature = "operator")]
+#[tokio::test]
+async fn the_operator_is_told_with_the_certificate_that_is_served() {
+    for client_ca in [false, true] {
+        let running = Running::start(Setup { client_ca, ..Setup::default() }).await;
+        let ask = || crate::cluster::dial::chain::ask(([127, 0, 0, 1], running.port).into());
+        let (shown, figures) = until(ask, Option::is_some).await.unwrap();
+        assert_eq!((figures.head, figures.peers), (7, 2));
+        let served =
+            running.connect(None).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        assert_eq!(shown, crate::node::secrets::tls::Fingerprint::of(&served));
     }
 }
 

@@ -90,5 +90,5 @@ fn compile(file: &[u8], before: Option<&Rules>) -> Result<Rules, String> {
 }
 
 fn terms(rules: &Rules) -> Result<Terms, String> {
-    Ok(Terms { verifier: rules.identities.client_verifier()?, speaks_http2: true })
+    Ok(Terms { verifier: rules.identities.client_verifier()?, speaks_http2: true, ..Terms::default() })
 }

@@ -1,6 +1,7 @@
 //! What a node becomes: the same input gives the same bytes.
 
 mod admitted;
+mod affinity;
 mod arguments;
 pub mod budget;
 pub mod certificates;

@@ -9,23 +9,18 @@ use k8s_openapi::{
             StatefulSetUpdateStrategy,
         },
         core::v1::{
-            Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
-            EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector,
-            PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-            SecretVolumeSource, SecurityContext, ServiceAccount, TCPSocketAction, Toleration, Volume,
-            VolumeMount, VolumeResourceRequirements,
+            Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+            HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, ServiceAccount,
+            TCPSocketAction, Toleration, Volume, VolumeMount, VolumeResourceRequirements,
         },
     },
-    apimachinery::pkg::{
-        api::resource::Quantity,
-        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use kube::api::ObjectMeta;
 
-use super::components;
+use super::{affinity, components};
 use crate::{
     api::parts::{Resources, Storage},
     node::{
@@ -138,7 +133,7 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
-        affinity: Some(apart(node, parts.component)),
+        affinity: Some(affinity::of(node, parts.component)),
         node_selector: Some(hosts.node_selector.clone()).filter(|labels| !labels.is_empty()),
         tolerations: Some(tolerations).filter(|tolerations| !tolerations.is_empty()),
         image_pull_secrets: Some(pull_secrets.collect::<Vec<_>>()).filter(|secrets| !secrets.is_empty()),
@@ -148,35 +143,6 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         containers: parts.containers,
         volumes: Some(parts.volumes),
         ..PodSpec::default()
-    }
-}
-
-/// Never on a host with another role of the same node. Stated for all three roles, also those the node
-/// does not have: they may come.
-fn apart(node: &Validated, component: Component) -> Affinity {
-    let others: Vec<String> = Component::ALL
-        .into_iter()
-        .filter(|other| *other != component)
-        .map(|other| other.as_str().to_owned())
-        .collect();
-    let term = PodAffinityTerm {
-        label_selector: Some(LabelSelector {
-            match_labels: Some(BTreeMap::from([(names::NODE.into(), node.names.node.clone())])),
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: names::COMPONENT.into(),
-                operator: "In".into(),
-                values: Some(others),
-            }]),
-        }),
-        topology_key: "kubernetes.io/hostname".into(),
-        ..PodAffinityTerm::default()
-    };
-    Affinity {
-        pod_anti_affinity: Some(PodAntiAffinity {
-            required_during_scheduling_ignored_during_execution: Some(vec![term]),
-            ..PodAntiAffinity::default()
-        }),
-        ..Affinity::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     json::Members,
     members::{Faults, Section},
+    schedule::Period,
     transitions::{self, Transition},
 };
 
@@ -72,12 +73,24 @@ pub(super) struct Config {
     pub(super) transitions: Vec<Transition>,
 }
 
-/// What `config.qbft` and `config.ibft` say of validators.
+/// What `config.qbft` and `config.ibft` say of validators and periods.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bft {
     pub(super) contract: Option<[u8; 20]>,
     pub(super) from_contract: bool,
     pub(super) validators: Vec<[u8; 20]>,
+    pub(super) period: Period,
+}
+
+impl Config {
+    /// The section that the client reads the engine's parameters from; of the old one nothing is read.
+    pub(super) fn section(&self) -> Option<&Bft> {
+        match self.source {
+            Some("config.qbft") => Some(&self.qbft),
+            Some("config.ibft") => Some(&self.ibft),
+            _ => None,
+        }
+    }
 }
 
 /// Reads `config`.
@@ -212,12 +225,15 @@ fn bft(section: Section<'_>, faults: &mut Faults) -> Bft {
             BFT.join(", ")
         ));
     }
-    for name in BFT.into_iter().filter(|name| *name != "validatorcontractaddress") {
+    let read = ["blockperiodseconds", "emptyblockperiodseconds", "validatorcontractaddress"];
+    for name in BFT.into_iter().filter(|name| !read.contains(name)) {
         section.whole(name, faults);
     }
+    let period = Period::default()
+        .next(section.whole("blockperiodseconds", faults), section.whole("emptyblockperiodseconds", faults));
     section.not_null("validatorcontractaddress", faults);
     let contract = section.address("validatorcontractaddress", faults);
-    Bft { contract: contract.filter(|address| *address != [0; 20]), ..Bft::default() }
+    Bft { contract: contract.filter(|address| *address != [0; 20]), period, ..Bft::default() }
 }
 
 /// geth takes the first of clique, istanbul, ibft and qbft that is there, whatever else is. A transition at

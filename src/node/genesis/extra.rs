@@ -6,6 +6,7 @@ use super::{
     members::Faults,
     quantity::Quantity,
     rlp::{self, Item},
+    schedule::Validators,
 };
 use crate::node::secrets::hex;
 
@@ -17,20 +18,20 @@ const VANITY: usize = 32;
 
 type Address = [u8; 20];
 
-/// Judges what the engine reads of the block when it starts.
-pub(super) fn judge(config: &Config, block: &Block, faults: &mut Faults) {
+/// Judges what the engine reads of the block when it starts. The first validators, where it says who they are.
+pub(super) fn judge(config: &Config, block: &Block, faults: &mut Faults) -> Validators {
     let (engine, layout): (_, fn(&[u8]) -> _) = match config.engine {
-        Engine::Unspecified => return,
+        Engine::Unspecified => return Validators::Unknown,
         Engine::Qbft => ("QBFT", qbft),
         Engine::Ibft => ("IBFT", ibft),
     };
     header(config, engine, block, faults);
     if block.extra_data.is_empty() {
         faults.say("`extraData` is missing, and it names the first validators: add it");
-        return;
+        return Validators::Unknown;
     }
     match layout(&block.extra_data) {
-        Ok(validators) => have_validators(config, block, &validators, faults),
+        Ok(validators) => first_validators(config, block, &validators, faults),
         Err(why) => {
             let (other, read): (_, fn(&[u8]) -> _) =
                 if config.engine == Engine::Qbft { ("IBFT", ibft) } else { ("QBFT", qbft) };
@@ -39,6 +40,7 @@ pub(super) fn judge(config: &Config, block: &Block, faults: &mut Faults) {
                 Err(_) => "make it anew with a generator of genesis files".into(),
             };
             faults.say(format!("`extraData` {why}, and so is not in the layout of {engine}: {remedy}"));
+            Validators::Unknown
         }
     }
 }
@@ -61,15 +63,17 @@ fn header(config: &Config, engine: &str, block: &Block, faults: &mut Faults) {
 }
 
 /// Validators come from a contract, from `config`, or else from `extraData`, and there is at least one.
-fn have_validators(config: &Config, block: &Block, validators: &[Address], faults: &mut Faults) {
+fn first_validators(
+    config: &Config,
+    block: &Block,
+    validators: &[Address],
+    faults: &mut Faults,
+) -> Validators {
     if config.is_quorum {
         contract_alone(config, block, faults);
     }
-    let section = match config.source {
-        Some("config.qbft") => &config.qbft,
-        Some("config.ibft") => &config.ibft,
-        _ => &Bft::default(),
-    };
+    let none = Bft::default();
+    let section = config.section().unwrap_or(&none);
     let first = || config.transitions.iter().filter(|transition| transition.block == 0);
     let contract = first().filter_map(|first| first.contract).next_back().or(section.contract);
     let by_contract =
@@ -81,14 +85,15 @@ fn have_validators(config: &Config, block: &Block, validators: &[Address], fault
                 hex(&contract)
             ));
         }
-        return;
+        return Validators::Unknown;
     }
     let listed = if section.validators.is_empty() {
         config.transitions.first().filter(|first| first.block == 0).map(|first| first.validators.as_slice())
     } else {
         Some(section.validators.as_slice())
     };
-    if listed.unwrap_or_default().is_empty() && validators.is_empty() {
+    let listed = listed.unwrap_or_default();
+    if listed.is_empty() && validators.is_empty() {
         let remedy = if contract.is_some() {
             "; or have them come from the contract, with `validatorselectionmode` contract"
         } else {
@@ -98,6 +103,7 @@ fn have_validators(config: &Config, block: &Block, validators: &[Address], fault
             "`extraData` names no validator, and without one no block is made: put the first ones into it{remedy}"
         ));
     }
+    Validators::of(if listed.is_empty() { validators } else { listed })
 }
 
 /// Where a section names a contract `geth init` wants no validators in `extraData`.

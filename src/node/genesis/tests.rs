@@ -1,4 +1,5 @@
 mod pinned;
+mod schedule;
 mod wrong;
 
 use serde_json::{Value, json};

@@ -11,14 +11,11 @@ pub(super) const CONTRACT: &str = "contract";
 const BLOCK_HEADER: &str = "blockheader";
 
 /// Members that are numbers.
-const NUMBERS: [&str; 6] = [
-    "epochlength",
-    "blockperiodseconds",
-    "emptyblockperiodseconds",
-    "requesttimeoutseconds",
-    "miner.gaslimit",
-    "maxRequestTimeoutSeconds",
-];
+const NUMBERS: [&str; 4] =
+    ["epochlength", "requesttimeoutseconds", "miner.gaslimit", "maxRequestTimeoutSeconds"];
+
+/// Members that say how far blocks are apart.
+const PERIODS: [&str; 2] = ["blockperiodseconds", "emptyblockperiodseconds"];
 
 /// Members that are true or false.
 const FLAGS: [&str; 3] = ["enhancedPermissioningEnabled", "gasPriceEnabled", "2FPlus1Enabled"];
@@ -33,6 +30,8 @@ pub(super) struct Transition {
     /// Whether validators are named by a contract from there on, where it says so.
     pub(super) from_contract: Option<bool>,
     pub(super) validators: Vec<[u8; 20]>,
+    /// Seconds from one block to the next, and to an empty one.
+    pub(super) periods: [Option<u64>; 2],
 }
 
 /// What the rest of `config` has.
@@ -55,6 +54,7 @@ pub(super) fn read(config: Section<'_>, context: Context, faults: &mut Faults) -
         for name in NUMBERS {
             entry.whole(name, faults);
         }
+        let periods = PERIODS.map(|name| entry.whole(name, faults));
         for name in FLAGS {
             entry.flag(name, faults);
         }
@@ -91,7 +91,7 @@ pub(super) fn read(config: Section<'_>, context: Context, faults: &mut Faults) -
         if let Some(block) = block(entry, last, faults) {
             last = block;
             let from_contract = mode.map(|mode| mode == CONTRACT);
-            transitions.push(Transition { block, engine, contract, from_contract, validators });
+            transitions.push(Transition { block, engine, contract, from_contract, validators, periods });
         }
     }
     transitions

@@ -1,8 +1,10 @@
-//! The genesis that the node's client has taken. Until then another one may come in its place.
+//! The genesis that the node's client has taken, until which another one may come in its place; and what it does not name.
 
+use super::{Finding, finding};
 use crate::{
     api::status::{GenesisStatus, QuorumNodeStatus},
     node::{
+        chain,
         fault::Fault,
         genesis::{self, GenesisFacts, Pinned},
         names::Component,
@@ -29,6 +31,14 @@ pub(super) fn pinned(
         Pinned::OtherConfig if is_taken(observed, &node.genesis) => status(&node.genesis),
         _ => Some(pinned.clone()),
     }
+}
+
+/// What is listed beside the need, and what the genesis does not name, is told where nothing is wrong.
+pub(super) fn config_valid(observed: &Observed, node: &Validated) -> Finding {
+    let stranger = chain::stranger(observed, node);
+    let remarks = node.peers.remarks.iter().chain(&stranger).map(String::as_str);
+    let all: Vec<_> = std::iter::once("spec and references hold").chain(remarks).collect();
+    finding("ConfigValid", "True", "Valid", all.join("; "))
 }
 
 fn status(genesis: &GenesisFacts) -> Option<GenesisStatus> {

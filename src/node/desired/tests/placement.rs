@@ -1,4 +1,5 @@
-use k8s_openapi::api::core::v1::PodAffinityTerm;
+use k8s_openapi::api::core::v1::{PodAffinityTerm, PodAntiAffinity};
+use serde_json::json;
 
 use super::{reach, sample};
 use crate::node::{
@@ -6,12 +7,77 @@ use crate::node::{
     validate::Validated,
 };
 
-/// The rules that keep a component's pod away from others.
-fn terms(node: &Validated, component: Component) -> Vec<PodAffinityTerm> {
+/// What keeps a component's pod away from others.
+fn away(node: &Validated, component: Component) -> PodAntiAffinity {
     let desired = sample::render(node);
     let pod = sample::pod(sample::workload(&desired, component).expect("the component"));
-    let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-    affinity.and_then(|it| it.required_during_scheduling_ignored_during_execution.clone()).unwrap_or_default()
+    pod.affinity.as_ref().and_then(|affinity| affinity.pod_anti_affinity.clone()).expect("anti-affinity")
+}
+
+/// The rules that it must keep.
+fn terms(node: &Validated, component: Component) -> Vec<PodAffinityTerm> {
+    away(node, component).required_during_scheduling_ignored_during_execution.unwrap_or_default()
+}
+
+/// A validator of the sample's network.
+fn validator(spread: &str) -> Validated {
+    let changes = json!({"role": "Validator", "placement": {"spread": spread}});
+    sample::alone(&sample::with(sample::client_alone(), &changes))
+}
+
+/// By which topology, and how much, a pod of `component` keeps away from the clients of the network's validators: none is
+/// what it must.
+fn spread(node: &Validated, component: Component) -> Vec<(Option<i32>, String)> {
+    let labels = |role: &str, network: &str, component: Component| {
+        let mut labels = node.names.component_labels(component);
+        labels.insert(names::ROLE.into(), role.into());
+        labels.insert(names::NETWORK.into(), network.into());
+        labels.insert(names::NODE.into(), "another".into());
+        labels
+    };
+    let keeps_away = |term: &PodAffinityTerm| {
+        let selector = term.label_selector.as_ref().expect("a selector");
+        let network = node.names.network.as_str();
+        for others in [
+            labels("Member", network, Component::Client),
+            labels("Validator", "other", Component::Client),
+            labels("Validator", network, Component::Database),
+        ] {
+            assert!(!reach::selects(selector, &others), "{others:?}");
+        }
+        assert!(term.namespaces.is_none() && term.namespace_selector.is_none());
+        reach::selects(selector, &labels("Validator", network, Component::Client))
+    };
+    let away = away(node, component);
+    let required = away.required_during_scheduling_ignored_during_execution.into_iter().flatten();
+    let preferred = away.preferred_during_scheduling_ignored_during_execution.into_iter().flatten();
+    let all = required.map(|term| (None, term));
+    let all = all.chain(preferred.map(|one| (Some(one.weight), one.pod_affinity_term)));
+    all.filter(|(_, term)| keeps_away(term)).map(|(weight, term)| (weight, term.topology_key)).collect()
+}
+
+#[test]
+fn clients_of_validators_are_on_hosts_and_in_zones_of_their_own_where_there_are_enough() {
+    let (host, zone) = ("kubernetes.io/hostname".to_owned(), "topology.kubernetes.io/zone".to_owned());
+    let preferred = vec![(Some(100), host.clone()), (Some(50), zone.clone())];
+    let default = sample::with(sample::client_alone(), &json!({"role": "Validator"}));
+    assert_eq!(spread(&sample::alone(&default), Component::Client), preferred);
+    assert_eq!(spread(&validator("Preferred"), Component::Client), preferred);
+    assert_eq!(spread(&validator("Required"), Component::Client), [(None, host), (Some(100), zone)]);
+    assert_eq!(spread(&validator("None"), Component::Client), []);
+}
+
+#[test]
+fn members_and_what_is_no_client_are_spread_by_nothing() {
+    let validator = sample::alone(&sample::with(sample::managed(), &json!({"role": "Validator"})));
+    for component in [Component::TransactionManager, Component::Database] {
+        assert_eq!(spread(&validator, component), [], "{component:?}");
+    }
+    let member = sample::alone(&sample::managed());
+    for component in Component::ALL {
+        assert_eq!(spread(&member, component), [], "{component:?}");
+        assert_eq!(away(&member, component).preferred_during_scheduling_ignored_during_execution, None);
+    }
 }
 
 /// Whether a pod of `component` of the node must stay away from a host of that other pod.

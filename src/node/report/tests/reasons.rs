@@ -12,9 +12,11 @@ const DOCUMENT: &str = include_str!("../../../../docs/conditions.md");
 const REPORT: &str = concat!(
     include_str!("../../report.rs"),
     include_str!("../available.rs"),
+    include_str!("../../chain/told.rs"),
     include_str!("../callers.rs"),
     include_str!("../certificates.rs"),
     include_str!("../contested.rs"),
+    include_str!("../genesis.rs"),
     include_str!("../grants.rs"),
     include_str!("../served.rs"),
     include_str!("../lasting.rs"),
@@ -26,7 +28,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 22] = [
+const CONDITIONS: [&str; 23] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -42,6 +44,7 @@ const CONDITIONS: [&str; 22] = [
     "Paused",
     "Synced",
     "Contested",
+    "ChainAdvancing",
     "QuorumTolerant",
     "Monitored",
     "ObjectsApplied",
@@ -156,7 +159,7 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let rewritten = status(&member, &crate::node::validate::validate(&member), &rewritten, now());
     assert_eq!(rewritten.conditions[0].status, "True", "{rewritten:?}");
     seen.extend(rewritten.conditions.into_iter().map(|condition| condition.reason));
-    let statuses = statuses.into_iter().chain(super::resized::all());
+    let statuses = statuses.into_iter().chain(super::resized::all()).chain(super::chain::all());
     for status in statuses.chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }

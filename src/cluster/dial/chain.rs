@@ -1,0 +1,56 @@
+//! What a client says of its chain, and by which certificate: a few hundred bytes, in a few seconds, from whoever answers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{Witness, shake_hands};
+use crate::{
+    figures::{self, Figures},
+    node::secrets::tls::Fingerprint,
+};
+
+/// For all of it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Of the whole answer.
+const BYTES: usize = 2048 + figures::BYTES;
+
+const REQUEST: &[u8] = b"GET /chain HTTP/1.1\r\nhost: chain\r\nconnection: close\r\n\r\n";
+
+/// What is answered, by whoever has the key of this certificate. `None`: nothing that can be read.
+pub async fn ask(address: SocketAddr) -> Option<(Fingerprint, Figures)> {
+    let witness = Arc::new(Witness::new());
+    let answer = timeout(PATIENCE, exchange(address, Arc::clone(&witness))).await.ok()?.ok()?;
+    let figures = figures(&answer)?;
+    Some((witness.seen()?, figures))
+}
+
+async fn exchange(address: SocketAddr, witness: Arc<Witness>) -> anyhow::Result<Vec<u8>> {
+    let mut stream = shake_hands(TcpStream::connect(address).await?, address, witness).await?;
+    stream.write_all(REQUEST).await?;
+    let mut answer = Vec::new();
+    // one that goes on for longer is cut, and is no answer
+    (&mut stream).take(BYTES as u64 + 1).read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+/// The body of an answer that is whole.
+fn figures(answer: &[u8]) -> Option<Figures> {
+    let text = std::str::from_utf8(answer).ok().filter(|_| answer.len() <= BYTES)?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let is_well = lines.next()?.starts_with("HTTP/1.1 200 ");
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    (is_well && length == Some(body.len())).then(|| Figures::read(body.as_bytes()))?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::node::genesis::read_genesis;
+
+fn at(second: u64) -> Now {
+    let wall =
+        i64::try_from(second).ok().and_then(|second| Timestamp::from_second(1_800_000_000 + second).ok());
+    Now { steady: Duration::from_secs(second), wall: wall.expect("a time") }
+}
+
+/// A network whose clients have pods that are ready.
+fn network(nodes: &[&str]) -> Chain {
+    let mut chain = Chain::default();
+    for node in nodes {
+        chain.knows(node, "uid-1", true, at(0));
+    }
+    chain
+}
+
+/// Each client says its head, and that it has three peers.
+fn say(chain: &mut Chain, second: u64, heads: &[(&str, u64)]) {
+    for (node, head) in heads {
+        chain.saw(node, Figures { head: *head, peers: 3, age: 0 }, at(second));
+    }
+}
+
+fn schedule(block: u64, empty: u64) -> Schedule {
+    let genesis = include_str!("../../../e2e/genesis.json");
+    let mut genesis: serde_json::Value = serde_json::from_str(genesis).expect("JSON");
+    genesis["config"]["qbft"]["blockperiodseconds"] = block.into();
+    genesis["config"]["qbft"]["emptyblockperiodseconds"] = empty.into();
+    let facts = read_genesis(genesis.to_string().as_bytes()).expect("no fault");
+    (*facts.schedule).clone()
+}
+
+fn course(chain: &Chain, second: u64) -> Course {
+    chain.judge(&schedule(5, 0), at(second)).course
+}
+
+fn standing(chain: &Chain, second: u64, node: &str) -> Standing {
+    chain.judge(&schedule(5, 0), at(second)).clients[node].1
+}
+
+const FOUR: [&str; 4] = ["a", "b", "c", "d"];
+
+fn all(head: u64) -> [(&'static str, u64); 4] {
+    FOUR.map(|node| (node, head))
+}
+
+#[test]
+fn a_chain_is_told_to_advance_when_it_has_and_to_stand_when_no_block_came_for_long() {
+    let mut chain = network(&FOUR);
+    assert_eq!(course(&chain, 0), Course::Unseen);
+    say(&mut chain, 10, &all(45));
+    assert_eq!(course(&chain, 10), Course::Untold);
+    say(&mut chain, 40, &all(46));
+    assert_eq!(course(&chain, 40), Course::Advances);
+    for second in [70, 100, 115] {
+        say(&mut chain, second, &all(46));
+        assert_eq!(course(&chain, second), Course::Advances, "{second}");
+    }
+    say(&mut chain, 116, &all(46));
+    let stands = Course::Stands { block: 46, since: at(40).wall };
+    assert_eq!(course(&chain, 116), stands);
+    say(&mut chain, 130, &all(46));
+    assert_eq!(course(&chain, 130), stands);
+    say(&mut chain, 140, &all(47));
+    assert_eq!(course(&chain, 140), Course::Advances);
+}
+
+#[test]
+fn a_chain_that_never_moved_while_it_was_seen_stands_since_it_was_seen() {
+    let mut chain = network(&FOUR);
+    for second in [10, 40, 70] {
+        say(&mut chain, second, &all(46));
+        assert_eq!(course(&chain, second), Course::Untold, "{second}");
+    }
+    say(&mut chain, 86, &all(46));
+    assert_eq!(course(&chain, 86), Course::Stands { block: 46, since: at(10).wall });
+}
+
+#[test]
+fn no_block_yet_is_not_a_chain_that_stands() {
+    let mut chain = network(&FOUR);
+    for second in [0, 50, 100, 150, 200] {
+        say(&mut chain, second, &all(0));
+    }
+    assert_eq!(course(&chain, 200), Course::AtGenesis);
+}
+
+#[test]
+fn empty_blocks_may_be_far_apart() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(45));
+    say(&mut chain, 10, &all(46));
+    for second in (30..=320).step_by(30) {
+        say(&mut chain, second, &all(46));
+    }
+    let course = |empty: u64| chain.judge(&schedule(1, empty), at(320)).course;
+    assert_eq!(course(60), Course::Advances);
+    assert!(matches!(course(0), Course::Stands { .. }));
+    assert_eq!(course(u64::MAX), Course::Advances, "such a genesis waits for a day at most");
+}
+
+#[test]
+fn what_was_seen_long_ago_says_nothing_and_a_gap_is_no_stall() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(45));
+    say(&mut chain, 30, &all(46));
+    assert_eq!(course(&chain, 130), Course::Advances);
+    assert_eq!(course(&chain, 131), Course::Unseen);
+    // whether it has moved meanwhile is not known
+    for node in FOUR {
+        chain.knows(node, "uid-2", true, at(3000));
+    }
+    say(&mut chain, 3000, &all(99));
+    assert_eq!(course(&chain, 3000), Course::Untold);
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(45));
+    say(&mut chain, 3000, &all(46));
+    assert_eq!(course(&chain, 3000), Course::Advances, "it has, however long it took");
+}
+
+#[test]
+fn clients_that_synchronise_do_not_make_a_chain_advance() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(999));
+    say(&mut chain, 10, &all(1000));
+    for node in ["a", "b"] {
+        chain.knows(node, "uid-2", true, at(20));
+    }
+    for second in (20..=120).step_by(10) {
+        say(&mut chain, second, &[("a", second), ("b", second), ("c", 1000), ("d", 1000)]);
+    }
+    assert!(matches!(course(&chain, 120), Course::Stands { block: 1000, .. }));
+    assert_eq!(standing(&chain, 120, "a"), Standing::Behind);
+    assert_eq!(standing(&chain, 120, "c"), Standing::Back);
+}
+
+#[test]
+fn a_validator_on_an_emptied_volume_is_behind_until_it_is_a_few_blocks_from_the_head() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(100));
+    chain.knows("a", "uid-2", false, at(10));
+    assert_eq!(standing(&chain, 10, "a"), Standing::Unseen, "it does not serve");
+    chain.knows("a", "uid-2", true, at(15));
+    assert_eq!(standing(&chain, 15, "a"), Standing::Awaited);
+    for (second, head, wanted) in [
+        (20, 0, Standing::Behind),
+        (25, 97, Standing::Behind),
+        (30, 98, Standing::Back),
+        (35, 110, Standing::Back),
+    ] {
+        say(&mut chain, second, &[("a", head), ("b", 101), ("c", 101), ("d", 101)]);
+        assert_eq!(standing(&chain, second, "a"), wanted, "{second}");
+    }
+}
+
+#[test]
+fn blocks_that_came_after_a_client_was_asked_are_none_that_it_lacks() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &[("a", 100)]);
+    say(&mut chain, 30, &[("b", 109), ("c", 109), ("d", 109)]);
+    assert_eq!(standing(&chain, 30, "a"), Standing::Back, "six blocks of 5 s, and a few");
+    say(&mut chain, 30, &[("b", 110), ("c", 110)]);
+    assert_eq!(standing(&chain, 30, "a"), Standing::Behind);
+    chain.saw("a", Figures { head: 104, peers: 3, age: 15 }, at(30));
+    assert_eq!(standing(&chain, 30, "a"), Standing::Back, "the client itself said so 15 s ago");
+    say(&mut chain, 30, &[("a", 106)]);
+    assert_eq!(standing(&chain, 30, "a"), Standing::Behind);
+}
+
+#[test]
+fn a_pod_that_is_new_has_its_turn_until_it_has_the_peers_of_the_one_before_it() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &all(100));
+    chain.knows("a", "uid-2", true, at(10));
+    let tell = |chain: &mut Chain, second: u64, peers: u32| {
+        say(chain, second, &[("b", 100), ("c", 100), ("d", 100)]);
+        chain.saw("a", Figures { head: 100, peers, age: 0 }, at(second));
+        standing(chain, second, "a")
+    };
+    assert_eq!(tell(&mut chain, 20, 0), Standing::Alone);
+    assert_eq!(tell(&mut chain, 25, 2), Standing::Alone);
+    assert_eq!(tell(&mut chain, 30, 3), Standing::Back);
+    assert_eq!(tell(&mut chain, 35, 2), Standing::Back, "another one's turn has come");
+    chain.knows("a", "uid-3", true, at(40));
+    assert_eq!(tell(&mut chain, 45, 1), Standing::Alone);
+    // it has met nobody: those of before are still awaited
+    chain.knows("a", "uid-4", true, at(50));
+    assert_eq!(tell(&mut chain, 55, 1), Standing::Alone);
+    assert_eq!(tell(&mut chain, 654, 1), Standing::Alone);
+    assert_eq!(tell(&mut chain, 655, 1), Standing::Back, "whom it had may be gone for good");
+}
+
+#[test]
+fn no_more_peers_are_awaited_than_there_are_others_to_be_seen() {
+    let mut chain = network(&["a", "b"]);
+    let saw = |chain: &mut Chain, second: u64, node: &str, peers: u32| {
+        chain.saw(node, Figures { head: 9, peers, age: 0 }, at(second));
+    };
+    saw(&mut chain, 0, "b", 40);
+    saw(&mut chain, 0, "a", 40);
+    chain.knows("a", "uid-2", true, at(10));
+    saw(&mut chain, 20, "a", 1);
+    assert_eq!(standing(&chain, 20, "a"), Standing::Back);
+    let mut alone = network(&["a"]);
+    saw(&mut alone, 0, "a", 0);
+    assert_eq!(standing(&alone, 0, "a"), Standing::Back, "there is nobody");
+}
+
+#[test]
+fn a_pod_that_cannot_be_asked_is_awaited_for_a_minute() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &[("b", 7), ("c", 7), ("d", 7)]);
+    assert_eq!(standing(&chain, 59, "a"), Standing::Awaited);
+    assert_eq!(standing(&chain, 60, "a"), Standing::Unseen);
+    assert_eq!(standing(&network(&FOUR), 1, "a"), Standing::Unseen, "nobody can be asked");
+}
+
+#[test]
+fn who_is_gone_is_forgotten() {
+    let mut chain = network(&FOUR);
+    assert!(chain.keep(|node| node != "a"));
+    assert_eq!(chain.judge(&schedule(5, 0), at(0)).clients.len(), 3);
+    assert!(!chain.keep(|_| false));
+}
+
+proptest! {
+    /// Of four clients one may say what it likes: the others are not behind, and the chain does what they say.
+    #[test]
+    fn one_of_four_cannot_say_what_the_chain_does(
+        said in prop::collection::vec((0..=crate::figures::HIGHEST, 0..5_u32, 0..20_u32), 12),
+        stands in any::<bool>(),
+    ) {
+        let mut chain = network(&FOUR);
+        let honest = |step: u64| if stands { 500 } else { 500 + 2 * step };
+        for (step, (head, peers, age)) in (0..).zip(said) {
+            let second = 10 * step;
+            say(&mut chain, second, &[("b", honest(step)), ("c", honest(step)), ("d", honest(step))]);
+            chain.saw("a", Figures { head, peers, age }, at(second));
+            for node in ["b", "c", "d"] {
+                prop_assert_eq!(standing(&chain, second, node), Standing::Back);
+            }
+        }
+        let course = course(&chain, 110);
+        if stands {
+            prop_assert_eq!(course, Course::Stands { block: 500, since: at(0).wall });
+        } else {
+            prop_assert_eq!(course, Course::Advances);
+        }
+    }
+
+    /// Whatever all of them say, something is told.
+    #[test]
+    fn nothing_that_is_said_breaks_it(said in prop::collection::vec((0..4_usize, any::<u64>(), any::<u32>(), any::<u32>(), 0..90_u64), 0..40)) {
+        let (mut chain, mut second) = (network(&FOUR), 0);
+        for (node, head, peers, age, later) in said {
+            second += later;
+            chain.saw(FOUR[node], Figures { head, peers, age }, at(second));
+            let verdict = chain.judge(&schedule(5, u64::MAX), at(second));
+            prop_assert_ne!(verdict.course, Course::Unseen);
+        }
+    }
+}

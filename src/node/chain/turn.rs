@@ -1,0 +1,164 @@
+//! When a pod that serves is not replaced by choice, for the chain's sake.
+
+use super::{Course, Standing, told};
+use crate::{
+    api::node::Role,
+    node::{
+        names::Component,
+        observed::{Neighbour, Observed},
+        validate::Validated,
+    },
+};
+
+/// Whether no pod that serves may be replaced by choice now, for the chain's sake: it stands still, or another validator's turn
+/// has not ended.
+#[must_use]
+pub fn holds_back(observed: &Observed, node: &Validated, part: Component) -> bool {
+    let Some(view) = &observed.chain else { return false };
+    if !view.looked || told(observed).status == "False" {
+        return true;
+    }
+    let is_validator = part == Component::Client && node.spec.role == Role::Validator;
+    let is_seen = view.verdict.course != Course::Unseen;
+    let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
+    let has_turn = |other: &Neighbour| {
+        let Some(pod) = &other.pod else { return false };
+        let known = view.verdict.clients.get(&other.name).filter(|(uid, _)| *uid == pod.uid);
+        let standing = known.map_or(Standing::Awaited, |(_, standing)| *standing);
+        matches!(standing, Standing::Awaited | Standing::Behind | Standing::Alone)
+    };
+    is_validator && is_seen && observed.neighbours.iter().filter(may_be_one).any(has_turn)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        apimachinery::pkg::apis::meta::v1::{Condition, Time},
+        jiff::Timestamp,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::node::{
+        chain::{ADVANCING, Verdict, View},
+        observed::{
+            Pod,
+            samples::{in_order, member, status},
+        },
+        validate::validate,
+    };
+
+    /// A validator among three others, all of them seen.
+    fn seen() -> Observed {
+        let mut node = member();
+        node["spec"]["role"] = json!("Validator");
+        let mut observed = in_order(node);
+        observed.neighbours = ["a", "c", "d"]
+            .map(|name| Neighbour {
+                name: name.into(),
+                role: Some(Role::Validator),
+                workload: None,
+                pod: Some(Pod { uid: format!("uid-{name}"), ready: true, ..Pod::default() }),
+            })
+            .to_vec();
+        let clients = ["a", "c", "d"].map(|name| (name.into(), (format!("uid-{name}"), Standing::Back)));
+        let verdict = Verdict { course: Course::Advances, clients: clients.into() };
+        observed.chain = Some(View { looked: true, verdict, head: 46 });
+        observed
+    }
+
+    fn held(change: impl FnOnce(&mut Observed, &mut View)) -> Vec<Component> {
+        let mut observed = seen();
+        let mut view = observed.chain.take().expect("it was seen");
+        change(&mut observed, &mut view);
+        observed.chain.get_or_insert(view);
+        let node = validate(&observed).expect("no fault");
+        Component::ALL.into_iter().filter(|part| holds_back(&observed, &node, *part)).collect()
+    }
+
+    fn stands(head: u64) -> Course {
+        Course::Stands { block: head, since: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_chain_that_advances_and_one_that_nobody_looks_at_hold_nothing_back() {
+        assert_eq!(held(|_, _| {}), []);
+        let mut observed = seen();
+        observed.chain = None;
+        let node = validate(&observed).expect("no fault");
+        assert!(!holds_back(&observed, &node, Component::Client));
+        assert_eq!(held(|_, view| view.verdict = Verdict::default()), [], "nobody can be asked");
+    }
+
+    #[test]
+    fn nothing_is_replaced_by_choice_while_the_chain_stands_or_nobody_was_asked_yet() {
+        assert_eq!(held(|_, view| view.verdict.course = stands(46)), Component::ALL);
+        assert_eq!(held(|_, view| view.looked = false), Component::ALL);
+        let stood = |observed: &mut Observed, view: &mut View| {
+            let condition = Condition {
+                type_: ADVANCING.into(),
+                status: "False".into(),
+                reason: "HeadStalled".into(),
+                message: String::new(),
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+                observed_generation: None,
+            };
+            status(observed).conditions.push(condition);
+            view.verdict.course = Course::Untold;
+        };
+        assert_eq!(held(stood), Component::ALL, "it stood, and was not seen to move since");
+        assert_eq!(held(|_, view| view.verdict.course = Course::AtGenesis), []);
+    }
+
+    #[test]
+    fn a_validator_waits_until_another_one_has_caught_up_and_has_its_peers() {
+        for (standing, waits) in [
+            (Standing::Behind, true),
+            (Standing::Alone, true),
+            (Standing::Awaited, true),
+            (Standing::Unseen, false),
+            (Standing::Back, false),
+        ] {
+            let another = |_: &mut Observed, view: &mut View| {
+                view.verdict.clients.insert("c".into(), ("uid-c".into(), standing));
+            };
+            let parts = if waits { vec![Component::Client] } else { vec![] };
+            assert_eq!(held(another), parts, "{standing:?}");
+            let member = |observed: &mut Observed, view: &mut View| {
+                another(observed, view);
+                observed.neighbours[1].role = Some(Role::Member);
+            };
+            assert_eq!(held(member), [], "a member carries no quorum");
+        }
+        let itself = |_: &mut Observed, view: &mut View| {
+            view.verdict.clients.insert("bob".into(), ("uid".into(), Standing::Behind));
+        };
+        assert_eq!(held(itself), [], "its own turn is the next");
+    }
+
+    #[test]
+    fn the_figures_of_a_pod_that_is_new_are_awaited_and_not_those_of_the_one_before_it() {
+        let replaced = |observed: &mut Observed, _: &mut View| {
+            observed.neighbours[1].pod.as_mut().expect("a pod").uid = "uid-new".into();
+        };
+        assert_eq!(held(replaced), [Component::Client]);
+        let unknown = |_: &mut Observed, view: &mut View| drop(view.verdict.clients.remove("c"));
+        assert_eq!(held(unknown), [Component::Client]);
+    }
+
+    #[test]
+    fn a_member_waits_for_nobody_but_the_chain() {
+        let member = |change: fn(&mut View)| {
+            held(|observed, view| {
+                let node = std::sync::Arc::make_mut(&mut observed.node);
+                node.spec.role = Role::Member;
+                change(view);
+            })
+        };
+        let behind = |view: &mut View| {
+            drop(view.verdict.clients.insert("c".into(), ("uid-c".into(), Standing::Behind)))
+        };
+        assert_eq!(member(behind), []);
+        assert_eq!(member(|view| view.verdict.course = stands(46)), Component::ALL);
+    }
+}
