@@ -11,6 +11,7 @@ use super::{
     parts::{
         AccessMode, ConfigMapKey, Metrics, Peering, Placement, Readiness, Resources, SecretName, Storage,
     },
+    rollout::Rollout,
     rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
@@ -161,6 +162,11 @@ pub struct QuorumNodeSpec {
     /// keys of those by whose word callers are known still arrive. Default false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
+
+    /// How pods of the network are replaced by pods of a newer revision, which follows every change of them: one at a
+    /// time, and the next one when that has been ready for some time. Default: one, 30 seconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rollout: Rollout,
 
     /// Which hosts may run the node's pods. Default: any schedulable host; client, transaction manager
     /// and database never share one.

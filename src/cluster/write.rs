@@ -206,11 +206,11 @@ impl Writer {
         Ok(true)
     }
 
-    /// Asks for the end of this very pod, as far as disruption budgets allow. Whether it was granted.
+    /// Asks for the end of this very pod, as far as disruption budgets allow.
     ///
     /// # Errors
     /// Where the server refuses for another reason than a budget, or that the pod is gone or another one.
-    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<bool> {
+    pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<Evicted> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let exactly = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let options = DeleteParams { preconditions: Some(exactly), ..DeleteParams::default() };
@@ -218,12 +218,11 @@ impl Writer {
         match self.send(api.evict(name, &parameters)).await? {
             Ok(_) => {
                 tracing::info!(namespace, name, "pod evicted for a newer revision");
-                Ok(true)
+                Ok(Evicted::Done)
             }
-            Err(kube::Error::Api(status))
-                if status.code == 429 || status.is_not_found() || status.is_conflict() =>
-            {
-                Ok(false)
+            Err(kube::Error::Api(status)) if status.code == 429 => Ok(Evicted::Refused),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(Evicted::Gone)
             }
             Err(error) => Err(error).with_context(|| format!("eviction of Pod {name}")),
         }
@@ -313,6 +312,17 @@ impl Writer {
     pub async fn publish(&self, event: &Event, about: &ObjectReference) -> anyhow::Result<()> {
         Ok(self.send(self.recorder.publish(event, about)).await??)
     }
+}
+
+/// What became of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// The server ends the pod.
+    Done,
+    /// A disruption budget is in the way.
+    Refused,
+    /// The pod is gone, or another one.
+    Gone,
 }
 
 /// Whole objects, and what another manager holds of them is taken over.

@@ -24,6 +24,7 @@ mod metrics;
 mod monitor;
 mod peers;
 mod permissions;
+mod replacements;
 mod restores;
 mod rollouts;
 mod rotation;

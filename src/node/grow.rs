@@ -11,7 +11,7 @@ use super::{
     validate::Validated,
     volumes::{self, Step},
 };
-use crate::cluster::{Resized, caches::find};
+use crate::cluster::{Evicted, Resized, caches::find};
 
 impl Applier<'_> {
     /// The next step of each volume, and the end of pods whose workload was taken away and is no longer wanted.
@@ -59,7 +59,7 @@ impl Applier<'_> {
         for part in volumes::left_behind(observed, node) {
             let Some(pod) = observed.pods.get(&part) else { continue };
             let ended = self.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await?;
-            self.applied.writes += usize::from(ended);
+            self.applied.writes += usize::from(ended == Evicted::Done);
         }
         Ok(())
     }

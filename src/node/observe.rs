@@ -5,6 +5,7 @@ mod certificates;
 mod claims;
 mod database;
 mod lasting;
+pub(super) mod network;
 mod pods;
 mod requests;
 mod surplus;
@@ -264,12 +265,7 @@ fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {
 fn neighbours(caches: &Caches, siblings: &[Sibling], own: &Names) -> Vec<Neighbour> {
     let neighbour = |sibling: &Sibling| {
         let names = Names { node: sibling.name.clone(), ..own.clone() };
-        Neighbour {
-            role: sibling.role,
-            workload: workload(caches, &names, Component::Client),
-            pod: pods::pod(caches, &names, Component::Client),
-            name: names.node,
-        }
+        Neighbour { role: sibling.role, pod: pods::pod(caches, &names, Component::Client) }
     };
     siblings.iter().filter(|sibling| !sibling.is_held).map(neighbour).collect()
 }
