@@ -78,6 +78,7 @@ pub(crate) fn client(namespace: &str, name: &str) -> Value {
             },
             "consensus": {"type": "QBFT", "operators": "ThirdParty"},
             "genesis": {"configMapRef": {"name": "acme-genesis", "key": "genesis.json"}},
+            "rollout": {"minReadySeconds": 2},
             "metrics": {"scrapers": [
                 {"name": "prometheus", "from": {"namespace": "monitoring", "podLabels": {"app": "prometheus"}}},
             ]},

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::cluster::rollouts::USUAL;
+
 /// What the operator is told at start.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
@@ -70,6 +72,11 @@ pub struct Settings {
     /// Nodes that are worked on at the same time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
     pub concurrency: u16,
+
+    /// Pods that are replaced at the same time, over all networks, where they served: each until its new pod has been ready
+    /// for its network's `spec.rollout.minReadySeconds`.
+    #[arg(long, env = "MAX_ROLLOUTS", default_value_t = USUAL, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_rollouts: u16,
 
     /// Filter of the log, as `info` or `quorum_operator=debug,info`.
     #[arg(long, env = "LOG", default_value = "info")]

@@ -75,6 +75,7 @@ pub(crate) fn node(name: &str, namespace: &str) -> Value {
     let mut node = specs::smallest(name);
     node["metadata"]["namespace"] = json!(namespace);
     node["spec"]["consensus"]["validators"] = json!(4);
+    node["spec"]["rollout"] = json!({"minReadySeconds": 1});
     if name == MEMBER {
         node["spec"]["transactionManager"] = json!({
             "image": specs::image("tessera"), "version": "24.4.2",

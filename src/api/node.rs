@@ -10,6 +10,7 @@ use super::{
     client::Client,
     node_key::NodeKey,
     parts::{ConfigMapKey, Metrics, Notes, Peering, Placement, Readiness, SecretName, Sidecars},
+    rollout::Rollout,
     rpc::Rpc,
     status::QuorumNodeStatus,
     tls::Tls,
@@ -160,6 +161,11 @@ pub struct QuorumNodeSpec {
     /// keys of those by whose word callers are known still arrive. Default false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
+
+    /// How pods of the network are replaced by pods of a newer revision, which follows every change of them: one at a
+    /// time, and the next one when that has been ready for some time. Default: one, 30 seconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rollout: Rollout,
 
     /// Which hosts may run the node's pods. Default: any schedulable host; client, transaction manager
     /// and database never share one.

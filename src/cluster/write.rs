@@ -50,17 +50,6 @@ impl<K> Kind for K where
 {
 }
 
-/// What the server says to the eviction of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evicted {
-    /// The pod ends.
-    Granted,
-    /// A budget does not allow it now, or the pod is gone or another one.
-    NotNow,
-    /// More than one disruption budget selects the pod, so nobody may evict it.
-    TwoBudgets,
-}
-
 /// What a write came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -229,12 +218,11 @@ impl Writer {
         match self.send(api.evict(name, &parameters)).await? {
             Ok(_) => {
                 tracing::info!(namespace, name, "pod evicted for a newer revision");
-                Ok(Evicted::Granted)
+                Ok(Evicted::Done)
             }
-            Err(kube::Error::Api(status))
-                if status.code == 429 || status.is_not_found() || status.is_conflict() =>
-            {
-                Ok(Evicted::NotNow)
+            Err(kube::Error::Api(status)) if status.code == 429 => Ok(Evicted::Refused),
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                Ok(Evicted::Gone)
             }
             // no other way tells it from any other failure of the server
             Err(kube::Error::Api(status))
@@ -330,6 +318,19 @@ impl Writer {
     pub async fn publish(&self, event: &Event, about: &ObjectReference) -> anyhow::Result<()> {
         Ok(self.send(self.recorder.publish(event, about)).await??)
     }
+}
+
+/// What became of an eviction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evicted {
+    /// The server ends the pod.
+    Done,
+    /// A disruption budget is in the way.
+    Refused,
+    /// The pod is gone, or another one.
+    Gone,
+    /// More than one disruption budget selects the pod, so nobody may evict it.
+    TwoBudgets,
 }
 
 /// Whole objects, and what another manager holds of them is taken over.

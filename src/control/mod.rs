@@ -37,7 +37,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Chains, Facts, Fence, Keys, Served, Unsaid, Writer,
+        Caches, Chains, Facts, Fence, Keys, Rollouts, Served, Unsaid, Writer,
         caches::{Events, Guarded, Scope, Woken},
         figures::Ask,
         guard::Unreadable,
@@ -95,6 +95,7 @@ struct Context {
     caches: Caches,
     everywhere: Arc<Everywhere>,
     facts: Facts,
+    rollouts: Arc<Rollouts>,
     unsaid: Unsaid,
     writer: Writer,
     surroundings: Surroundings,
@@ -272,6 +273,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         caches: &context.caches,
         everywhere: &context.everywhere.caches,
         facts: &context.facts,
+        rollouts: &context.rollouts,
         unsaid: &context.unsaid,
         keys: &context.keys,
         served: context.surroundings.operator.is_some().then_some(&context.served),

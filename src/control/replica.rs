@@ -12,7 +12,7 @@ use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::St
 use crate::{
     api::QuorumNode,
     cluster::{
-        self, Caches, Chains, Facts, Fence, Keys, Pressure, Served, Unsaid, Writer,
+        self, Caches, Chains, Facts, Fence, Keys, Pressure, Rollouts, Served, Unsaid, Writer,
         caches::Scope,
         fence::REQUEST,
         figures::Ask,
@@ -46,6 +46,7 @@ pub(super) struct Replica {
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
     pub(super) concurrency: u16,
+    pub(super) max_rollouts: u16,
     pub(super) clock: Clock,
 }
 
@@ -68,6 +69,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics,
         health: Arc::new(Health::default()),
         concurrency: settings.concurrency,
+        max_rollouts: settings.max_rollouts,
         clock: Arc::new(Timestamp::now),
     };
     let (metrics, health) = (Arc::clone(&replica.metrics), Arc::clone(&replica.health));
@@ -122,6 +124,7 @@ impl Replica {
         let watched: Vec<_> = scopes.iter().map(watch).collect();
         let everywhere =
             Arc::new(Everywhere::new(watched.iter().map(|(_, (caches, _))| caches.clone()).collect()));
+        let rollouts = Arc::new(Rollouts::new(self.max_rollouts));
         let loops = watched.into_iter().map(|(scope, (caches, events))| {
             let echoes = Arc::clone(&caches.echoes);
             let context = Arc::new(Context {
@@ -130,6 +133,7 @@ impl Replica {
                 caches,
                 everywhere: Arc::clone(&everywhere),
                 facts: Facts::default(),
+                rollouts: Arc::clone(&rollouts),
                 unsaid: Unsaid::default(),
                 writer: Writer::new(self.client.clone(), fence.clone(), &self.identity, echoes),
                 surroundings: self.surroundings.clone(),

@@ -26,6 +26,7 @@ mod monitor;
 mod notes;
 mod peers;
 mod permissions;
+mod replacements;
 mod restores;
 mod rollouts;
 mod rotation;

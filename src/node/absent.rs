@@ -80,12 +80,6 @@ impl Roll {
         self
     }
 
-    /// Whether somebody is expected back.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        !self.left.is_empty()
-    }
-
     /// How many there are, with those who are expected back.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -119,11 +113,11 @@ pub fn validators(observed: &Observed, own: Option<&str>) -> Roll {
     observed.absent.validators.next(present, observed.absent.now).expected(observed.absent.now)
 }
 
-/// Whether a validator of the network is being deleted, or was a moment ago.
+/// A validator of the network that is being deleted, or was a moment ago.
 #[must_use]
-pub fn is_validator_leaving(observed: &Observed, validators: &Roll) -> bool {
-    let may_be_one = |other: &Sibling| other.role.is_none() || other.is_validator();
-    validators.has_left() || observed.absent.ending.iter().any(may_be_one)
+pub fn leaving_validator(observed: &Observed, validators: &Roll) -> Option<String> {
+    let ending = observed.absent.ending.iter().find(|other| other.role.is_none() || other.is_validator());
+    ending.map(|other| other.name.clone()).or_else(|| validators.left.keys().next().cloned())
 }
 
 /// When somebody is no longer waited for, or it is to be seen whether they are.
@@ -151,7 +145,7 @@ mod tests {
     #[test]
     fn who_leaves_is_remembered_from_the_first_time_for_five_minutes_and_forgotten_on_return() {
         let all = Roll::default().next(names("a,b,c"), at(1000));
-        assert_eq!((all.to_string().as_str(), all.has_left()), ("a,b,c", false));
+        assert_eq!((all.to_string().as_str(), all.left.len()), ("a,b,c", 0));
         let less = all.next(names("a,c"), at(2000));
         assert_eq!((less.to_string().as_str(), less.count()), ("a,c,b@2000", 3));
         let later = Roll::read(&less.to_string()).next(names("a"), at(2100));

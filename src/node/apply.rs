@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     fault::Fault,
     foreign::{Certificate, PodMonitor},
     names,
+    rollout::plan::Wait,
     validate::Validated,
 };
 use crate::cluster::{
@@ -73,6 +75,10 @@ pub struct Applied {
     pub imposed: Vec<Imposed>,
     /// Workloads that are as they are wanted, by name.
     pub settled: BTreeSet<String>,
+    /// What the replacement of an outdated pod waits for.
+    pub rollout: Option<Wait>,
+    /// When the node will have run what was written for long enough to prove it.
+    pub proves: Option<Timestamp>,
     /// Whether something was no longer as it had been seen, and is to be looked at again.
     pub changed: bool,
 }

@@ -12,7 +12,7 @@ use super::{
     validate::Validated,
     volumes::{self, Step},
 };
-use crate::cluster::{Resized, caches::find, write::Evicted};
+use crate::cluster::{Evicted, Resized, caches::find};
 
 impl Applier<'_> {
     /// The next step of each volume, and the end of pods whose workload was taken away and is no longer wanted.
@@ -61,8 +61,8 @@ impl Applier<'_> {
             let Some(pod) = observed.pods.get(&part) else { continue };
             let name = node.names.pod(part);
             match self.writer.evict(&node.names.namespace, &name, &pod.uid).await? {
-                Evicted::Granted => self.applied.writes += 1,
-                Evicted::NotNow => {}
+                Evicted::Done => self.applied.writes += 1,
+                Evicted::Refused | Evicted::Gone => {}
                 Evicted::TwoBudgets => self.applied.refused.push(fault::two_budgets(&name)),
             }
         }

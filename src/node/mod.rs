@@ -24,6 +24,7 @@ pub mod observed;
 pub mod optional;
 pub mod placement;
 pub mod quoted;
+mod replace;
 pub mod report;
 pub mod rollout;
 pub mod rotation;
@@ -45,7 +46,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::{QuorumNode, QuorumNodeStatus},
-    cluster::{Caches, Chains, Facts, Keys, Served, Unsaid, Writer, write::Evicted},
+    cluster::{Caches, Chains, Facts, Keys, Rollouts, Served, Unsaid, Writer},
     settings::Surroundings,
 };
 use apply::{Applied, Applier};
@@ -53,6 +54,7 @@ use identity::Standing;
 use issue::Created;
 use observe::Sources;
 use observed::Observed;
+use rollout::plan::Wait;
 
 /// How often a pod that waits for its turn to be replaced, or to run at all, is looked at.
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
@@ -104,6 +106,8 @@ pub struct Tools<'a> {
     pub chains: Option<&'a Chains>,
     /// The way to write.
     pub writer: &'a Writer,
+    /// Evictions that were decided about.
+    pub rollouts: &'a Rollouts,
     /// What of nodes' statuses waits to be said.
     pub unsaid: &'a Unsaid,
     /// What the cluster around the nodes is like.
@@ -187,7 +191,11 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
         let waits = matches!(node.standing, Standing::Waits(_) | Standing::Held(_));
         waits || rollout::is_pending(&observed, node)
     });
-    let turn = turn.then(|| now + NEXT_TURN);
+    // until then nothing else may go either
+    let turn = turn.then(|| match &applied.rollout {
+        Some(Wait::Soaks(_, available)) => *available,
+        _ => now + NEXT_TURN,
+    });
     let after = |wait: Duration| now.checked_add(wait).ok();
     let contest = applied.contested.iter().map(|contest| contest.again).min().and_then(after);
     let rotates = validated.as_ref().is_ok_and(|node| rotation::is_watched(node, &observed, now));
@@ -199,8 +207,8 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let leaving = absent::next(&observed);
     let missing = unmade::next(&observed, now);
     let pending = placement::next(&observed, now);
-    let next = [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving, missing, pending];
-    let next = next.into_iter().flatten().min();
+    let dues = [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving, missing, pending];
+    let next = dues.into_iter().flatten().chain(applied.proves).min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
 
@@ -301,23 +309,5 @@ async fn converge(
     applier.volumes(node, observed, &desired).await.context(Stage::Apply)?;
     // what was seen at the start may be older than what was found to be as it is wanted
     observed.workloads = observe::workloads(tools.caches, &node.names);
-    // what somebody else made of a template is never brought in
-    let is_ours = |part: &names::Component| {
-        let name = node.names.workload(*part);
-        let imposed = &applier.applied.imposed;
-        applier.applied.settled.contains(&name)
-            && !imposed.iter().any(|it| it.weakens && it.kind == "StatefulSet" && it.name == name)
-    };
-    let outdated = rollout::next(observed, node).filter(|part| !node.spec.paused && is_ours(part));
-    if let Some(part) = outdated
-        && let Some(pod) = observed.pods.get(&part)
-    {
-        let evicted = tools.writer.evict(&node.names.namespace, &node.names.pod(part), &pod.uid).await;
-        match evicted.context(Stage::Apply)? {
-            Evicted::Granted => applier.applied.writes += 1,
-            Evicted::NotNow => {}
-            Evicted::TwoBudgets => applier.applied.refused.push(fault::two_budgets(&node.names.pod(part))),
-        }
-    }
-    Ok(())
+    replace::replace(tools, applier, (node, observed), now).await
 }

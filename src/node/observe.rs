@@ -6,6 +6,7 @@ mod claims;
 mod database;
 mod events;
 mod lasting;
+pub(super) mod network;
 mod pods;
 mod requests;
 mod surplus;
@@ -271,10 +272,9 @@ fn neighbours(caches: &Caches, siblings: &[Sibling], own: &Names) -> Vec<Neighbo
     let neighbour = |sibling: &Sibling| {
         let names = Names { node: sibling.name.clone(), ..own.clone() };
         Neighbour {
+            name: sibling.name.clone(),
             role: sibling.role,
-            workload: workload(caches, &names, Component::Client),
             pod: pods::pod(caches, &names, Component::Client),
-            name: names.node,
         }
     };
     siblings.iter().filter(|sibling| !sibling.is_held).map(neighbour).collect()

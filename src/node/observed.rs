@@ -216,12 +216,10 @@ pub struct ObservedCallers {
 /// The client of another node of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Name of its node.
+    /// Its node.
     pub name: String,
     /// What its node does on the chain; `None` where its spec does not tell.
     pub role: Option<Role>,
-    /// Its workload, where it exists.
-    pub workload: Option<Workload>,
     /// Its pod, where it exists.
     pub pod: Option<Pod>,
 }
@@ -262,6 +260,8 @@ pub struct Pod {
     pub revision: Option<String>,
     /// Whether the kubelet calls it ready.
     pub ready: bool,
+    /// Since when it is ready, or is not.
+    pub since: Option<Timestamp>,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// Which certificates it has read at start.

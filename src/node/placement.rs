@@ -299,7 +299,7 @@ fn anywhere(
     if usable >= needed {
         let is_spread = part == Component::Client
             && observed.node.spec.role == Role::Validator
-            && placement.spread == Spread::Required;
+            && observed.node.spec.placement.spread == Spread::Required;
         let alone = if is_spread {
             ", or set placement.spread to Preferred: it is Required, so that each validator of the network needs a host of its own"
         } else {

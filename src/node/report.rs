@@ -10,6 +10,7 @@ mod grants;
 mod lasting;
 mod monitored;
 mod resized;
+mod rolled;
 mod rolling;
 mod served;
 mod synced;
@@ -227,7 +228,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(grants::to_review(node));
     findings.extend(monitored::monitored(observed));
-    findings.extend(contested::imposed(applied));
+    findings.extend(contested::imposed(applied).into_iter().chain(rolled::rolled_out(applied, now)));
     findings.extend(resized::volumes_resized(observed, node));
     findings
 }

@@ -1,32 +1,37 @@
-//! Which pod is replaced next by one of the newest revision. StatefulSets leave that to us (`OnDelete`): their
-//! own rollout asks no disruption budget, and knows nothing of the other validators of a network.
+//! Which pods are outdated, and which validators are away. StatefulSets leave the replacement of pods to us (`OnDelete`):
+//! their own rollout asks no disruption budget, and knows nothing of the other nodes of a network.
+
+pub mod plan;
 
 use super::{
-    absent, chain,
+    absent,
+    apply::Applied,
     desired::components,
     names::Component,
     observed::{Neighbour, Observed, Pod, Workload},
+    sibling::Sibling,
     validate::Validated,
 };
 use crate::api::node::Role;
+use plan::{Absence, Named, Part, Wait};
 
 /// The database first: without it the manager cannot start, and without that the client cannot.
-const ORDER: [Component; 3] = [Component::Database, Component::TransactionManager, Component::Client];
+pub(super) const ORDER: [Component; 3] =
+    [Component::Database, Component::TransactionManager, Component::Client];
 
-/// The component whose pod is to be replaced now, one at a time.
+/// The parts of a node whose pods are to be replaced, in order: what somebody else made of a template is never brought in.
 #[must_use]
-pub fn next(observed: &Observed, node: &Validated) -> Option<Component> {
+pub fn outdated(observed: &Observed, node: &Validated, applied: &Applied) -> Vec<Component> {
     let parts = components(node);
-    let part = ORDER.into_iter().find(|part| parts.contains(part) && is_outdated_part(observed, *part))?;
-    // one that does not serve can only gain
-    let serves = observed.pods.get(&part).is_some_and(|pod| pod.ready);
-    let others_serve = parts
-        .iter()
-        .filter(|other| **other != part)
-        .all(|other| observed.pods.get(other).is_some_and(|pod| pod.ready && !pod.terminating));
-    let is_validator = part == Component::Client && node.spec.role == Role::Validator;
-    let turn = !is_validator || is_our_turn(observed, node);
-    (!serves || others_serve && turn && !chain::holds_back(observed, node, part)).then_some(part)
+    let is_ours = |part: &Component| {
+        let name = node.names.workload(*part);
+        let is_weakened =
+            applied.imposed.iter().any(|it| it.weakens && it.kind == "StatefulSet" && it.name == name);
+        applied.settled.contains(&name) && !is_weakened
+    };
+    let is_due =
+        |part: &Component| parts.contains(part) && is_outdated_part(observed, *part) && is_ours(part);
+    if node.spec.paused { vec![] } else { ORDER.into_iter().filter(is_due).collect() }
 }
 
 /// Whether any part of the node waits for its turn.
@@ -42,39 +47,45 @@ pub fn is_behind(observed: &Observed, part: Component) -> bool {
     !runs.is_some_and(|(pod, workload)| workload.settled && !is_outdated(pod, workload))
 }
 
-/// One validator at a time: by name, and only while every other one serves.
-fn is_our_turn(observed: &Observed, node: &Validated) -> bool {
-    let earlier = |other: &&Neighbour| other.name < node.names.node && is_outdated_neighbour(other);
-    !is_validator_away(observed, node) && !validators(observed).any(|other| earlier(&other))
-}
-
 /// Whether another validator of the network does not serve, or is being deleted, or was a moment ago.
 #[must_use]
 pub fn is_validator_away(observed: &Observed, node: &Validated) -> bool {
+    let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
     let serves = |other: &Neighbour| other.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
-    absent::is_validator_leaving(observed, &node.roll) || !validators(observed).all(serves)
+    absent::leaving_validator(observed, &node.roll).is_some()
+        || !observed.neighbours.iter().filter(may_be_one).all(serves)
 }
 
-/// Whose role is not known may be one.
-fn validators(observed: &Observed) -> impl Iterator<Item = &Neighbour> {
-    observed.neighbours.iter().filter(|other| other.role.is_none_or(|role| role == Role::Validator))
+/// A validator that has no part in its network's rollouts and keeps every other one from being replaced: it is being
+/// deleted, was a moment ago, or has not started.
+#[must_use]
+pub fn missing_validator(observed: &Observed, node: &Validated, network: &[Part]) -> Option<Wait> {
+    let wait = |node: &str, why: &str| {
+        let named = Named { node: node.to_owned(), component: Component::Client };
+        Wait::Away(named, Absence { why: why.to_owned(), since: None })
+    };
+    if let Some(name) = absent::leaving_validator(observed, &node.roll) {
+        return Some(wait(&name, "the node is being deleted, or was less than 5 minutes ago"));
+    }
+    let has_client = |sibling: &&Sibling| {
+        let is_its =
+            |part: &Part| part.named.node == sibling.name && part.named.component == Component::Client;
+        network.iter().any(is_its)
+    };
+    let mut validators = observed.siblings.iter().filter(|sibling| sibling.may_be_validator());
+    let missing = validators.find(|sibling| !has_client(sibling))?;
+    Some(wait(&missing.name, "it has not started yet"))
+}
+
+/// Whether a pod is of an older revision than its workload's newest.
+#[must_use]
+pub fn is_outdated(pod: &Pod, workload: &Workload) -> bool {
+    pod.revision.is_some() && workload.update_revision.is_some() && pod.revision != workload.update_revision
 }
 
 fn is_outdated_part(observed: &Observed, part: Component) -> bool {
     let (pod, workload) = (observed.pods.get(&part), observed.workloads.get(&part));
     pod.zip(workload).is_some_and(|(pod, workload)| is_outdated(pod, workload) && !pod.terminating)
-}
-
-fn is_outdated_neighbour(neighbour: &Neighbour) -> bool {
-    neighbour
-        .pod
-        .as_ref()
-        .zip(neighbour.workload.as_ref())
-        .is_some_and(|(pod, workload)| is_outdated(pod, workload))
-}
-
-fn is_outdated(pod: &Pod, workload: &Workload) -> bool {
-    pod.revision.is_some() && workload.update_revision.is_some() && pod.revision != workload.update_revision
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
     api::{
         QuorumNode,
         node::Role,
+        rollout::Rollout,
         status::{AuthoritiesInUse, QuorumNodeStatus},
     },
     cluster::guard::Guard,
@@ -43,6 +44,10 @@ pub struct Sibling {
     pub is_held: bool,
     /// Whether it says that nothing of it moves until a person has acted.
     pub is_stalled: bool,
+    /// Whether nothing of it is replaced: it is paused, or cannot be read.
+    pub is_paused: bool,
+    /// How it wants pods of the network to be replaced.
+    pub rollout: Rollout,
 }
 
 impl From<&Guard<QuorumNode>> for Sibling {
@@ -50,6 +55,10 @@ impl From<&Guard<QuorumNode>> for Sibling {
         let status = match &node.0 {
             Ok(read) => read.status.as_ref().map_or_else(Cow::default, Cow::Borrowed),
             Err(unreadable) => Cow::Owned(readable::<QuorumNodeStatus>(&unreadable.status)),
+        };
+        let (is_paused, rollout) = match &node.0 {
+            Ok(QuorumNode { spec, .. }) => (spec.paused, spec.rollout),
+            Err(unreadable) => (true, Rollout::deserialize(&unreadable.spec["rollout"]).unwrap_or_default()),
         };
         let (role, validators, has_manager) = match &node.0 {
             Ok(QuorumNode { spec, .. }) => {
@@ -73,6 +82,8 @@ impl From<&Guard<QuorumNode>> for Sibling {
             is_new: status.certificates.is_empty(),
             is_held: identity::is_held(&status),
             is_stalled: status.conditions.iter().any(|it| it.type_ == "Stalled" && it.status == "True"),
+            is_paused,
+            rollout,
         }
     }
 }
@@ -82,6 +93,18 @@ impl Sibling {
     #[must_use]
     pub fn is_validator(&self) -> bool {
         self.role == Some(Role::Validator) && !self.is_held
+    }
+
+    /// Whether it counts as one of those who decide about blocks, or that is not known.
+    #[must_use]
+    pub fn may_be_validator(&self) -> bool {
+        (self.role.is_none() || self.role == Some(Role::Validator)) && !self.is_held
+    }
+
+    /// Whether its reconciles replace what is outdated.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        !self.is_paused && !self.is_stalled
     }
 
     /// Whether a key or an address that it has not got yet is on its way.
@@ -122,6 +145,7 @@ mod tests {
         node["metadata"]["uid"] = json!("uid-carol");
         node["spec"]["role"] = json!("Validator");
         node["spec"]["consensus"]["validators"] = json!(7);
+        node["spec"]["rollout"] = json!({"maxUnavailable": 3, "minReadySeconds": 90});
         node["status"] = json!({
             "identity": {"publicKey": "ab", "address": "0x1", "secretName": "s"}, "peerAddress": "10.96.0.9",
             "networkAuthorities": {"trusted": ["a", "b"], "presented": ["a"]},
@@ -140,6 +164,7 @@ mod tests {
                 node["status"]["conditions"] = json!([]);
             }
             let known = Sibling::from(&guarded(&node));
+            assert!(known.goes_on());
             assert_eq!((known.validators, known.is_held, known.is_new), (Some(7), held, false));
             assert_eq!(known.is_validator(), !held);
             for (place, value) in [
@@ -154,11 +179,9 @@ mod tests {
                 poison.pointer_mut(parent).expect("a part")[field] = value;
                 let guarded = guarded(&poison);
                 assert!(guarded.0.is_err(), "{place}");
-                assert_eq!(
-                    (Sibling::from(&guarded), network(&guarded)),
-                    (known.clone(), Some("acme")),
-                    "{place}"
-                );
+                // nothing of it is replaced meanwhile
+                let known = Sibling { is_paused: true, ..known.clone() };
+                assert_eq!((Sibling::from(&guarded), network(&guarded)), (known, Some("acme")), "{place}");
             }
         }
     }

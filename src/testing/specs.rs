@@ -103,6 +103,7 @@ fn full() -> Value {
     });
     spec["deletionPolicy"] = json!({"keys": "Delete", "data": "Retain"});
     spec["paused"] = json!(true);
+    spec["rollout"] = json!({"maxUnavailable": 2, "minReadySeconds": 10});
     spec["readiness"] = json!({"minPeers": 1});
     spec["transactionManager"] = json!({
         "image": image("tessera"), "version": "24.4.2",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::testing::{
     kstatus::{Computed, compute, wait_for_ready_returns},
@@ -85,9 +85,9 @@ impl Quorum {
                 let labels = &object["metadata"]["labels"];
                 let is_validator = labels["quorum.security/role"] == "Validator"
                     && labels["quorum.security/component"] == "client";
-                let ready = json!({"type": "Ready", "status": "True"});
                 let conditions = object["status"]["conditions"].as_array();
-                let serves = conditions.is_some_and(|conditions| conditions.contains(&ready));
+                let serves = conditions
+                    .is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"));
                 (&mut self.serving, is_there && is_validator && serves)
             }
             _ => return,

@@ -9,7 +9,9 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tower::Layer as _;
 
 use crate::{
-    cluster::{Fence, Pressure, caches::Scope, figures::Ask, keys::fetch::Fetch, served::Dial},
+    cluster::{
+        Fence, Pressure, caches::Scope, figures::Ask, keys::fetch::Fetch, rollouts::USUAL, served::Dial,
+    },
     control::{Clock, replica::Replica},
     serve::{Counted, Health, Metrics},
     settings::{Dns, Surroundings, Users},
@@ -19,8 +21,9 @@ use crate::{
     },
 };
 
+pub(super) use crate::testing::server::START;
+
 pub(super) const NAMESPACE: &str = "ledger";
-pub(super) const START: i64 = 1_800_000_000;
 
 /// Nothing more comes once there was nothing for so long.
 pub(super) const QUIET: Duration = Duration::from_secs(80);
@@ -36,6 +39,8 @@ pub(super) struct World {
     pub(super) metrics: Arc<Metrics>,
     /// What the operator says is missing.
     pub(super) health: Arc<Health>,
+    /// How many pods of the fleet are replaced at once.
+    pub(super) max_rollouts: u16,
     pub(super) surroundings: Surroundings,
     /// What issuers of tokens publish.
     pub(super) fetch: Fetch,
@@ -106,6 +111,7 @@ impl World {
             scopes,
             metrics: Arc::new(Metrics::new()),
             health: Arc::default(),
+            max_rollouts: USUAL,
             surroundings: surroundings(),
             fetch: Arc::new(|_, _| Box::pin(std::future::ready(Err("it cannot be reached".into())))),
             dial: Arc::new(|_| Box::pin(std::future::ready(None))),
@@ -160,6 +166,7 @@ impl World {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             concurrency: 8,
+            max_rollouts: self.max_rollouts,
             clock,
         }
     }

@@ -6,28 +6,33 @@ use crate::{
     node::{
         names::Component,
         observed::{Neighbour, Observed},
+        rollout::plan::{Named, Wait},
         validate::Validated,
     },
 };
 
-/// Whether no pod that serves may be replaced by choice now, for the chain's sake: it stands still, or another validator's turn
-/// has not ended.
+/// What a pod that serves waits for before it is replaced by choice, for the chain's sake: it stands still, or another
+/// validator's turn has not ended.
 #[must_use]
-pub fn holds_back(observed: &Observed, node: &Validated, part: Component) -> bool {
-    let Some(view) = &observed.chain else { return false };
+pub fn holds_back(observed: &Observed, node: &Validated, part: Component) -> Option<Wait> {
+    let view = observed.chain.as_ref()?;
     if !view.looked || told(observed).status == "False" {
-        return true;
+        return Some(Wait::Chain);
     }
     let is_validator = part == Component::Client && node.spec.role == Role::Validator;
     let is_seen = view.verdict.course != Course::Unseen;
     let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
-    let has_turn = |other: &Neighbour| {
+    let has_turn = |other: &&Neighbour| {
         let Some(pod) = &other.pod else { return false };
         let known = view.verdict.clients.get(&other.name).filter(|(uid, _)| *uid == pod.uid);
         let standing = known.map_or(Standing::Awaited, |(_, standing)| *standing);
         matches!(standing, Standing::Awaited | Standing::Behind | Standing::Alone)
     };
-    is_validator && is_seen && observed.neighbours.iter().filter(may_be_one).any(has_turn)
+    if !is_validator || !is_seen {
+        return None;
+    }
+    let other = observed.neighbours.iter().filter(may_be_one).find(has_turn)?;
+    Some(Wait::CatchesUp(Named { node: other.name.clone(), component: Component::Client }))
 }
 
 #[cfg(test)]
@@ -57,7 +62,6 @@ mod tests {
             .map(|name| Neighbour {
                 name: name.into(),
                 role: Some(Role::Validator),
-                workload: None,
                 pod: Some(Pod { uid: format!("uid-{name}"), ready: true, ..Pod::default() }),
             })
             .to_vec();
@@ -73,7 +77,7 @@ mod tests {
         change(&mut observed, &mut view);
         observed.chain.get_or_insert(view);
         let node = validate(&observed).expect("no fault");
-        Component::ALL.into_iter().filter(|part| holds_back(&observed, &node, *part)).collect()
+        Component::ALL.into_iter().filter(|part| holds_back(&observed, &node, *part).is_some()).collect()
     }
 
     fn stands(head: u64) -> Course {
@@ -86,7 +90,7 @@ mod tests {
         let mut observed = seen();
         observed.chain = None;
         let node = validate(&observed).expect("no fault");
-        assert!(!holds_back(&observed, &node, Component::Client));
+        assert_eq!(holds_back(&observed, &node, Component::Client), None);
         assert_eq!(held(|_, view| view.verdict = Verdict::default()), [], "nobody can be asked");
     }
 

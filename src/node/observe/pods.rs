@@ -45,6 +45,7 @@ pub(super) fn pod_facts(pod: &core::Pod) -> Pod {
         host: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
         revision: pod.labels().get(names::REVISION).cloned(),
         ready: condition("Ready").is_some_and(|ready| ready.status == "True"),
+        since: condition("Ready").and_then(|ready| Some(ready.last_transition_time.as_ref()?.0)),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         certificates: pod.annotations().get(names::CERTIFICATES).cloned(),
         initialised: status.is_some_and(is_initialised),

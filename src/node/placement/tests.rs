@@ -397,6 +397,7 @@ fn hosts_of_one_kernel_are_counted_each_for_development() {
     assert!(on(Profile::Development).contains("3 machines can be used, none with room"));
     assert!(on(Profile::Production).contains("and 2 can be used: add 1"));
 }
+
 #[test]
 fn a_validator_that_wants_a_host_of_its_own_is_told_so() {
     for (spread, is_told) in [(Spread::Required, true), (Spread::Preferred, false)] {
@@ -406,9 +407,7 @@ fn a_validator_that_wants_a_host_of_its_own_is_told_so() {
         let client = pod(&mut observed, Component::Client);
         (client.host, client.ready) = (None, false);
         client.unschedulable = Some(UNSCHEDULABLE.into());
-        let Isolation::NoHost(why) = isolation(&observed, &[Component::Client]) else {
-            panic!("a host is left")
-        };
+        let Isolation::NoHost(why) = judged(&observed) else { panic!("a host is left") };
         assert_eq!(why.contains("set placement.spread to Preferred"), is_told, "{why}");
     }
 }

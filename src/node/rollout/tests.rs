@@ -2,126 +2,161 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::guard::Guard;
+use crate::cluster::{guard::Guard, write::Imposed};
 use crate::node::{
     absent::Roll,
     observed::samples::{in_order, member, smallest},
+    rollout::plan::Health,
     sibling::Sibling,
     validate::validate,
 };
 
-fn outdated(observed: &mut Observed, part: Component) {
-    let workload = observed.workloads.entry(part).or_default();
-    workload.update_revision = Some("r8".into());
+fn due(observed: &Observed) -> Vec<Component> {
+    let node = validate(observed).expect("a sample has no fault");
+    outdated(observed, &node, &settled(&node))
 }
 
-fn chosen(observed: &Observed) -> Option<Component> {
-    next(observed, &validate(observed).expect("a sample has no fault"))
+/// Every workload is as it is wanted.
+fn settled(node: &Validated) -> Applied {
+    let settled = components(node).into_iter().map(|part| node.names.workload(part)).collect();
+    Applied { settled, ..Applied::default() }
+}
+
+fn change(observed: &mut Observed, part: Component) {
+    let workload = observed.workloads.entry(part).or_default();
+    workload.update_revision = Some("r8".into());
 }
 
 fn validator(change: impl FnOnce(&mut Observed)) -> Observed {
     let mut node = smallest();
     node["spec"]["role"] = json!("Validator");
     let mut observed = in_order(node);
-    outdated(&mut observed, Component::Client);
-    observed.neighbours = ["a-first", "z-last"]
-        .map(|name| Neighbour {
-            name: name.into(),
-            role: Some(Role::Validator),
-            workload: Some(Workload { update_revision: Some("r7".into()), ..Workload::default() }),
-            pod: Some(Pod { revision: Some("r7".into()), ready: true, ..Pod::default() }),
-        })
-        .to_vec();
+    let serves = Pod { revision: Some("r7".into()), ready: true, ..Pod::default() };
+    observed.neighbours =
+        vec![Neighbour { name: "other".into(), role: Some(Role::Validator), pod: Some(serves) }; 2];
     change(&mut observed);
     observed
+}
+
+fn is_away(change: impl FnOnce(&mut Observed)) -> bool {
+    let observed = validator(change);
+    is_validator_away(&observed, &validate(&observed).expect("a sample has no fault"))
 }
 
 fn pod(observed: &mut Observed, neighbour: usize) -> &mut Pod {
     observed.neighbours[neighbour].pod.get_or_insert_default()
 }
 
+/// Another validator of the network, not seen to run.
+fn other(name: &str, role: &str) -> Sibling {
+    let mut node = smallest();
+    node["metadata"]["name"] = json!(name);
+    node["spec"]["role"] = json!(role);
+    Sibling::from(&Guard(Ok(serde_json::from_value(node).expect("a node"))))
+}
+
 #[test]
 fn what_is_current_stays() {
-    assert_eq!(chosen(&in_order(member())), None);
+    assert_eq!(due(&in_order(member())), []);
 }
 
 #[test]
 fn the_database_goes_first_and_the_client_last() {
     let mut observed = in_order(member());
     for part in Component::ALL {
-        outdated(&mut observed, part);
+        change(&mut observed, part);
     }
-    for part in ORDER {
-        assert_eq!(chosen(&observed), Some(part));
+    assert_eq!(due(&observed), ORDER);
+    for (i, part) in ORDER.into_iter().enumerate() {
         observed.pods.get_mut(&part).expect("it runs").revision = Some("r8".into());
+        assert_eq!(due(&observed), ORDER[i + 1..]);
     }
-    assert_eq!(chosen(&observed), None);
 }
 
 #[test]
-fn nothing_is_replaced_while_another_part_does_not_serve() {
+fn nothing_of_a_node_that_is_paused_is_replaced() {
+    let mut node = smallest();
+    node["spec"]["paused"] = json!(true);
+    let mut observed = in_order(node);
+    change(&mut observed, Component::Client);
+    assert_eq!(due(&observed), []);
+}
+
+#[test]
+fn what_somebody_else_made_of_a_template_is_not_brought_in() {
     let mut observed = in_order(member());
-    outdated(&mut observed, Component::Client);
-    observed.pods.get_mut(&Component::Database).expect("it runs").ready = false;
-    assert_eq!(chosen(&observed), None);
-    observed.pods.get_mut(&Component::Client).expect("it runs").ready = false;
-    assert_eq!(chosen(&observed), Some(Component::Client), "one that does not serve can only gain");
+    Component::ALL.into_iter().for_each(|part| change(&mut observed, part));
+    let node = validate(&observed).expect("a sample has no fault");
+    let due = |applied: &Applied| outdated(&observed, &node, applied);
+    let mut applied = settled(&node);
+    applied.settled.remove(&node.names.workload(Component::Database));
+    assert_eq!(due(&applied), ORDER[1..]);
+    let name = node.names.workload(Component::TransactionManager);
+    let imposed = |kind: &str, weakens| {
+        let imposed = Imposed { kind: kind.into(), name: name.clone(), weakens, fields: vec![] };
+        due(&Applied { imposed: vec![imposed], ..applied.clone() })
+    };
+    assert_eq!(imposed("StatefulSet", true), [Component::Client]);
+    assert_eq!(imposed("StatefulSet", false), ORDER[1..]);
+    assert_eq!(imposed("Service", true), ORDER[1..]);
 }
 
 #[test]
 fn a_pod_that_is_ending_is_not_ended_again() {
     let mut observed = in_order(smallest());
-    outdated(&mut observed, Component::Client);
-    assert_eq!(chosen(&observed), Some(Component::Client));
+    change(&mut observed, Component::Client);
+    assert_eq!(due(&observed), [Component::Client]);
     observed.pods.get_mut(&Component::Client).expect("it runs").terminating = true;
-    assert_eq!(chosen(&observed), None);
+    assert_eq!(due(&observed), []);
 }
 
 #[test]
-fn a_validator_waits_while_another_one_does_not_serve() {
-    assert_eq!(chosen(&validator(|_| {})), Some(Component::Client));
-    assert_eq!(chosen(&validator(|observed| pod(observed, 1).ready = false)), None);
-    assert_eq!(chosen(&validator(|observed| pod(observed, 1).terminating = true)), None);
-    assert_eq!(chosen(&validator(|observed| observed.neighbours[1].pod = None)), None);
+fn a_validator_that_does_not_serve_is_away() {
+    assert!(!is_away(|_| {}));
+    assert!(is_away(|observed| pod(observed, 1).ready = false));
+    assert!(is_away(|observed| pod(observed, 1).terminating = true));
+    assert!(is_away(|observed| observed.neighbours[1].pod = None));
     let without = |role| {
-        chosen(&validator(|observed| {
+        is_away(|observed| {
             observed.neighbours[1].pod = None;
             observed.neighbours[1].role = role;
-        }))
+        })
     };
-    assert_eq!(without(Some(Role::Member)), Some(Component::Client), "a member carries no quorum");
-    assert_eq!(without(None), None, "whose role cannot be read may be a validator");
+    assert!(!without(Some(Role::Member)), "a member carries no quorum");
+    assert!(without(None), "whose role cannot be read may be a validator");
 }
 
 /// Its pod may be gone, and soon its object: the network has it all the same.
 #[test]
-fn a_validator_waits_while_another_one_is_being_deleted_or_was_a_moment_ago() {
-    let ends = |role: &str| {
-        chosen(&validator(|observed| {
-            let mut node = smallest();
-            node["metadata"]["name"] = json!("m-middle");
-            node["spec"]["role"] = json!(role);
-            let node = serde_json::from_value(node).expect("a node");
-            observed.absent.ending = vec![Sibling::from(&Guard(Ok(node)))];
-        }))
+fn a_validator_that_is_being_deleted_or_was_a_moment_ago_or_has_not_started_is_missing() {
+    let missing = |network: &[Part], change: &dyn Fn(&mut Observed)| {
+        let observed = validator(change);
+        let node = validate(&observed).expect("a sample has no fault");
+        let missing = missing_validator(&observed, &node, network);
+        missing.map(|wait| match wait {
+            Wait::Away(named, _) => named.node,
+            other => panic!("{other:?}"),
+        })
     };
-    assert_eq!(ends("Validator"), None);
-    assert_eq!(ends("Member"), Some(Component::Client), "a member carries no quorum");
+    let named = |name: &str| Some(name.to_owned());
+    let ends = |role| missing(&[], &|observed| observed.absent.ending = vec![other("m-middle", role)]);
+    assert_eq!(ends("Validator"), named("m-middle"));
+    assert_eq!(ends("Member"), None, "a member carries no quorum");
     let was = |roll: &str, now: i64| {
-        chosen(&validator(|observed| {
+        missing(&[], &|observed| {
             observed.absent.validators = Roll::read(roll);
             observed.absent.now = Timestamp::from_second(now).expect("a time");
-        }))
+        })
     };
-    assert_eq!(was("m-middle@1000", 1299), None);
-    assert_eq!(was("m-middle@1000", 1300), Some(Component::Client), "nobody expects it back");
-}
-
-#[test]
-fn validators_go_one_by_one_in_the_order_of_their_names() {
-    let newest = || Some(Workload { update_revision: Some("r8".into()), ..Workload::default() });
-    let first_is_old = validator(|observed| observed.neighbours[0].workload = newest());
-    assert_eq!(chosen(&first_is_old), None);
-    let last_is_old = validator(|observed| observed.neighbours[1].workload = newest());
-    assert_eq!(chosen(&last_is_old), Some(Component::Client));
+    assert_eq!(was("m-middle@1000", 1299), named("m-middle"));
+    assert_eq!(was("m-middle@1000", 1300), None, "nobody expects it back");
+    let starts = |role, network: &[Part]| {
+        missing(network, &|observed| observed.siblings = vec![other("m-middle", role)])
+    };
+    assert_eq!(starts("Validator", &[]), named("m-middle"));
+    assert_eq!(starts("Member", &[]), None);
+    let named = Named { node: "m-middle".into(), component: Component::Client };
+    let health = Health::Serves(None);
+    let part = Part { named, pod: String::new(), is_validator: true, health, is_waiting: false };
+    assert_eq!(starts("Validator", &[part]), None);
 }

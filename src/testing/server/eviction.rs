@@ -67,5 +67,5 @@ fn is_terminating(pod: &Value) -> bool {
 
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| all.contains(&json!({"type": "Ready", "status": "True"})))
+    conditions.is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"))
 }

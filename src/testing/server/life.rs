@@ -1,9 +1,13 @@
 //! What controllers and kubelets of a healthy cluster make of the objects: claims, pods, revisions, and the
 //! end of what nobody owns any more.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::START;
 use super::{Server, admission::mebibytes, lock, request::Target, state::State};
 
 impl Server {
@@ -124,6 +128,32 @@ pub(super) fn all_started(state: &mut State) {
         pod["status"]["conditions"][1]["status"] = json!("True");
         pod["status"]["initContainerStatuses"] = initialised(&pod["spec"], true);
         state.store(&target, pod);
+    }
+}
+
+/// Says since when a pod is ready, or is not, where that has changed.
+pub(super) fn dated(before: Option<&Value>, pod: &mut Value, elapsed: Duration) {
+    let ready = |pod: &Value| {
+        pod["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == "Ready").cloned()
+    };
+    let before = before.and_then(ready);
+    let conditions = pod["status"]["conditions"].as_array_mut().into_iter().flatten();
+    for condition in conditions.filter(|it| it["type"] == "Ready") {
+        condition["lastTransitionTime"] = match &before {
+            Some(before) if before["status"] == condition["status"] => before["lastTransitionTime"].clone(),
+            _ => {
+                let second = START + i64::try_from(elapsed.as_secs()).unwrap_or_default();
+                json!(Timestamp::from_second(second).unwrap_or_default().to_string())
+            }
+        };
+    }
+}
+
+/// Forgets since when a pod is ready.
+pub(super) fn undate(object: &mut Value) {
+    if object["kind"] == "Pod" {
+        let conditions = object["status"]["conditions"].as_array_mut().into_iter().flatten();
+        conditions.for_each(|condition| condition["lastTransitionTime"] = Value::Null);
     }
 }
 

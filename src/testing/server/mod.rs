@@ -37,6 +37,9 @@ pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
 pub use watching::{Silence, Streaming};
 
+/// The second in which it begins, for a clock that runs as tokio's does.
+pub const START: i64 = 1_800_000_000;
+
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Server, admission, lock, ownership,
+    Server, admission, life, lock, ownership,
     request::{Call, Target},
 };
 
@@ -61,6 +61,8 @@ pub(super) type Webhook = Arc<dyn Fn(&Target, &mut Value) + Send + Sync>;
 #[derive(Default)]
 pub struct State {
     objects: BTreeMap<Target, Value>,
+    /// When the first object was stored, which is [`START`](super::START).
+    began: Option<Instant>,
     version: u64,
     uids: u64,
     pub(super) watches: Vec<Watch>,
@@ -91,8 +93,11 @@ impl Server {
     #[must_use]
     pub fn copy(&self) -> Arc<Self> {
         let state = lock(&self.state);
+        let mut objects = state.objects.clone();
+        // the other one's clock begins anew
+        objects.values_mut().for_each(life::undate);
         let copy = State {
-            objects: state.objects.clone(),
+            objects,
             version: state.version,
             uids: state.uids,
             history: state.history.clone(),
@@ -127,6 +132,10 @@ impl State {
     /// Stores an object if it differs, as creation or change, and tells the watchers.
     pub(super) fn store(&mut self, target: &Target, mut object: Value) -> Value {
         let before = self.objects.get(target);
+        let began = *self.began.get_or_insert_with(Instant::now);
+        if target.resource == "pods" {
+            life::dated(before, &mut object, began.elapsed());
+        }
         if before == Some(&object) {
             return object;
         }

@@ -1,0 +1,315 @@
+//! Pods that this process has asked the server to end for a newer revision: which of them the watches have not shown to end
+//! yet, and which parts of the fleet are not available again. Kept in memory: it decides when a pod is replaced, never by what.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::SignedDuration;
+use tokio::time::Instant;
+
+use crate::node::names::Component;
+
+/// After so long without its event an eviction is forgotten: longer than a watch may be silent, which is 90 s.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// A part that goes first, and does not within this time, is no longer waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many pods are replaced at once in the fleet, unless it is said.
+pub const USUAL: u16 = 5;
+
+/// Evictions that were decided about.
+#[derive(Debug)]
+pub struct Rollouts {
+    /// How many parts of the fleet may be on their way at once.
+    pub most: usize,
+    state: Mutex<State>,
+}
+
+/// What decides about the next one: nobody else decides meanwhile.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    state: MutexGuard<'a, State>,
+    now: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the pod's uid.
+    granted: HashMap<String, Granted>,
+    /// Since when, and when last, others let a pod go first.
+    first: HashMap<String, (Instant, Instant)>,
+    /// Whether a node is seen to run what this process renders.
+    proved: bool,
+    /// The node that runs it first.
+    trial: Option<Which>,
+    /// Since when such a node is looked for.
+    untried: Option<Instant>,
+}
+
+/// A node: namespace and name.
+pub type Which = (String, String);
+
+/// A part whose pod is replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Namespace of its node.
+    pub namespace: String,
+    /// Its node.
+    pub node: String,
+    /// Which part of it.
+    pub component: Component,
+    /// How long its new pod must have served to be available.
+    pub min_ready: SignedDuration,
+}
+
+#[derive(Debug)]
+struct Granted {
+    at: Instant,
+    /// `None` for a pod that nobody misses, which is not counted in the fleet.
+    counted: Option<Replaced>,
+    /// Whether it is not known that the server ends it.
+    doubted: bool,
+}
+
+impl Granted {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.duration_since(self.at) < SILENCE
+    }
+}
+
+impl Rollouts {
+    /// None yet, and at most so many at once.
+    #[must_use]
+    pub fn new(most: u16) -> Self {
+        Self { most: most.into(), state: Mutex::default() }
+    }
+
+    /// Begins to decide.
+    pub fn decide(&self, now: Instant) -> Decision<'_> {
+        let mut state = self.lock();
+        state.granted.retain(|_, granted| granted.counted.is_some() || granted.is_recent(now));
+        state.first.retain(|_, (_, last)| now.duration_since(*last) < PATIENCE);
+        Decision { state, now }
+    }
+
+    /// It is not known whether the server ends the pod: others wait as if it did, and its own node asks again.
+    pub fn doubt(&self, pod: &str) {
+        if let Some(granted) = self.lock().granted.get_mut(pod) {
+            granted.doubted = true;
+        }
+    }
+
+    /// The server does not end the pod.
+    pub fn revoke(&self, pod: &str) {
+        self.lock().granted.remove(pod);
+    }
+
+    /// Whether a node is seen to run what this process renders.
+    pub fn is_proved(&self) -> bool {
+        self.lock().proved
+    }
+
+    /// A node runs it, and is available.
+    pub fn prove(&self) {
+        self.lock().proved = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Decision<'_> {
+    /// Whether a pod is being ended, though a cache may show it as it was.
+    #[must_use]
+    pub fn is_granted(&self, pod: &str) -> bool {
+        self.state.granted.get(pod).is_some_and(|granted| granted.is_recent(self.now))
+    }
+
+    /// Whether the end of a pod was asked for in vain, as far as is known.
+    #[must_use]
+    pub fn is_doubted(&self, pod: &str) -> bool {
+        self.state.granted.get(pod).is_some_and(|granted| granted.doubted)
+    }
+
+    /// The parts of the fleet that are on their way, where `is_available` says whether a part has another pod than that of
+    /// the uid, and that is available; and for how long they are. An eviction without effect is forgotten after a while.
+    pub fn on_the_way(
+        &mut self,
+        is_available: impl Fn(&Replaced, &str) -> Option<bool>,
+    ) -> Vec<(Replaced, Duration)> {
+        let now = self.now;
+        self.state.granted.retain(|pod, granted| {
+            let Some(replaced) = &granted.counted else { return true };
+            match is_available(replaced, pod) {
+                Some(is_available) => !is_available,
+                None => granted.is_recent(now),
+            }
+        });
+        let since = |granted: &Granted| Some((granted.counted.clone()?, now.duration_since(granted.at)));
+        self.state.granted.values().filter_map(since).collect()
+    }
+
+    /// Whether others have let this pod go first for so long that they no longer do.
+    #[must_use]
+    pub fn is_late(&self, pod: &str) -> bool {
+        let first = self.state.first.get(pod);
+        first.is_some_and(|(since, _)| self.now.duration_since(*since) >= PATIENCE)
+    }
+
+    /// Notes that a pod is let go first.
+    pub fn waits_for(&mut self, pod: &str) {
+        let now = self.now;
+        self.state.first.entry(pod.to_owned()).and_modify(|(_, last)| *last = now).or_insert((now, now));
+    }
+
+    /// Whether a node is seen to run what this process renders.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.state.proved
+    }
+
+    /// The node that runs it first, if one was chosen that `goes_on`.
+    pub fn trial(&mut self, goes_on: impl Fn(&Which) -> bool) -> Option<Which> {
+        let now = self.now;
+        self.state.trial.take_if(|trial| !goes_on(trial));
+        if self.state.trial.is_none() {
+            self.state.untried.get_or_insert(now);
+        }
+        self.state.trial.clone()
+    }
+
+    /// Whether nobody has been the first for so long that any node may be.
+    #[must_use]
+    pub fn is_trial_late(&self) -> bool {
+        self.state.untried.is_some_and(|since| self.now.duration_since(since) >= PATIENCE)
+    }
+
+    /// Chooses the node that is the first.
+    pub fn try_on(&mut self, node: Which) {
+        if !self.state.proved {
+            (self.state.trial, self.state.untried) = (Some(node), None);
+        }
+    }
+
+    /// Ends the decision: this pod is replaced, and counted in the fleet where somebody misses it.
+    pub fn grant(mut self, pod: &str, counted: Option<Replaced>) {
+        let asked = self.state.granted.remove(pod).and_then(|asked| asked.counted);
+        let granted = Granted { at: self.now, counted: asked.or(counted), doubted: false };
+        self.state.granted.insert(pod.to_owned(), granted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(second: u64, since: Instant) -> Instant {
+        since + Duration::from_secs(second)
+    }
+
+    fn replaced(node: &str) -> Replaced {
+        Replaced {
+            namespace: "ledger".into(),
+            node: node.into(),
+            component: Component::Client,
+            min_ready: SignedDuration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn a_pod_is_granted_until_that_is_revoked_or_its_event_is_long_overdue() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        rollouts.decide(began).grant("a", None);
+        rollouts.decide(began).grant("b", None);
+        rollouts.decide(began).grant("c", Some(replaced("c")));
+        rollouts.revoke("b");
+        let decision = rollouts.decide(second(119, began));
+        assert!(decision.is_granted("a") && !decision.is_granted("b") && decision.is_granted("c"));
+        drop(decision);
+        let decision = rollouts.decide(second(120, began));
+        assert!(!decision.is_granted("a") && !decision.is_granted("c"));
+    }
+
+    #[test]
+    fn a_part_is_on_its_way_until_its_new_pod_is_available_or_its_end_is_long_overdue() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        let on_the_way = |at, seen: Option<bool>| {
+            let mut nodes: Vec<_> = rollouts
+                .decide(second(at, began))
+                .on_the_way(
+                    |part, pod| if part.node == "a" { Some(false) } else { seen.filter(|_| pod == "b") },
+                )
+                .into_iter()
+                .map(|(part, since)| (part.node, since.as_secs()))
+                .collect();
+            nodes.sort();
+            nodes
+        };
+        rollouts.decide(began).grant("idle", None);
+        rollouts.decide(began).grant("a", Some(replaced("a")));
+        rollouts.decide(began).grant("b", Some(replaced("b")));
+        let told = |parts: &[(&str, u64)]| {
+            parts.iter().map(|(node, since)| ((*node).to_owned(), *since)).collect::<Vec<_>>()
+        };
+        assert_eq!(on_the_way(119, None), told(&[("a", 119), ("b", 119)]));
+        assert_eq!(on_the_way(500, Some(false)), told(&[("a", 500), ("b", 500)]));
+        assert_eq!(on_the_way(501, None), told(&[("a", 501)]));
+        rollouts.decide(second(501, began)).grant("b", Some(replaced("b")));
+        assert_eq!(on_the_way(502, Some(false)), told(&[("a", 502), ("b", 1)]));
+        assert_eq!(on_the_way(502, Some(true)), told(&[("a", 502)]));
+    }
+
+    #[test]
+    fn a_pod_whose_end_is_in_doubt_is_asked_for_again_and_counted_meanwhile() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        rollouts.decide(began).grant("a", Some(replaced("a")));
+        assert!(!rollouts.decide(began).is_doubted("a"));
+        rollouts.doubt("a");
+        let decision = rollouts.decide(began);
+        assert!(decision.is_doubted("a") && decision.is_granted("a"));
+        decision.grant("a", None);
+        let mut decision = rollouts.decide(began);
+        assert!(!decision.is_doubted("a"));
+        assert_eq!(decision.on_the_way(|_, _| Some(false)).len(), 1);
+    }
+
+    #[test]
+    fn one_node_is_the_first_until_it_does_not_go_on_and_another_one_is_looked_for() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        let node = |name: &str| ("ledger".to_owned(), name.to_owned());
+        let mut decision = rollouts.decide(began);
+        assert_eq!(decision.trial(|_| true), None);
+        decision.try_on(node("a"));
+        assert_eq!(decision.trial(|_| true), Some(node("a")));
+        drop(decision);
+        let mut decision = rollouts.decide(second(500, began));
+        assert!(!decision.is_trial_late());
+        assert_eq!(decision.trial(|trial| *trial != node("a")), None);
+        assert!(!decision.is_trial_late());
+        drop(decision);
+        assert!(!rollouts.decide(second(619, began)).is_trial_late());
+        assert!(rollouts.decide(second(620, began)).is_trial_late());
+        assert!(!rollouts.is_proved());
+        rollouts.prove();
+        rollouts.decide(second(621, began)).try_on(node("b"));
+        assert!(rollouts.is_proved() && rollouts.decide(second(621, began)).trial(|_| true).is_none());
+    }
+
+    #[test]
+    fn who_goes_first_is_waited_for_as_long_as_patience_lasts() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        let late = |at: u64| {
+            let mut decision = rollouts.decide(second(at, began));
+            let late = decision.is_late("a");
+            decision.waits_for("a");
+            late
+        };
+        assert_eq!([0, 60, 119, 120, 121].map(late), [false, false, false, true, true]);
+        assert!(!late(300), "nobody has waited for it meanwhile");
+    }
+}

@@ -1,0 +1,81 @@
+//! What is seen of the pods of a whole network, when one of them is to be replaced.
+
+use super::{pods, workload};
+use crate::{
+    api::node::Role,
+    cluster::Caches,
+    node::{
+        desired::components,
+        names::{Component, Names},
+        observed::{Observed, Pod},
+        rollout::{
+            self,
+            plan::{Absence, Health, Named, Part},
+        },
+        sibling::Sibling,
+        validate::Validated,
+    },
+};
+
+/// The parts of the node and of its siblings, by node and in the order in which they are replaced. Of the node's own parts
+/// `due` are those that it would replace.
+pub(in crate::node) fn parts(
+    caches: &Caches,
+    (node, observed): (&Validated, &Observed),
+    due: &[Component],
+) -> Vec<Part> {
+    let own_parts = components(node);
+    let is_validator = node.spec.role == Role::Validator;
+    let own = rollout::ORDER.into_iter().filter(|component| own_parts.contains(component)).filter_map(
+        |component| {
+            let part = part(caches, &node.names, component)?;
+            let is_waiting = part.is_waiting && due.contains(&component);
+            Some(Part { is_waiting, is_validator: is_validator && component == Component::Client, ..part })
+        },
+    );
+    let siblings = observed.siblings.iter().filter(|sibling| !sibling.is_held);
+    own.chain(siblings.flat_map(|sibling| of_sibling(caches, &node.names, sibling))).collect()
+}
+
+fn of_sibling(caches: &Caches, own: &Names, sibling: &Sibling) -> impl Iterator<Item = Part> {
+    let names = Names { node: sibling.name.clone(), ..own.clone() };
+    let (is_validator, goes_on) = (sibling.may_be_validator(), sibling.goes_on());
+    rollout::ORDER.into_iter().filter_map(move |component| {
+        let part = part(caches, &names, component)?;
+        let is_validator = is_validator && component == Component::Client;
+        Some(Part { is_validator, is_waiting: part.is_waiting && goes_on, ..part })
+    })
+}
+
+/// `None` where there is neither a workload that is to have a pod, nor a pod.
+pub(in crate::node) fn part(caches: &Caches, names: &Names, component: Component) -> Option<Part> {
+    let (workload, pod) = (workload(caches, names, component), pods::pod(caches, names, component));
+    if pod.is_none() && workload.as_ref().is_none_or(|workload| workload.stopped) {
+        return None;
+    }
+    let outdated =
+        workload.zip(pod.as_ref()).is_some_and(|(workload, pod)| rollout::is_outdated(pod, &workload));
+    Some(Part {
+        named: Named { node: names.node.clone(), component },
+        is_validator: false,
+        health: health(pod.as_ref()),
+        is_waiting: outdated && pod.as_ref().is_some_and(|pod| !pod.terminating),
+        pod: pod.map(|pod| pod.uid).unwrap_or_default(),
+    })
+}
+
+fn health(pod: Option<&Pod>) -> Health {
+    let away = |why: &str, since| Health::Away(Absence { why: why.to_owned(), since });
+    let Some(pod) = pod else { return away("it has no pod", None) };
+    if pod.terminating {
+        return away("its pod is ending", None);
+    }
+    if pod.ready {
+        return Health::Serves(pod.since);
+    }
+    match (&pod.unschedulable, &pod.trouble) {
+        (Some(_), _) => away("its pod has no host", pod.since),
+        (None, Some(trouble)) => away(trouble, pod.since),
+        (None, None) => away("it is starting", pod.since),
+    }
+}
