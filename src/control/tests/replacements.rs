@@ -247,17 +247,6 @@ async fn a_rollout_stops_at_the_first_pod_that_does_not_serve_and_every_node_tha
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn nobody_waits_for_the_turn_of_a_node_that_is_paused() {
-    let mut world = clients(&["a", "b"], json!({})).await;
-    world.server.start_slowly(false);
-    patch(&world, &["a"], "goquorum-next");
-    world.server.edit(&node("a"), "kubectl-patch", |node| node["spec"]["paused"] = json!(true));
-    patch(&world, &["b"], "goquorum-next");
-    world.rest().await;
-    assert_eq!(new_pods(&world, &["a", "b"], "goquorum-next"), ["b"]);
-}
-
 /// A webhook weakens the first one's workload, so its pod is never replaced, and others cannot see that.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_long_for_the_turn_of_a_node_that_does_not_take_it() {
