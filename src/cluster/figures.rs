@@ -134,7 +134,7 @@ impl Chains {
             (if asked.ready == place.ready { asked.failures } else { 0 }, asked.believed)
         });
         let answer = answer.filter(|(shown, figures)| {
-            figures.age <= SAMPLED && shown == held || Some(shown) == believed.as_ref()
+            figures.age <= SAMPLED && (shown == held || Some(shown) == believed.as_ref())
         });
         let (pod, ready, at) = (place.pod.clone(), place.ready, now.steady);
         let asked = match answer {
