@@ -19,13 +19,14 @@ const REPORT: &str = concat!(
     include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
     include_str!("../resized.rs"),
+    include_str!("../rolled.rs"),
     include_str!("../rolling.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 22] = [
+const CONDITIONS: [&str; 23] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -48,6 +49,7 @@ const CONDITIONS: [&str; 22] = [
     "VolumesResized",
     "SecretTerminating",
     "SurplusFound",
+    "RolledOut",
 ];
 
 /// Reasons that only a person can mend.
