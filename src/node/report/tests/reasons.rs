@@ -22,6 +22,7 @@ const REPORT: &str = concat!(
     include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
     include_str!("../resized.rs"),
+    include_str!("../rolled.rs"),
     include_str!("../rolling.rs"),
     include_str!("../synced.rs"),
     include_str!("../tolerance.rs")
@@ -52,6 +53,7 @@ const CONDITIONS: [&str; 23] = [
     "VolumesResized",
     "SecretTerminating",
     "SurplusFound",
+    "RolledOut",
 ];
 
 /// Reasons that only a person can mend.
