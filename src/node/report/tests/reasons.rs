@@ -29,7 +29,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 23] = [
+const CONDITIONS: [&str; 24] = [
     "Ready",
     "Reconciling",
     "Stalled",
