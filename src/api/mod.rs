@@ -5,6 +5,7 @@ mod consensus;
 pub mod node;
 pub mod node_key;
 pub mod parts;
+pub mod placement;
 pub mod rollout;
 pub mod rpc;
 pub mod status;

@@ -9,7 +9,8 @@ pub use super::consensus::{Consensus, Engine, Operators};
 use super::{
     client::Client,
     node_key::NodeKey,
-    parts::{ConfigMapKey, Metrics, Notes, Peering, Placement, Readiness, SecretName, Sidecars},
+    parts::{ConfigMapKey, Metrics, Notes, Peering, Readiness, SecretName, Sidecars},
+    placement::Placement,
     rollout::Rollout,
     rpc::Rpc,
     status::QuorumNodeStatus,

@@ -205,7 +205,8 @@ fn every_bound_refuses_what_breaks_it() {
 fn general(field: &str) -> String {
     let mut general = String::new();
     for (i, part) in field.split(['.', '[']).enumerate() {
-        let parent_is_map = general.ends_with("podLabels") || general.ends_with("nodeSelector");
+        let maps = [".podLabels", ".nodeSelector", ".labels", ".annotations"];
+        let parent_is_map = maps.iter().any(|map| general.ends_with(map));
         match (i, part.ends_with(']') || parent_is_map) {
             (0, _) => general.push_str(part),
             (_, true) => general.push_str("[]"),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::api::{
     node::{Profile, Role},
-    parts::{Placement, Spread, Tolerated},
+    placement::{Placement, Spread, Tolerated},
 };
 
 /// What was found.

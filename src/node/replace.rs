@@ -44,9 +44,10 @@ pub(super) async fn replace(
         Ok(Some((part, pod))) => {
             let ended = tools.writer.evict(&node.names.namespace, &node.names.pod(part), &pod).await;
             match &ended {
-                Ok(Evicted::Done | Evicted::Gone) => {}
+                Ok(Evicted::Done) => {}
                 Ok(Evicted::Refused | Evicted::TwoBudgets) => tools.rollouts.revoke(&pod),
-                Err(_) => tools.rollouts.doubt(&pod),
+                // a conflict is another pod of this name, or a write that came between
+                Ok(Evicted::Gone) | Err(_) => tools.rollouts.doubt(&pod),
             }
             match ended.context(Stage::Apply)? {
                 Evicted::Done => applier.applied.writes += 1,

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::{node::Role, parts::Spread},
+    api::{node::Role, placement::Spread},
     node::{
         names::{self, Component},
         validate::Validated,

@@ -56,6 +56,22 @@ fn spoken(named: &Named) -> String {
     format!("the {} of node {}", named.component.spoken(), named.node)
 }
 
+/// One of each, for tests.
+#[cfg(test)]
+pub(super) fn every_wait() -> Vec<Wait> {
+    let named = || Named { node: "bob".into(), component: crate::node::names::Component::Client };
+    let stopped = Absence { why: "it is broken".into(), since: Some(Timestamp::UNIX_EPOCH) };
+    vec![
+        Wait::Turn(named()),
+        Wait::Soaks(named(), Timestamp::MAX),
+        Wait::Away(named(), stopped),
+        Wait::Fleet { most: 5, stopped: vec![] },
+        Wait::Trial("ledger/bob".into()),
+        Wait::Chain,
+        Wait::CatchesUp(named()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,7 +161,11 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
     let rewritten = status(&member, &crate::node::validate::validate(&member), &rewritten, now());
     assert_eq!(rewritten.conditions[0].status, "True", "{rewritten:?}");
     seen.extend(rewritten.conditions.into_iter().map(|condition| condition.reason));
-    let statuses = statuses.into_iter().chain(super::resized::all()).chain(super::chain::all());
+    let waits = crate::node::report::rolled::every_wait().into_iter().map(|wait| {
+        let waiting = Applied { rollout: Some(wait), ..applied() };
+        status(&member, &crate::node::validate::validate(&member), &waiting, now())
+    });
+    let statuses = statuses.into_iter().chain(waits).chain(super::resized::all()).chain(super::chain::all());
     for status in statuses.chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
