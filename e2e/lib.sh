@@ -29,14 +29,15 @@ need() { # what the cluster needs
 # Go's programs and Rust's at the same time: while one tool chain links, which takes one processor, the other compiles.
 programs_and_images() {
   local cluster
-  "$bed" build &
+  # in a group of its own, which ends as a whole
+  setsid "$bed" build &
   cluster=$!
-  if ! make -s -C "$root" images; then
-    kill "$cluster" 2>/dev/null
-    wait "$cluster"
-    return 1
-  fi
-  wait "$cluster"
+  trap 'kill -- "-$cluster" 2>/dev/null; exit 130' INT TERM
+  local ended=0
+  make -s -C "$root" images || { ended=1; kill -- "-$cluster" 2>/dev/null; }
+  wait "$cluster" || ended=1
+  trap - INT TERM
+  return $ended
 }
 
 load_images() {

@@ -2,7 +2,7 @@
 //! yet, and which parts of the fleet are not available again. Kept in memory: it decides when a pod is replaced, never by what.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,6 +17,9 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 /// A part that goes first, and does not within this time, is no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A node that is the first, and of which nothing is on its way, is the first no longer than this.
+const TRIAL: Duration = Duration::from_secs(300);
 
 /// How many pods are replaced at once in the fleet, unless it is said.
 pub const USUAL: u16 = 5;
@@ -44,8 +47,10 @@ struct State {
     first: HashMap<String, (Instant, Instant)>,
     /// Whether a node is seen to run what this process renders.
     proved: bool,
-    /// The node that runs it first.
-    trial: Option<Which>,
+    /// The node that runs it first, and since when it is the first.
+    trial: Option<(Which, Instant)>,
+    /// Nodes that were the first and did not get on.
+    tried: HashSet<Which>,
     /// Since when such a node is looked for.
     untried: Option<Instant>,
 }
@@ -173,14 +178,28 @@ impl Decision<'_> {
         self.state.proved
     }
 
-    /// The node that runs it first, if one was chosen that `goes_on`.
+    /// The node that runs it first, if one was chosen that `goes_on`, and gets on.
     pub fn trial(&mut self, goes_on: impl Fn(&Which) -> bool) -> Option<Which> {
-        let now = self.now;
-        self.state.trial.take_if(|trial| !goes_on(trial));
-        if self.state.trial.is_none() {
-            self.state.untried.get_or_insert(now);
+        let (now, state) = (self.now, &mut *self.state);
+        let counted = state.granted.values().filter_map(|granted| granted.counted.as_ref());
+        let on_its_way: HashSet<_> = counted.map(|it| (it.namespace.clone(), it.node.clone())).collect();
+        let is_stuck = |(trial, since): &(Which, Instant)| {
+            !on_its_way.contains(trial) && now.duration_since(*since) >= TRIAL
+        };
+        if let Some((stuck, _)) = state.trial.take_if(|trial| is_stuck(trial)) {
+            state.tried.insert(stuck);
         }
-        self.state.trial.clone()
+        state.trial.take_if(|(trial, _)| !goes_on(trial));
+        if state.trial.is_none() {
+            state.untried.get_or_insert(now);
+        }
+        state.trial.as_ref().map(|(trial, _)| trial.clone())
+    }
+
+    /// Whether a node was the first and did not get on.
+    #[must_use]
+    pub fn was_tried(&self, node: &Which) -> bool {
+        self.state.tried.contains(node)
     }
 
     /// Whether nobody has been the first for so long that any node may be.
@@ -191,8 +210,9 @@ impl Decision<'_> {
 
     /// Chooses the node that is the first.
     pub fn try_on(&mut self, node: Which) {
-        if !self.state.proved {
-            (self.state.trial, self.state.untried) = (Some(node), None);
+        let is_first = self.state.trial.as_ref().is_some_and(|(trial, _)| *trial == node);
+        if !self.state.proved && !is_first {
+            (self.state.trial, self.state.untried) = (Some((node, self.now)), None);
         }
     }
 
@@ -298,6 +318,29 @@ mod tests {
         rollouts.prove();
         rollouts.decide(second(621, began)).try_on(node("b"));
         assert!(rollouts.is_proved() && rollouts.decide(second(621, began)).trial(|_| true).is_none());
+    }
+
+    #[test]
+    fn a_first_node_that_does_not_get_on_is_the_first_no_longer() {
+        let (rollouts, began) = (Rollouts::new(USUAL), Instant::now());
+        let node = |name: &str| ("ledger".to_owned(), name.to_owned());
+        let first = |at| rollouts.decide(second(at, began)).trial(|_| true);
+        rollouts.decide(began).try_on(node("a"));
+        // it is asked for again and again, and a budget refuses each time
+        for at in [15, 200, 299] {
+            let mut decision = rollouts.decide(second(at, began));
+            decision.try_on(node("a"));
+            decision.grant("a", Some(replaced("a")));
+            rollouts.revoke("a");
+        }
+        assert_eq!(first(299), Some(node("a")));
+        assert_eq!(first(300), None);
+        assert!(rollouts.decide(second(300, began)).was_tried(&node("a")));
+        // one that is on its way is on trial for as long as that takes
+        let mut decision = rollouts.decide(second(301, began));
+        decision.try_on(node("b"));
+        decision.grant("b", Some(replaced("b")));
+        assert_eq!(first(9000), Some(node("b")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Asks clients what their chains do, a few at a time, while this replica leads. A node is woken where there is something else
 //! to say of its network, and never by a block.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, channel::mpsc::UnboundedSender, stream};
 use kube::runtime::reflector::ObjectRef;
@@ -64,8 +64,9 @@ fn judge(context: &Context, places: &[Place], now: Now, wake: &UnboundedSender<W
     let networks: BTreeSet<_> =
         places.iter().map(|place| (place.namespace.clone(), place.network.clone())).collect();
     let is_news = |network: &&(String, String)| {
-        let schedule = schedules.get(*network).map(Arc::clone).unwrap_or_default();
-        context.chains.judge(&network.0, &network.1, &schedule, now)
+        // by another genesis than its own an idle chain would stand still
+        let schedule = schedules.get(*network);
+        schedule.is_some_and(|schedule| context.chains.judge(&network.0, &network.1, schedule, now))
     };
     let news: BTreeSet<_> = networks.iter().filter(is_news).collect();
     for place in places {

@@ -183,7 +183,7 @@ impl Chain {
         let mut rose: Vec<_> = self.seen(now).filter(close).map(|client| client.rose).collect();
         rose.sort_unstable_by(|a, b| b.cmp(a));
         self.last = last;
-        let Some(Some(rose)) = rose.get(doubted(self.seen(now).count())).copied() else { return };
+        let Some(Some(rose)) = rose.get(doubted(self.clients.len())).copied() else { return };
         if self.moved.is_none_or(|(moved, _)| moved < rose) {
             let ago = SignedDuration::try_from(now.steady.saturating_sub(rose)).unwrap_or_default();
             self.moved = Some((rose, now.wall.checked_sub(ago).unwrap_or(now.wall)));
@@ -198,7 +198,7 @@ impl Chain {
     fn head(&self, now: Now) -> Option<&Client> {
         let mut seen: Vec<_> = self.seen(now).collect();
         seen.sort_unstable_by_key(|client| std::cmp::Reverse((client.head(), client.at)));
-        seen.get(doubted(seen.len())).copied()
+        seen.get(doubted(self.clients.len())).copied()
     }
 
     /// The head that a client was last seen at.
@@ -238,8 +238,9 @@ impl Chain {
         }
         let last = self.seen(now).map(|client| client.at).max().unwrap_or_default();
         let (moved, since) = self.moved.unwrap_or(seen);
-        let periods = schedule.longest_period(head.head()).saturating_mul(PERIODS);
-        let patience = periods.clamp(SHORTEST, LONGEST) + SOON * 3;
+        let period = schedule.longest_period(head.head());
+        let longest = LONGEST.max(period.saturating_add(SHORTEST));
+        let patience = period.saturating_mul(PERIODS).clamp(SHORTEST, longest).saturating_add(SOON * 3);
         if last.saturating_sub(moved) > patience {
             Course::Stands { block: head.head(), since }
         } else if self.moved.is_some() {

@@ -1,5 +1,5 @@
 //! The pass over one node: observe, validate, issue, desire, apply, report. It may start from nothing at
-//! any time, and nothing kept in memory decides anything.
+//! any time, and what is kept in memory decides at most when something is done, never what.
 
 pub mod absent;
 pub mod apply;
@@ -57,6 +57,8 @@ use observed::Observed;
 use rollout::plan::Wait;
 
 /// How often a pod that waits for its turn to be replaced, or to run at all, is looked at.
+/// What was replaced is watched meanwhile, and another part of its network may be available before it.
+const SOAKS: Duration = Duration::from_secs(60);
 const NEXT_TURN: SignedDuration = SignedDuration::from_secs(15);
 
 /// How often a volume that may not grow is tried again.
@@ -193,7 +195,7 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     });
     // until then nothing else may go either
     let turn = turn.then(|| match &applied.rollout {
-        Some(Wait::Soaks(_, available)) => *available,
+        Some(Wait::Soaks(_, available)) => (*available).min(now + SOAKS),
         _ => now + NEXT_TURN,
     });
     let after = |wait: Duration| now.checked_add(wait).ok();

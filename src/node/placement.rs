@@ -235,6 +235,7 @@ fn homeless(observed: &Observed, components: &[Component]) -> Option<Isolation> 
         Some(volume) if volume.reach.is_some() => pinned(observed, part, volume),
         _ => anywhere(observed, part, (components, why)),
     };
+    let why = super::quoted::quoted(why);
     Some(match judged {
         Ok(waits) => Isolation::Waits(format!("{waits}. The scheduler says: {why}")),
         Err(lacks) => Isolation::NoHost(format!(

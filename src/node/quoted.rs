@@ -6,6 +6,9 @@ use serde_json::Value;
 /// Of what others say no more is repeated than this many characters.
 const WORDS: usize = 300;
 
+/// And no more than so many are read.
+const READ: usize = 8 * 1024;
+
 /// A kubelet keeps so many bytes of a container's log, so a longer message may begin in the middle of a word.
 const KEPT: usize = 2048;
 
@@ -34,7 +37,8 @@ const NAMES: [&str; 9] = [
 /// What somebody said, fit to be shown: one line of printable ASCII of at most 300 characters.
 #[must_use]
 pub fn quoted(text: &str) -> String {
-    let text = without_values(&printable(text));
+    let text: String = text.chars().take(READ).collect();
+    let text = without_values(&printable(&text));
     let text = without_keys(&without_bytes(&without_users(&text)));
     let mut shown: String = text.chars().take(WORDS).collect();
     if shown.len() < text.len() {
@@ -51,7 +55,8 @@ pub fn last_words(message: &str) -> Option<String> {
         Some((_, rest)) if message.len() >= KEPT => rest,
         _ => message,
     };
-    let lines: Vec<String> = whole.lines().map(str::trim).filter(|line| is_told(line)).map(said).collect();
+    let lines: Vec<String> =
+        whole.lines().map(str::trim).filter(|line| is_told(line)).filter_map(said).collect();
     let line = lines.iter().rev().find(|line| is_end(line)).or(lines.last())?;
     Some(quoted(line)).filter(|words| !words.is_empty())
 }
@@ -66,21 +71,24 @@ fn is_told(line: &str) -> bool {
 fn is_end(line: &str) -> bool {
     let begins = ["Fatal:", "panic:", "fatal error:", "CRIT", "FATAL"];
     begins.iter().any(|begin| line.starts_with(begin))
-        || [" ERROR ", " FATAL"].iter().any(|in_| line.contains(in_))
+        || [" ERROR ", " FATAL", " panicked at "].iter().any(|in_| line.contains(in_))
 }
 
-/// A line of a log; of one that is JSON the message, and the error where it has one.
-fn said(line: &str) -> String {
+/// A line of a log; of one that is JSON the message, and the error where it has one. An object without a message is no line of
+/// a log, but a record of what somebody did.
+fn said(line: &str) -> Option<String> {
     let fields = serde_json::from_str::<Value>(line).ok();
     let field = |names: [&str; 2]| {
         let fields = fields.as_ref()?.as_object()?;
         names.iter().find_map(|name| fields.get(*name)?.as_str())
     };
-    let Some(message) = field(["message", "msg"]) else { return line.to_owned() };
+    let Some(message) = field(["message", "msg"]) else {
+        return (!fields.as_ref().is_some_and(Value::is_object)).then(|| line.to_owned());
+    };
     let is_fatal = field(["level", "lvl"]).is_some_and(|level| ["ERROR", "crit"].contains(&level));
     let level = if is_fatal { "Fatal: " } else { "" };
     let error = field(["error", "err"]).map(|error| format!(": {error}")).unwrap_or_default();
-    format!("{level}{message}{error}")
+    Some(format!("{level}{message}{error}"))
 }
 
 /// Without colours of a terminal, and with a space or a question mark for each run of what cannot be printed.

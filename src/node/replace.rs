@@ -15,7 +15,7 @@ use super::{
     observed::Observed,
     rollout::{
         self,
-        plan::{self, Health, Limits, Part, Wait},
+        plan::{self, Health, Limits, Named, Part, Wait},
     },
     validate::Validated,
 };
@@ -54,7 +54,11 @@ pub(super) async fn replace(
                 Evicted::TwoBudgets => {
                     applier.applied.refused.push(fault::two_budgets(&node.names.pod(part)))
                 }
-                Evicted::Refused | Evicted::Gone => {}
+                Evicted::Refused => {
+                    let named = Named { node: node.names.node.clone(), component: part };
+                    applier.applied.rollout = Some(Wait::Budget(named));
+                }
+                Evicted::Gone => {}
             }
         }
         Err(wait) => applier.applied.rollout = Some(wait),

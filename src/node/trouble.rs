@@ -58,6 +58,8 @@ const IMAGE: [&str; 7] = [
 fn unpulled(container: &ContainerStatus, message: &str) -> String {
     let (name, image) = (&container.name, &container.image);
     let answer = message.rsplit_once("desc = ").map_or(message, |(_, answer)| answer);
+    // no name of a value, though it ends in a colon
+    let answer = &answer.replace(" token: ", " token, ");
     let answer = if image.is_empty() { answer.to_owned() } else { answer.replace(image.as_str(), "it") };
     format!("container {name} waits: its image {image} cannot be pulled: \"{}\"", quoted(&answer))
 }

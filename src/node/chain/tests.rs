@@ -227,6 +227,32 @@ fn who_is_gone_is_forgotten() {
     assert!(!chain.keep(|_| false));
 }
 
+/// The others may be there, and of another mind: one of four is not believed alone.
+#[test]
+fn one_of_four_that_is_heard_alone_says_nothing_of_the_chain() {
+    let mut chain = network(&FOUR);
+    say(&mut chain, 0, &[("a", 46)]);
+    say(&mut chain, 200, &[("a", 46)]);
+    assert_eq!(course(&chain, 200), Course::Unseen);
+    say(&mut chain, 201, &[("b", 46)]);
+    assert_ne!(course(&chain, 201), Course::Unseen);
+    let mut alone = network(&["a"]);
+    say(&mut alone, 0, &[("a", 46)]);
+    assert_ne!(course(&alone, 0), Course::Unseen, "there is nobody else");
+}
+
+/// Blocks may be further apart than a day.
+#[test]
+fn a_chain_that_is_idle_for_days_by_its_genesis_does_not_stand() {
+    let mut chain = network(&["a"]);
+    let days = schedule(5, 172_800);
+    say(&mut chain, 0, &[("a", 46)]);
+    for second in (0..172_800).step_by(30) {
+        say(&mut chain, second, &[("a", 46)]);
+    }
+    assert!(!matches!(chain.judge(&days, at(172_800)).course, Course::Stands { .. }));
+}
+
 proptest! {
     /// Of four clients one may say what it likes: the others are not behind, and the chain does what they say.
     #[test]
@@ -252,7 +278,7 @@ proptest! {
         }
     }
 
-    /// Whatever all of them say, something is told.
+    /// Whatever all of them say, something is told once more than one was heard.
     #[test]
     fn nothing_that_is_said_breaks_it(said in prop::collection::vec((0..4_usize, any::<u64>(), any::<u32>(), any::<u32>(), 0..90_u64), 0..40)) {
         let (mut chain, mut second) = (network(&FOUR), 0);
@@ -260,7 +286,8 @@ proptest! {
             second += later;
             chain.saw(FOUR[node], Figures { head, peers, age }, at(second));
             let verdict = chain.judge(&schedule(5, u64::MAX), at(second));
-            prop_assert_ne!(verdict.course, Course::Unseen);
+            let heard = FOUR.iter().filter(|node| chain.head_of(node, at(second)).is_some()).count();
+            prop_assert_eq!(verdict.course == Course::Unseen, heard < 2);
         }
     }
 }

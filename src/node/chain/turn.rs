@@ -21,14 +21,17 @@ pub fn holds_back(observed: &Observed, node: &Validated, part: Component) -> Opt
     }
     let is_validator = part == Component::Client && node.spec.role == Role::Validator;
     let is_seen = view.verdict.course != Course::Unseen;
+    let own = view.verdict.clients.get(&node.names.node).map(|(_, standing)| *standing);
     let may_be_one = |other: &&Neighbour| other.role.is_none_or(|role| role == Role::Validator);
     let has_turn = |other: &&Neighbour| {
-        let Some(pod) = &other.pod else { return false };
+        // one that does not serve is counted elsewhere
+        let Some(pod) = other.pod.as_ref().filter(|pod| pod.ready && !pod.terminating) else { return false };
         let known = view.verdict.clients.get(&other.name).filter(|(uid, _)| *uid == pod.uid);
         let standing = known.map_or(Standing::Awaited, |(_, standing)| *standing);
         matches!(standing, Standing::Awaited | Standing::Behind | Standing::Alone)
     };
-    if !is_validator || !is_seen {
+    // whoever is behind is needed by nobody
+    if !is_validator || !is_seen || own == Some(Standing::Behind) {
         return None;
     }
     let other = observed.neighbours.iter().filter(may_be_one).find(has_turn)?;
@@ -138,6 +141,26 @@ mod tests {
             view.verdict.clients.insert("bob".into(), ("uid".into(), Standing::Behind));
         };
         assert_eq!(held(itself), [], "its own turn is the next");
+    }
+
+    #[test]
+    fn two_that_are_behind_do_not_wait_for_each_other() {
+        let both = |_: &mut Observed, view: &mut View| {
+            view.verdict.clients.insert("bob".into(), ("uid".into(), Standing::Behind));
+            view.verdict.clients.insert("c".into(), ("uid-c".into(), Standing::Behind));
+        };
+        assert_eq!(held(both), []);
+    }
+
+    #[test]
+    fn one_that_does_not_serve_is_counted_elsewhere() {
+        for change in [(|pod: &mut Pod| pod.ready = false) as fn(&mut Pod), |pod| pod.terminating = true] {
+            let away = |observed: &mut Observed, view: &mut View| {
+                change(observed.neighbours[1].pod.as_mut().expect("a pod"));
+                view.verdict.clients.remove("c");
+            };
+            assert_eq!(held(away), []);
+        }
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         .map(|tolerated| Toleration {
             key: Some(tolerated.key.clone()),
             operator: Some(if tolerated.value.is_some() { "Equal" } else { "Exists" }.into()),
-            value: tolerated.value.clone(),
+            // the server keeps no empty one
+            value: tolerated.value.clone().filter(|value| !value.is_empty()),
             effect: tolerated.effect.map(|effect| format!("{effect:?}")),
             toleration_seconds: None,
         })

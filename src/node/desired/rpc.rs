@@ -174,6 +174,8 @@ pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container 
         format!("--policy={}/{}", path::POLICY, policy::FILE),
     ];
     Container {
+        // what it says last are records of callers, which belong to its log alone
+        termination_message_policy: Some("File".into()),
         ports: Some(vec![ContainerPort {
             name: Some("rpc".into()),
             container_port: names::RPC,

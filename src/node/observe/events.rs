@@ -49,7 +49,7 @@ pub(super) async fn unmade(
 pub(super) async fn said(client: &Client, about: About<'_>) -> Option<String> {
     let api = Api::<Event>::namespaced(client.clone(), about.namespace);
     let fields = format!("involvedObject.uid={},reason={}", about.uid, about.reason);
-    match timely(api.list(&ListParams::default().fields(&fields).limit(50))).await {
+    match timely(api.list(&ListParams::default().fields(&fields).limit(5))).await {
         Ok(Ok(events)) => unmade::newest(&events.items).map(quoted),
         Ok(Err(error)) => {
             tracing::debug!(namespace = about.namespace, "Events are not read: {error}");

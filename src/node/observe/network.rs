@@ -75,7 +75,8 @@ fn health(pod: Option<&Pod>) -> Health {
     }
     match (&pod.unschedulable, &pod.trouble) {
         (Some(_), _) => away("its pod has no host", pod.since),
-        (None, Some(trouble)) => away(trouble, pod.since),
+        // other nodes repeat it: without what was said last, which is another line each time
+        (None, Some(trouble)) => away(trouble.split([',', '"']).next().unwrap_or_default(), pod.since),
         (None, None) => away("it is starting", pod.since),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
         names::{Component, Names},
         observed::Pod,
         placement,
+        quoted::quoted,
         volumes::{Resizing, Volume},
     },
 };
@@ -93,7 +94,7 @@ fn resizing(status: &PersistentVolumeClaimStatus) -> Resizing {
     let state = state.map(String::as_str).unwrap_or_default();
     let failed = ["ControllerResizeError", "NodeResizeError"].into_iter().find_map(said);
     match (failed, state) {
-        (Some(why), _) => Resizing::Failed(why),
+        (Some(why), _) => Resizing::Failed(quoted(&why)),
         (None, "ControllerResizeInfeasible" | "NodeResizeInfeasible") => Resizing::Failed(String::new()),
         (None, "NodeResizePending" | "NodeResizeInProgress") => Resizing::FileSystem,
         _ if said("FileSystemResizePending").is_some() => Resizing::FileSystem,

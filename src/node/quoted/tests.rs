@@ -33,7 +33,20 @@ fn of_a_line_of_json_the_message_and_the_error_are_told() {
     assert_eq!(last_words(&after).as_deref(), Some("Fatal: the manager does not answer"));
     let geth = r#"{"err":"no such file","lvl":"crit","msg":"Failed to open","t":"2026-11-30"}"#;
     assert_eq!(last_words(geth).as_deref(), Some("Fatal: Failed to open: no such file"));
-    assert_eq!(last_words(r#"{"a":1}"#).as_deref(), Some("{'a':1}"), "no log");
+    assert_eq!(last_words(r#"{"caller":"wallet"}"#), None, "a record of what somebody did");
+    let panics = "a line\nthread 'main' panicked at src/main.rs:3:5:\nnote: run with RUST_BACKTRACE=1";
+    assert_eq!(last_words(panics).as_deref(), Some("thread 'main' panicked at src/main.rs:3:5:"));
+}
+
+#[test]
+fn no_more_is_read_than_can_matter() {
+    let began = std::time::Instant::now();
+    let shown = quoted(&"token ".repeat(300_000));
+    assert!(
+        shown.len() <= 303 && began.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]

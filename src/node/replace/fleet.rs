@@ -45,8 +45,8 @@ pub(super) fn may_go(
     node: &Validated,
     now: Timestamp,
 ) -> Result<(), Wait> {
-    may_try(tools, decision, node)?;
     let going = decision.on_the_way(|replaced, pod| is_available(tools.everywhere, replaced, pod, now));
+    may_try(tools, decision, node)?;
     if going.len() < tools.rollouts.most {
         return Ok(());
     }
@@ -66,7 +66,11 @@ fn may_try(tools: Tools<'_>, decision: &mut Decision<'_>, node: &Validated) -> R
         return Ok(());
     }
     let own = which(&node.names);
-    let first = match decision.trial(|trial| goes_on(tools.everywhere, trial)) {
+    let trial = decision.trial(|trial| goes_on(tools.everywhere, trial));
+    if trial.is_none() && decision.was_tried(&own) && !decision.is_trial_late() {
+        return Err(Wait::Tried);
+    }
+    let first = match trial {
         None if node.spec.role == Role::Validator && !decision.is_trial_late() => member(tools.everywhere),
         trial => trial.filter(|trial| *trial != own),
     };
@@ -119,7 +123,7 @@ pub(super) fn prove(
 pub(super) fn give_up(decision: &mut Decision<'_>, node: &Validated, waits: &Wait, now: Timestamp) {
     if let Wait::Away(named, absence) = waits
         && named.node != node.names.node
-        && absence.since.is_none_or(|since| now.duration_since(since) >= GIVEN_UP)
+        && absence.since.is_some_and(|since| now.duration_since(since) >= GIVEN_UP)
     {
         let own = which(&node.names);
         let _ = decision.trial(|trial| *trial != own);

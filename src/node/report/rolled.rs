@@ -40,6 +40,17 @@ pub(super) fn rolled_out(applied: &Applied, now: Timestamp) -> Option<Finding> {
             "GuardOnTrial",
             format!("what this operator renders, with its guard image, goes to node {node} first"),
         ),
+        Wait::Tried => (
+            "GuardOnTrial",
+            "what this operator renders, with its guard image, goes to another node first: here it did not get on for 5 minutes".into(),
+        ),
+        Wait::Budget(named) => (
+            "EvictionRefused",
+            format!(
+                "a disruption budget refuses the end of the pod of {}: look at the budgets of its namespace with kubectl get pdb",
+                spoken(named)
+            ),
+        ),
         Wait::Chain => {
             ("ChainStalled", "the chain makes no blocks, or was not looked at yet: see ChainAdvancing".into())
         }
@@ -67,6 +78,8 @@ pub(super) fn every_wait() -> Vec<Wait> {
         Wait::Away(named(), stopped),
         Wait::Fleet { most: 5, stopped: vec![] },
         Wait::Trial("ledger/bob".into()),
+        Wait::Tried,
+        Wait::Budget(named()),
         Wait::Chain,
         Wait::CatchesUp(named()),
     ]

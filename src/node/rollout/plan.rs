@@ -75,6 +75,10 @@ pub enum Wait {
     },
     /// What this operator renders is tried on that node first.
     Trial(String),
+    /// It was tried on this node, which did not get on.
+    Tried,
+    /// A disruption budget refuses the end of its pod.
+    Budget(Named),
     /// The chain stands still, or was not looked at yet.
     Chain,
     /// A client has not caught up with the others of its network, or has too few peers.
