@@ -234,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn why_a_registry_gives_no_token_is_told() {
+        let answer = "failed to authorize: failed to fetch anonymous token: unexpected status: 403 Forbidden";
+        let state = json!({"waiting": {"reason": "ErrImagePull", "message": answer}});
+        let container = json!([{"name": "tm", "image": "it:1", "imageID": "", "restartCount": 0, "ready": false, "state": state}]);
+        let status = serde_json::from_value(json!({"containerStatuses": container})).expect("a status");
+        let told = trouble(&status).expect("it waits");
+        assert!(told.contains("403 Forbidden"), "{told}");
+    }
+
+    #[test]
     fn a_report_of_the_database_is_not_quoted() {
         let report = r#"{"verdict":"replaced"}"#;
         let ended = json!({"name": "initialise", "state": ended(1, report)});

@@ -199,6 +199,11 @@ async fn no_validator_is_replaced_while_another_one_is_being_deleted_or_was_a_mo
     }
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(uids(&world, &others), before, "it is being deleted");
+    for name in others {
+        // the budget would refuse it too: it is not asked
+        let (_, reason, message) = world.condition(name, "RolledOut").expect("told");
+        assert!(reason == "WaitingForHealth" && message.contains("node val-b"), "{name} {reason}: {message}");
+    }
     world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!([]));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(world.server.get(&node("val-b")), None);

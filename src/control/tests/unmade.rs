@@ -155,3 +155,30 @@ async fn a_pod_with_two_budgets_is_told_and_replaced_when_one_of_them_is_gone() 
     world.assert_ready("alice");
     assert_ne!(uid(&world), before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_refuses_the_end_of_a_pod_is_told_until_it_is_gone() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    let uid = |world: &World| world.server.get(&pod()).expect("a pod")["metadata"]["uid"].clone();
+    let before = uid(&world);
+    let theirs = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "theirs", "namespace": NAMESPACE},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"quorum.security/node": "alice"}}}});
+    world.server.put(&theirs);
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (status, reason, message) = told(&world, "RolledOut");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "EvictionRefused"));
+    assert!(message.contains("the client of node alice") && message.contains("kubectl get pdb"), "{message}");
+    assert_eq!(uid(&world), before);
+    world.server.delete(&object("policy/v1", "poddisruptionbudgets", "theirs"), &json!({}));
+    world.rest().await;
+    world.assert_ready("alice");
+    assert_ne!(uid(&world), before);
+    assert_eq!(world.condition("alice", "RolledOut"), None);
+}

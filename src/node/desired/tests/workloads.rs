@@ -198,6 +198,11 @@ fn hosts_are_chosen_as_the_spec_says() {
     let desired = sample::render(&alone(&any));
     let tolerations = serde_json::to_value(&sample::pod(&desired.workloads[0]).tolerations).expect("JSON");
     assert_eq!(tolerations, json!([{"key": "dedicated", "operator": "Exists"}]));
+    let empty =
+        with(client_alone(), &json!({"placement": {"tolerations": [{"key": "dedicated", "value": ""}]}}));
+    let desired = sample::render(&sample::alone(&empty));
+    let tolerations = serde_json::to_value(&sample::pod(&desired.workloads[0]).tolerations).expect("JSON");
+    assert_eq!(tolerations, json!([{"key": "dedicated", "operator": "Equal"}]), "as the server keeps it");
 }
 
 #[test]
