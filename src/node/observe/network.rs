@@ -80,3 +80,21 @@ fn health(pod: Option<&Pod>) -> Health {
         (None, None) => away("it is starting", pod.since),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_said_last_is_not_repeated_by_other_nodes() {
+        for (trouble, told) in [
+            ("tm ended with 2, its last words: \"10:00:01 no database\"", "tm ended with 2"),
+            ("container tm waits: CrashLoopBackOff, tm ended with 2", "container tm waits: CrashLoopBackOff"),
+            ("container tm is not ready", "container tm is not ready"),
+        ] {
+            let pod = Pod { trouble: Some(trouble.into()), ..Pod::default() };
+            let Health::Away(absence) = health(Some(&pod)) else { panic!("it serves") };
+            assert_eq!(absence.why, told);
+        }
+    }
+}
