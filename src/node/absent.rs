@@ -23,6 +23,8 @@ pub struct Absent {
     pub ending: Vec<Sibling>,
     /// The network's validators, as their disruption budget remembers them.
     pub validators: Roll,
+    /// Addresses of validators of the chain that ran here, as it remembers them.
+    pub voters: BTreeSet<String>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -80,10 +82,16 @@ impl Roll {
         self
     }
 
-    /// How many there are, with those who are expected back.
+    /// How many there are.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.present.len() + self.left.len()
+    pub fn present(&self) -> usize {
+        self.present.len()
+    }
+
+    /// How many have left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left.len()
     }
 
     fn next_end(&self) -> Option<Timestamp> {
@@ -147,7 +155,7 @@ mod tests {
         let all = Roll::default().next(names("a,b,c"), at(1000));
         assert_eq!((all.to_string().as_str(), all.left.len()), ("a,b,c", 0));
         let less = all.next(names("a,c"), at(2000));
-        assert_eq!((less.to_string().as_str(), less.count()), ("a,c,b@2000", 3));
+        assert_eq!((less.to_string().as_str(), less.present(), less.left()), ("a,c,b@2000", 2, 1));
         let later = Roll::read(&less.to_string()).next(names("a"), at(2100));
         assert_eq!(later.to_string(), "a,b@2000,c@2100");
         assert!(!later.is_over(at(2299)) && later.is_over(at(2300)));
@@ -161,6 +169,6 @@ mod tests {
     fn what_somebody_wrote_there_and_a_clock_that_was_put_back_do_no_harm() {
         assert_eq!(Roll::read(",a,,b@x,c@,d@5,").to_string(), "a,d@5");
         assert!(Roll::read("a@9000").is_over(at(5)));
-        assert_eq!(Roll::read("").count(), 0);
+        assert_eq!((Roll::read("").present(), Roll::read("").left()), (0, 0));
     }
 }

@@ -36,6 +36,7 @@ pub mod unmade;
 pub mod unreadable;
 pub mod validate;
 pub mod volumes;
+pub mod voters;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 

@@ -39,6 +39,9 @@ pub const DIGEST: &str = "quorum.security/digest";
 pub const PERMITTED: &str = "quorum.security/permitted";
 /// Annotation of a network's disruption budget: its validators, and those that left a moment ago.
 pub const VALIDATORS: &str = "quorum.security/validators";
+
+/// Annotation of a network's disruption budget: addresses of the chain's validators that run here or did.
+pub const CHAIN_VALIDATORS: &str = "quorum.security/chain-validators";
 /// Annotation of a client's workload: SHA-256 of the genesis that its pods begin with.
 pub const GENESIS: &str = "quorum.security/genesis";
 /// Annotation that people set on a node: with each new value its certificates are made anew.

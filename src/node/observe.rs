@@ -30,7 +30,7 @@ use super::{
     names::{self, Component, Names},
     observed::{Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Taint, Workload},
     sibling::{self, Sibling},
-    validate,
+    validate, voters,
 };
 use crate::{
     api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
@@ -248,9 +248,10 @@ fn absent(caches: &Caches, own: &Names, now: Timestamp) -> Absent {
     let budget = own.validators();
     let live = seen(&caches.budgets, &own.namespace, &budget);
     let live = caches.echoes.newest(("PodDisruptionBudget", &own.namespace, &budget), live, Instant::now());
-    let noted = live.and_then(|live| live.meta.annotations?.remove(names::VALIDATORS));
-    let validators = noted.as_deref().map(Roll::read).unwrap_or_default();
-    Absent { ending: others(caches, own, true), validators, now }
+    let noted = live.and_then(|live| live.meta.annotations).unwrap_or_default();
+    let validators = noted.get(names::VALIDATORS).map(|text| Roll::read(text)).unwrap_or_default();
+    let voters = noted.get(names::CHAIN_VALIDATORS).map(|text| voters::read(text)).unwrap_or_default();
+    Absent { ending: others(caches, own, true), validators, voters, now }
 }
 
 fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {

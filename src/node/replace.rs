@@ -85,7 +85,10 @@ fn decide(
         part.is_waiting &= part.named.node == node.names.node || !decision.is_late(&part.pod);
     }
     let rollouts = observed.siblings.iter().map(|sibling| sibling.rollout);
-    let limits = Limits::strictest(rollouts.chain([node.spec.rollout]));
+    let limits = Limits {
+        validators: rollout::spared(node),
+        ..Limits::strictest(rollouts.chain([node.spec.rollout]))
+    };
     let mut waits = None;
     for part in network.iter().filter(|part| part.is_waiting && part.named.node == node.names.node) {
         let is_missed = !part.is_idle(&network);

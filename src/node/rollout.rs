@@ -6,7 +6,7 @@ pub mod plan;
 use super::{
     absent,
     apply::Applied,
-    desired::components,
+    desired::{budget, components},
     names::Component,
     observed::{Neighbour, Observed, Pod, Workload},
     sibling::Sibling,
@@ -73,8 +73,19 @@ pub fn missing_validator(observed: &Observed, node: &Validated, network: &[Part]
         network.iter().any(is_its)
     };
     let mut validators = observed.siblings.iter().filter(|sibling| sibling.may_be_validator());
-    let missing = validators.find(|sibling| !has_client(sibling))?;
-    Some(wait(&missing.name, "it has not started yet"))
+    if let Some(missing) = validators.find(|sibling| !has_client(sibling)) {
+        return Some(wait(&missing.name, "it has not started yet"));
+    }
+    let voter = node.voters.missing.first().filter(|_| spared(node) == 0);
+    voter.cloned().map(Wait::Voter)
+}
+
+/// How many validators of the network may be away beside those that no node here has any more.
+#[must_use]
+pub fn spared(node: &Validated) -> usize {
+    let may_be_away = node.validators.map(|count| usize::try_from(budget::may_be_away(count)));
+    let may_be_away = may_be_away.and_then(Result::ok).unwrap_or(usize::MAX);
+    may_be_away.saturating_sub(node.voters.missing.len())
 }
 
 /// Whether a pod is of an older revision than its workload's newest.

@@ -30,6 +30,10 @@ pub struct Sibling {
     pub role: Option<Role>,
     /// How many validators it says the chain has.
     pub validators: Option<i32>,
+    /// Which validators it says the chain has, by address.
+    pub validator_addresses: Vec<String>,
+    /// Its address on the chain, where it is pinned.
+    pub address: Option<String>,
     /// Whether it has a transaction manager.
     pub has_manager: bool,
     /// Its public key, 128 hexadecimal characters, where it is pinned.
@@ -60,14 +64,22 @@ impl From<&Guard<QuorumNode>> for Sibling {
             Ok(QuorumNode { spec, .. }) => (spec.paused, spec.rollout),
             Err(unreadable) => (true, Rollout::deserialize(&unreadable.spec["rollout"]).unwrap_or_default()),
         };
-        let (role, validators, has_manager) = match &node.0 {
-            Ok(QuorumNode { spec, .. }) => {
-                (Some(spec.role), spec.consensus.validators, spec.transaction_manager.is_some())
-            }
+        let (role, has_manager) = match &node.0 {
+            Ok(QuorumNode { spec, .. }) => (Some(spec.role), spec.transaction_manager.is_some()),
             Err(unreadable) => {
                 let spec = &unreadable.spec;
-                let validators = Option::deserialize(&spec["consensus"]["validators"]).unwrap_or_default();
-                (Role::deserialize(&spec["role"]).ok(), validators, !spec["transactionManager"].is_null())
+                (Role::deserialize(&spec["role"]).ok(), !spec["transactionManager"].is_null())
+            }
+        };
+        let (validators, validator_addresses) = match &node.0 {
+            Ok(QuorumNode { spec, .. }) => {
+                (spec.consensus.validators, spec.consensus.validator_addresses.clone())
+            }
+            Err(unreadable) => {
+                let consensus = &unreadable.spec["consensus"];
+                let addresses = Deserialize::deserialize(&consensus["validatorAddresses"]);
+                let validators = Option::deserialize(&consensus["validators"]);
+                (validators.unwrap_or_default(), addresses.unwrap_or_default())
             }
         };
         Self {
@@ -75,6 +87,8 @@ impl From<&Guard<QuorumNode>> for Sibling {
             owner: node.owner_ref(&()).unwrap_or_default(),
             role,
             validators,
+            validator_addresses,
+            address: status.identity.as_ref().map(|identity| identity.address.clone()),
             has_manager,
             public_key: status.identity.as_ref().map(|identity| identity.public_key.clone()),
             peer_address: status.peer_address.clone(),

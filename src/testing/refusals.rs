@@ -55,6 +55,10 @@ pub fn creations() -> Vec<Creation> {
         ("name too long", base(), "metadata.name must begin", |node| {
             node["metadata"]["name"] = json!("a".repeat(41));
         }),
+        ("a number of validators and a list of them", base(), "state either validators or", |node| {
+            node["spec"]["consensus"]["validators"] = json!(4);
+            node["spec"]["consensus"]["validatorAddresses"] = json!([format!("0x{}", "ab".repeat(20))]);
+        }),
         ("neither a key nor whose it is", base(), "nodeKey names a secretRef", |node| {
             node["spec"]["nodeKey"] = json!({});
         }),

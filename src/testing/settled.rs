@@ -45,7 +45,8 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     }
     let metadata = &mut object["metadata"];
     // rendered from random keys and from addresses
-    for random in ["quorum.security/digest", "quorum.security/permitted", "quorum.security/validators"] {
+    let ours = ["digest", "permitted", "validators", "chain-validators"];
+    for random in ours.map(|name| format!("quorum.security/{name}")) {
         metadata["annotations"][random] = Value::Null;
     }
     for data in ["data", "stringData"] {

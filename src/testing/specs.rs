@@ -62,6 +62,8 @@ pub fn with_password() -> Value {
     tls["certManager"] =
         json!({"issuerRef": {"name": "bank", "kind": "StepClusterIssuer", "group": "certmanager.step.sm"}});
     tls.as_object_mut().map(|tls| tls.remove("provided"));
+    node["spec"]["consensus"] = json!({"type": "QBFT", "operators": "ThirdParty",
+        "validatorAddresses": [format!("0x{}", "aB".repeat(20)), format!("0x{}", "01".repeat(20))]});
     node
 }
 

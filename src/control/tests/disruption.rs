@@ -215,3 +215,85 @@ async fn no_validator_is_replaced_while_another_one_is_being_deleted_or_was_a_mo
     assert!(after.iter().all(|uid| !before.contains(uid)) && after.len() == 3, "it is back");
     safety::assert_safe(&world.server);
 }
+
+fn address(world: &World, name: &str) -> String {
+    let node = world.server.get(&node(name)).expect("a node");
+    node["status"]["identity"]["address"].as_str().expect("an address").to_owned()
+}
+
+/// States in the spec of each of these nodes that the validators with these addresses are all there are.
+async fn list(world: &mut World, names: &[&str], addresses: &[String]) {
+    for name in names {
+        world.server.edit(&node(name), "kubectl-edit", |node| {
+            let consensus = node["spec"]["consensus"].as_object_mut().expect("a part");
+            consensus.remove("validators");
+            consensus.insert("validatorAddresses".into(), json!(addresses));
+        });
+    }
+    world.rest().await;
+}
+
+/// Four make the blocks, three are not voted in: of the four no two may go, whatever the number of pods.
+#[tokio::test(start_paused = true)]
+async fn validators_that_are_not_voted_in_let_no_more_of_the_others_go() {
+    let mut world = four().await;
+    let more = ["val-x", "val-y", "val-z"];
+    for name in more {
+        world.server.put(&validator(name));
+    }
+    world.rest().await;
+    let voted: Vec<_> = NAMES.iter().map(|name| address(&world, name)).collect();
+    list(&mut world, &[&NAMES[..], &more].concat(), &voted).await;
+    world.server.start_slowly(true);
+    assert_eq!(evict(&world, "val-a").await, None);
+    for other in ["val-b", "val-c", "val-d"] {
+        assert_eq!(evict(&world, other).await, Some(429), "{other}");
+    }
+    world.server.start_slowly(false);
+    world.server.all_started();
+    world.rest().await;
+    // once they are, two of seven may
+    let all: Vec<_> = NAMES.iter().chain(&more).map(|name| address(&world, name)).collect();
+    list(&mut world, &[&NAMES[..], &more].concat(), &all).await;
+    world.server.start_slowly(true);
+    assert_eq!((evict(&world, "val-a").await, evict(&world, "val-b").await), (None, None));
+    assert_eq!(evict(&world, "val-c").await, Some(429));
+}
+
+/// The chain waits for its vote until it is voted out, so nobody else may go, neither by a drain nor by us.
+#[tokio::test(start_paused = true)]
+async fn a_validator_of_the_chain_that_is_deleted_for_good_is_missing_until_it_is_voted_out() {
+    let mut world = four().await;
+    let others = ["val-a", "val-c", "val-d"];
+    let voted: Vec<_> = NAMES.iter().map(|name| address(&world, name)).collect();
+    list(&mut world, &NAMES, &voted).await;
+    assert_eq!(world.condition("val-a", "QuorumTolerant"), None);
+    let before = uids(&world, &others);
+    world.server.delete(&node("val-b"), &json!({}));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    // another replica leads now, and knows no more than the cluster
+    world.start();
+    for name in others {
+        world.server.edit(&node(name), "kubectl-edit", |node| {
+            node["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    world.rest().await;
+    assert_eq!(uids(&world, &others), before);
+    for name in others {
+        assert_eq!(evict(&world, name).await, Some(429), "{name}");
+        let (status, reason, message) = world.condition(name, "QuorumTolerant").expect("told");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "ValidatorMissing"));
+        assert!(message.contains(&voted[1]), "{message}");
+        let (_, reason, _) = world.condition(name, "RolledOut").expect("it waits");
+        assert_eq!(reason, "ValidatorMissing");
+    }
+    let left: Vec<_> = others.iter().map(|name| address(&world, name)).collect();
+    list(&mut world, &others, &left).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    world.rest().await;
+    let after = uids(&world, &others);
+    assert!(after.len() == 3 && after.iter().all(|uid| !before.contains(uid)), "{after:?}");
+    assert_eq!(evict(&world, "val-a").await, None);
+}

@@ -79,6 +79,14 @@ pub fn told(observed: &Observed) -> Told {
 pub fn stranger(observed: &Observed, node: &Validated) -> Option<String> {
     let identity = node.identity.as_ref().filter(|_| node.spec.role == Role::Validator)?;
     let head = observed.chain.as_ref().map_or(0, |view| view.head);
+    if !node.spec.consensus.validator_addresses.is_empty() {
+        let mut stated = node.spec.consensus.validator_addresses.iter();
+        let is_stated = stated.any(|address| address.eq_ignore_ascii_case(&identity.address));
+        return (!is_stated).then(|| {
+            let address = &identity.address;
+            format!("its address {address} is none of spec.consensus.validatorAddresses: it makes no block unless it is a validator all the same")
+        });
+    }
     let Validators::Listed(listed) = node.genesis.schedule.validators(head) else { return None };
     (!listed.contains(&identity.address)).then(|| {
         format!(

@@ -1,7 +1,5 @@
 //! How many validators of a network may be away at once.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
     api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
@@ -18,6 +16,10 @@ use crate::node::{
 pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     let count = node.validators?;
     let here = node.validators_here;
+    let noted = [
+        (names::VALIDATORS.to_owned(), node.roll.to_string()),
+        (names::CHAIN_VALIDATORS.to_owned(), node.voters.seen.iter().cloned().collect::<Vec<_>>().join(",")),
+    ];
     let labels = [
         (names::NETWORK, node.names.network.as_str()),
         (names::ROLE, "Validator"),
@@ -26,7 +28,7 @@ pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     Some(PodDisruptionBudget {
         metadata: ObjectMeta {
             owner_references: Some(node.network_owners.clone()),
-            annotations: Some(BTreeMap::from([(names::VALIDATORS.to_owned(), node.roll.to_string())])),
+            annotations: Some(noted.into_iter().filter(|(_, text)| !text.is_empty()).collect()),
             ..node.names.unowned(node.names.validators(), node.names.network_labels())
         },
         spec: Some(PodDisruptionBudgetSpec {
@@ -47,8 +49,9 @@ pub(super) fn validators(node: &Validated) -> Option<PodDisruptionBudget> {
     })
 }
 
-/// With less than four no validator can be spared, and none could ever be replaced.
-fn may_be_away(count: i32) -> i32 {
+/// How many of `count` validators may be away. With less than four none can be spared, and none could ever be replaced: one may.
+#[must_use]
+pub fn may_be_away(count: i32) -> i32 {
     tolerated(count).max(1)
 }
 

@@ -85,6 +85,24 @@ impl Schedule {
         Duration::from_secs(period.block)
     }
 
+    /// Who makes the block after this one, and how many. Of a chain whose head is not known, each list may be in force: who
+    /// is on any of them, and as many as are on the shortest. `None` where the genesis does not say.
+    #[must_use]
+    pub fn listed(&self, head: u64) -> Option<(usize, BTreeSet<String>)> {
+        let known = [(head, self.validators(head).clone())];
+        let lists = if head == 0 { self.validators.as_slice() } else { &known };
+        let lists: Option<Vec<_>> = lists
+            .iter()
+            .map(|(_, validators)| match validators {
+                Validators::Listed(list) => Some(list),
+                Validators::Unknown => None,
+            })
+            .collect();
+        let lists = lists?;
+        let shortest = lists.iter().map(|list| list.len()).min()?;
+        Some((shortest, lists.into_iter().flatten().cloned().collect()))
+    }
+
     /// Who makes the block after this one.
     #[must_use]
     pub fn validators(&self, head: u64) -> &Validators {

@@ -88,7 +88,7 @@ fn is_available(everywhere: &[Caches], replaced: &Replaced, pod: &str, now: Time
     if part.pod == pod && matches!(part.health, Health::Serves(_)) {
         return None;
     }
-    Some(part.trouble(Limits { max_unavailable: 1, min_ready: *min_ready }, now).is_none())
+    Some(part.trouble(Limits { min_ready: *min_ready, ..Limits::strictest([]) }, now).is_none())
 }
 
 /// Notes that what this operator renders is proved where every part of the node runs it and is available, or says from when on

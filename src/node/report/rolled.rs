@@ -58,9 +58,15 @@ pub(super) fn rolled_out(applied: &Applied, now: Timestamp) -> Option<Finding> {
             "WaitingForHealth",
             format!("{} has not caught up with its network, or has too few peers", spoken(named)),
         ),
+        Wait::Voter(address) => ("ValidatorMissing", format!("{}: see QuorumTolerant", gone(address))),
     };
     let message = format!("a pod of an older revision is not replaced yet: {cause}");
     Some(finding("RolledOut", "False", reason, message))
+}
+
+/// That a validator of the chain is not here any more.
+pub(super) fn gone(address: &str) -> String {
+    format!("validator {address} of the chain ran here, and no node here has its key now")
 }
 
 fn spoken(named: &Named) -> String {
@@ -82,6 +88,7 @@ pub(super) fn every_wait() -> Vec<Wait> {
         Wait::Budget(named()),
         Wait::Chain,
         Wait::CatchesUp(named()),
+        Wait::Voter("0x5".into()),
     ]
 }
 

@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_unavailable: usize,
     /// How long a part must have served to be available.
     pub min_ready: SignedDuration,
+    /// Validators that may be, as far as those are concerned that are no nodes here.
+    pub validators: usize,
 }
 
 /// Why a part is not replaced yet.
@@ -83,6 +85,9 @@ pub enum Wait {
     Chain,
     /// A client has not caught up with the others of its network, or has too few peers.
     CatchesUp(Named),
+    /// So many validators of the chain, of which this is the first by its address, ran here and do not any more that no other one
+    /// can be spared.
+    Voter(String),
 }
 
 impl Limits {
@@ -97,6 +102,7 @@ impl Limits {
         Self {
             max_unavailable: usize::try_from(strictest.max_unavailable).unwrap_or_default().max(1),
             min_ready: SignedDuration::from_secs(strictest.min_ready_seconds.into()),
+            validators: usize::MAX,
         }
     }
 }
@@ -165,7 +171,10 @@ pub fn may_go(part: &Part, network: &[Part], limits: Limits, now: Timestamp) -> 
     if part.is_validator {
         let validators = network.iter().filter(|other| other.is_validator).count();
         let tolerated = (validators.saturating_sub(1) / 3).max(1);
-        has_room(taken(&|other| other.is_validator), limits.max_unavailable.min(tolerated))?;
+        has_room(
+            taken(&|other| other.is_validator),
+            limits.max_unavailable.min(tolerated).min(limits.validators),
+        )?;
     }
     Ok(())
 }
@@ -196,7 +205,7 @@ mod tests {
     }
 
     fn limits(max_unavailable: usize) -> Limits {
-        Limits { max_unavailable, min_ready: SignedDuration::from_secs(30) }
+        Limits { max_unavailable, ..Limits::strictest([]) }
     }
 
     fn health() -> impl Strategy<Value = Health> {
@@ -351,8 +360,12 @@ mod tests {
     fn the_strictest_of_different_limits_counts() {
         let rollout = |max_unavailable, min_ready_seconds| Rollout { max_unavailable, min_ready_seconds };
         let limits = Limits::strictest([rollout(7, 5), rollout(3, 90), rollout(4, 0)]);
-        assert_eq!(limits, Limits { max_unavailable: 3, min_ready: SignedDuration::from_secs(90) });
-        let usual = Limits { max_unavailable: 1, min_ready: SignedDuration::from_secs(30) };
+        assert_eq!(
+            limits,
+            Limits { max_unavailable: 3, min_ready: SignedDuration::from_secs(90), validators: usize::MAX }
+        );
+        let usual =
+            Limits { max_unavailable: 1, min_ready: SignedDuration::from_secs(30), validators: usize::MAX };
         assert_eq!(Limits::strictest([]), usual);
     }
 }

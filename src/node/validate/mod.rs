@@ -27,6 +27,7 @@ use super::{
     names::{self, Names},
     observed::{Found, Observed, ObservedManager},
     secrets::keys::NodeIdentity,
+    voters::{self, Voters},
 };
 use crate::{
     api::{
@@ -64,10 +65,12 @@ pub struct Validated {
     pub callers: Callers,
     /// Peers, here and outside.
     pub peers: Peers,
-    /// How many validators the network has, if any is here: those here, or as many as a node says.
+    /// How many validators the network has, if any is here: as many as a node says, or else the genesis, or else those here.
     pub validators: Option<i32>,
-    /// How many of them are nodes here.
+    /// How many nodes here are validators, with those that are away.
     pub validators_here: i32,
+    /// The chain's validators.
+    pub voters: Voters,
     /// They, with those that are being deleted or were a moment ago: validators that are away.
     pub roll: Roll,
     /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
@@ -152,6 +155,8 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
     let roll = roll(observed);
+    let voters = voters::voters(observed, &genesis.schedule);
+    let here = count(roll.present() + roll.left().max(voters.missing.len()));
     let validated = Validated {
         domain: observed.domain.clone(),
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
@@ -164,8 +169,9 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         standing: identity::standing(observed),
         manager,
         callers,
-        validators: validators(observed, &roll),
-        validators_here: here(&roll),
+        validators: (here > 0).then(|| voters.count.unwrap_or(here)),
+        validators_here: here,
+        voters,
         roll,
         network_owners: network_owners(observed),
         names,
@@ -190,22 +196,14 @@ fn owner(node: &QuorumNode) -> OwnerReference {
     node.controller_owner_ref(&()).unwrap_or_default()
 }
 
-/// From every node of the network, so that all of them come to the same number.
-fn validators(observed: &Observed, roll: &Roll) -> Option<i32> {
-    let here = Some(here(roll)).filter(|count| *count > 0)?;
-    let others = observed.siblings.iter().chain(&observed.absent.ending).map(|sibling| sibling.validators);
-    let said = others.chain([observed.node.spec.consensus.validators]).flatten().max();
-    Some(said.unwrap_or(here).max(here))
-}
-
 fn roll(observed: &Observed) -> Roll {
     let QuorumNode { spec, status, metadata } = &*observed.node;
     let itself = spec.role == Role::Validator && !status.as_ref().is_some_and(identity::is_held);
     absent::validators(observed, metadata.name.as_deref().filter(|_| itself))
 }
 
-fn here(roll: &Roll) -> i32 {
-    i32::try_from(roll.count()).unwrap_or(i32::MAX)
+fn count(validators: usize) -> i32 {
+    i32::try_from(validators).unwrap_or(i32::MAX)
 }
 
 /// Nobody controls what a network shares; it goes when its last node goes.

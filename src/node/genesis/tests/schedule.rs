@@ -73,3 +73,23 @@ fn whom_a_contract_names_is_not_known() {
     assert_eq!(listed(&first, 0), None);
     assert_eq!(listed(&set(qbft(), "/config/clique", Some(json!({"period": 5}))), 0), None);
 }
+
+#[test]
+fn of_a_chain_whose_head_is_not_known_every_list_may_be_in_force() {
+    let (own, other, third) =
+        (format!("0x{VALIDATOR}"), format!("0x{}", "ab".repeat(20)), format!("0x{}", "cd".repeat(20)));
+    let all = |genesis: &Value, head: u64| {
+        let listed = read(genesis).expect("no fault").schedule.listed(head);
+        listed.map(|(count, addresses)| (count, addresses.into_iter().collect::<Vec<_>>()))
+    };
+    let mut every = vec![own.clone(), other.clone(), third.clone()];
+    every.sort();
+    let later = with("/config/transitions", json!([{"block": 9, "validators": [other, third]}]));
+    assert_eq!(all(&later, 0), Some((1, every)));
+    assert_eq!(all(&later, 7), Some((1, vec![own])));
+    assert_eq!(all(&later, 8), Some((2, vec![other, third])));
+    let contract = json!([{"block": 9, "validatorcontractaddress": format!("0x{}", "c0".repeat(20)),
+        "validatorselectionmode": "contract"}]);
+    let later = with("/config/transitions", contract);
+    assert_eq!((all(&later, 0), all(&later, 7).is_some(), all(&later, 8)), (None, true, None));
+}
