@@ -44,6 +44,24 @@ impl Deed {
         use Deed::{Annotate, NewImage, NewImages, Recreate, Tune};
         matches!(self, NewImage(..) | NewImages(_) | Tune(..) | Annotate(..) | Recreate(_))
     }
+
+    /// Names of the operator's objects that it changes.
+    pub(crate) fn touched(self) -> Vec<String> {
+        use Deed::{
+            AddAddress, AddKeys, AddRules, AddToWorkload, DropPolicy, DropService, EditConfig, EditWorkload,
+            FreezeConfig, LoseCertificate, LoseKey, OpenPolicy,
+        };
+        match self {
+            LoseCertificate(node) => vec![format!("qn-{node}-tls-metrics")],
+            LoseKey(node) => vec![format!("qn-{node}-nodekey")],
+            OpenPolicy(node) | DropPolicy(node) => vec![format!("{node}-deny")],
+            EditConfig(node) | FreezeConfig(node) => vec![format!("qn-{node}-peers")],
+            AddKeys(node) => vec![format!("qn-{node}-peers"), format!("qn-{node}-tls-metrics")],
+            DropService(node) | AddAddress(node) | AddRules(node) => vec![format!("{node}-p2p")],
+            EditWorkload(node) | AddToWorkload(node) => vec![format!("{node}-client")],
+            _ => vec![],
+        }
+    }
 }
 
 pub(crate) fn deal(dice: &mut Dice) -> Deed {

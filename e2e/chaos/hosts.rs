@@ -74,7 +74,8 @@ async fn tend(plane: &Plane, pod: &Value) -> anyhow::Result<()> {
         return Ok(());
     }
     let since = "2026-01-01T00:00:00Z";
-    let is = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": since});
+    let now = Timestamp::from_second(Timestamp::now().as_second())?.to_string();
+    let is = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
     let containers: Vec<Value> = pod["spec"]["containers"]
         .as_array()
         .into_iter()

@@ -36,6 +36,8 @@ const CALM: &str = "chaos-calm";
 const OPERATOR: &str = "system:serviceaccount:quorum-system:quorum-operator";
 /// Time for the nodes to come to rest, back-off and the end of a stopped replica's lease included.
 const REST: Duration = Duration::from_secs(240);
+/// How soon they are to, in seconds; the ten are among them in which nothing is written any more.
+const SOON: u64 = 60;
 /// How soon one leads after both were killed: a lease of 15 s, looked at every 2 s, and a start.
 const LED_ANEW: Duration = Duration::from_secs(40);
 /// How long the new leader is watched, and how long after the end of the old one nothing may be written.
@@ -54,6 +56,7 @@ fn number(name: &str, default: u64) -> anyhow::Result<u64> {
 struct World {
     plane: Plane,
     record: Arc<Record>,
+    calm: Arc<Record>,
     weather: watch::Sender<Weather>,
     replicas: [Replica; 2],
 }
@@ -75,7 +78,7 @@ async fn main() -> anyhow::Result<()> {
     );
     outcome.with_context(|| format!("seed {seed}; every request is in {bed}/log/chaos-requests.log"))?;
     let unasked: Vec<_> = RULES.iter().filter(|rule| !asked.contains_key(*rule)).collect();
-    let broken = record.broken();
+    let broken = [record.broken(), world.calm.broken()].concat();
     if !broken.is_empty() {
         bail!("seed {seed}: {} times a rule was broken:\n{}", broken.len(), broken.join("\n"));
     }
@@ -115,11 +118,12 @@ async fn world(bed: &str, seed: u64, plane: Plane, record: Arc<Record>) -> anyho
     }
     // the same program on a calm day, by the administrator's rights, with a lease of its own
     let always_calm = watch::channel(Weather::Calm);
+    let calm = Arc::new(Record::new(&format!("{bed}/log/calm-requests.log"))?.without_rules());
     let proxy = Proxy {
         replica: "calm".into(),
         plane: plane.clone(),
         upstream: plane::client(None).await?,
-        record: Arc::new(Record::new(&format!("{bed}/log/calm-requests.log"))?.without_rules()),
+        record: Arc::clone(&calm),
         weather: always_calm.1,
         seed,
     };
@@ -133,7 +137,7 @@ async fn world(bed: &str, seed: u64, plane: Plane, record: Arc<Record>) -> anyho
     // neither is to end while the process lives
     std::mem::forget((Replica::start(&start)?, always_calm.0));
     let replicas = replicas.try_into().map_err(|_| anyhow::anyhow!("two replicas"))?;
-    Ok(World { plane, record, weather, replicas })
+    Ok(World { plane, record, calm, weather, replicas })
 }
 
 async fn rounds(world: &World, seed: u64, time: Duration) -> anyhow::Result<()> {
@@ -158,6 +162,9 @@ async fn rounds(world: &World, seed: u64, time: Duration) -> anyhow::Result<()> 
                 for _ in 0..4 {
                     let deed = deeds::deal(&mut dice);
                     world.record.note(&format!("round {round}: {deed:?}"));
+                    for name in deed.touched() {
+                        world.record.touches(FOUL, name);
+                    }
                     let foul = deeds::do_it(&world.plane, FOUL, deed);
                     let calm = async {
                         if deed.is_wanted() { deeds::do_it(&world.plane, CALM, deed).await } else { Ok(()) }
@@ -173,7 +180,13 @@ async fn rounds(world: &World, seed: u64, time: Duration) -> anyhow::Result<()> 
         world.weather.send_replace(Weather::Calm);
         let rested = Instant::now();
         calm_end(world).await.with_context(|| format!("round {round}"))?;
-        world.record.note(&format!("round {round}: the calm end after {} s", rested.elapsed().as_secs()));
+        let rested = rested.elapsed().as_secs();
+        world.record.note(&format!("round {round}: the calm end after {rested} s"));
+        if rested > SOON {
+            world
+                .record
+                .breaks(format!("round {round}: the calm end came after {rested} s, more than {SOON}"));
+        }
     }
     let killed = Instant::now();
     for replica in &world.replicas {

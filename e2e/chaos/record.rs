@@ -29,6 +29,8 @@ struct State {
     faults: BTreeMap<String, u64>,
     broken: Vec<String>,
     writes: Vec<(Duration, String)>,
+    /// When somebody else last changed an object, by namespace and name.
+    touched: BTreeMap<(String, String), Duration>,
 }
 
 /// A request as the rules see it.
@@ -65,7 +67,7 @@ impl Record {
         Ok(Self { began: Instant::now(), state: Mutex::default(), file, judges: true })
     }
 
-    /// For the calm side, which is what the other is compared with.
+    /// For the calm side, which is what the other is compared with: only what nobody has a hand in is held against it.
     pub(crate) fn without_rules(mut self) -> Self {
         self.judges = false;
         self
@@ -94,6 +96,27 @@ impl Record {
         println!("{:>5} s  {what}", self.began.elapsed().as_secs());
         let mut file = self.file.lock().expect("no panic under it");
         let _ = writeln!(file, "{:>8} ms -------- {what}", self.began.elapsed().as_millis());
+    }
+
+    /// Somebody else changes this object now.
+    pub(crate) fn touches(&self, namespace: &str, name: String) {
+        let at = self.began.elapsed();
+        self.state.lock().expect("no panic under it").touched.insert((namespace.to_owned(), name), at);
+    }
+
+    /// What a status says of a fight, and whether somebody else was in it.
+    fn contested(&self, asked: &Asked, namespace: &str) {
+        let conditions = asked.body["status"]["conditions"].as_array();
+        let fight =
+            conditions.into_iter().flatten().find(|it| it["type"] == "Contested" && it["status"] == "True");
+        let message = fight.and_then(|fight| fight["message"].as_str());
+        let since = self.began.elapsed().saturating_sub(FOUGHT);
+        let holds = message.is_none_or(|message| {
+            let state = self.state.lock().expect("no panic under it");
+            let touched = state.touched.iter().filter(|((there, _), at)| there == namespace && **at >= since);
+            touched.into_iter().any(|((_, name), _)| message.contains(name.as_str()))
+        });
+        self.rule(SECOND_WRITER, asked, Some(holds));
     }
 
     pub(crate) fn breaks(&self, what: String) {
@@ -132,6 +155,10 @@ impl Record {
 
     /// What must hold at the moment a request is passed on to the API server.
     pub(crate) async fn judge(&self, plane: &Plane, asked: &Asked) {
+        let (resource, namespace, name) = asked.object();
+        if resource == "quorumnodes" && asked.is_write() && name.ends_with("/status") {
+            self.contested(asked, namespace);
+        }
         if !self.judges {
             return;
         }
@@ -141,7 +168,6 @@ impl Record {
             self.state.lock().expect("no panic under it").writes.push((at, what));
             self.rule(WRITER, asked, holds_lease(plane, &asked.replica).await);
         }
-        let (resource, namespace, name) = asked.object();
         let method = asked.method.as_str();
         match (resource, method) {
             ("secrets", "PUT" | "PATCH" | "POST" | "DELETE") => {
@@ -216,8 +242,11 @@ pub(crate) const LOSS: &str = "no claim and no Secret is deleted";
 pub(crate) const DENY_FIRST: &str = "the deny policy is there before a workload";
 pub(crate) const DENY_LAST: &str = "the deny policy goes after the pods";
 pub(crate) const QUORUM: &str = "three of four validators stay Ready through an eviction";
+pub(crate) const SECOND_WRITER: &str = "nobody is said to fight who does not";
 /// A rule that was never asked has proved nothing.
-pub(crate) const RULES: [&str; 6] = [WRITER, KEY, LOSS, DENY_FIRST, DENY_LAST, QUORUM];
+pub(crate) const RULES: [&str; 7] = [WRITER, KEY, LOSS, DENY_FIRST, DENY_LAST, QUORUM, SECOND_WRITER];
+/// A fight may be told for so long after the last change by somebody else.
+const FOUGHT: Duration = Duration::from_secs(180);
 
 async fn holds_lease(plane: &Plane, replica: &str) -> Option<bool> {
     let lease = plane.find(&path("leases", LEASE.0, LEASE.1)).await.ok()?;
