@@ -353,6 +353,9 @@ mod tests {
             };
             let network: Vec<_> = (0..validators).map(validator).collect();
             assert_eq!(let_go(&network, limits(100)).len(), most, "of {validators}");
+            // as where some of them were not voted in
+            let fewer = Limits { validators: 1, ..limits(100) };
+            assert_eq!(let_go(&network, fewer).len(), 1, "of {validators}");
         }
     }
 

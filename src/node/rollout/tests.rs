@@ -160,3 +160,22 @@ fn a_validator_that_is_being_deleted_or_was_a_moment_ago_or_has_not_started_is_m
     let part = Part { named, pod: String::new(), is_validator: true, health, is_waiting: false };
     assert_eq!(starts("Validator", &[part]), None);
 }
+
+#[test]
+fn a_validator_of_the_chain_that_is_gone_is_one_of_those_that_may_be_away() {
+    let address = |digit: u8| format!("0x{}", format!("{digit:02x}").repeat(20));
+    let spared_of = |listed: u8, gone: &[u8]| {
+        let observed = validator(|observed| {
+            let spec = &mut std::sync::Arc::make_mut(&mut observed.node).spec;
+            spec.consensus.validator_addresses = (1..=listed).map(address).collect();
+            observed.absent.voters = gone.iter().copied().map(address).collect();
+        });
+        let node = validate(&observed).expect("a sample has no fault");
+        (spared(&node), missing_validator(&observed, &node, &[]))
+    };
+    assert_eq!(spared_of(7, &[]), (2, None));
+    assert_eq!(spared_of(7, &[5]), (1, None));
+    assert_eq!(spared_of(7, &[5, 6]), (0, Some(Wait::Voter(address(5)))));
+    assert_eq!(spared_of(4, &[2]), (0, Some(Wait::Voter(address(2)))));
+    assert_eq!(spared_of(4, &[9]), (1, None), "it is no validator of the chain");
+}
