@@ -140,12 +140,12 @@ fn value(rest: &str) -> Option<(usize, usize)> {
     };
     let begin = sign + 1 + rest[sign + 1..].find(|c: char| !matches!(c, ' ' | '\''))?;
     let quoted = rest[..begin].ends_with('\'');
-    let ends = |c: char| match quoted {
-        true => c == '\'',
-        false => !to_the_end && matches!(c, ' ' | '\'' | '&' | ';' | ','),
+    // a comma, a quote or any other sign but a space may be part of it
+    let end = match quoted {
+        true => rest[begin..].rfind('\''),
+        false => rest[begin..].find(|c| c == ' ' && !to_the_end),
     };
-    let end = rest[begin..].find(ends).map_or(rest.len(), |end| begin + end);
-    Some((begin, end))
+    Some((begin, end.map_or(rest.len(), |end| begin + end)))
 }
 
 /// Without who a URL is called as: of an enode that is its key.

@@ -91,7 +91,7 @@ fn decide(
     };
     let mut waits = None;
     for part in network.iter().filter(|part| part.is_waiting && part.named.node == node.names.node) {
-        let is_missed = !part.is_idle(&network);
+        let is_missed = !part.is_idle(&network, now);
         let may_go = may_go(part, (node, observed), &network, (limits, now));
         let chain = match is_missed {
             true => chain::holds_back(observed, node, part.named.component).map_or(Ok(()), Err),

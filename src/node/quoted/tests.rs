@@ -78,10 +78,12 @@ fn what_may_be_a_key_is_hidden_and_words_are_not() {
         ("bytes [99 111 102 102 101 101 17 18 19] end".into(), "bytes [hidden] end".into()),
         ("bytes 99, 111, 102, 102, 101, 101, 17, 18, 19 end".into(), "bytes [hidden] end".into()),
         ("de:ad:be:ef:00:11:22:33:44:55".into(), "[hidden]".into()),
-        ("jdbc?user=tm&password=hunter2&ssl=on".into(), "jdbc?user=tm&password=[hidden]&ssl=on".into()),
+        ("jdbc?user=tm&password=hunter2&ssl=on".into(), "jdbc?user=tm&password=[hidden]".into()),
         ("'Password': 'two words', next".into(), "'Password': '[hidden]', next".into()),
         ("Passphrase: two words".into(), "Passphrase: [hidden]".into()),
-        ("token = abc; more".into(), "token = [hidden]; more".into()),
+        ("token = abc; more".into(), "token = [hidden] more".into()),
+        ("password=one,two;three'four&five: no".into(), "password=[hidden] no".into()),
+        ("'password': 'one', two' of 'x' is bad".into(), "'password': '[hidden]' is bad".into()),
     ] {
         assert_eq!(quoted(&said), shown);
     }

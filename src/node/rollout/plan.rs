@@ -6,6 +6,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::ORDER;
 use crate::{api::rollout::Rollout, node::names::Component};
 
+/// A part that has not served for less may be on its way back.
+const MOMENT: SignedDuration = SignedDuration::from_secs(60);
+
 /// A part of a network, as a rollout goes by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -131,12 +134,20 @@ impl Part {
         matches!(self.health, Health::Away(_))
     }
 
-    /// Whether nobody misses it: it does not serve, or is a database whose one client, the transaction manager, does not.
+    /// Whether it has not served for long enough that waiting for it brings nothing.
+    fn is_lost(&self, now: Timestamp) -> bool {
+        let Health::Away(absence) = &self.health else { return false };
+        absence.since.is_none_or(|since| now.duration_since(since) >= MOMENT)
+    }
+
+    /// Whether nobody misses it: it has not served for a minute, or is a database whose one client, the transaction manager,
+    /// has not.
     #[must_use]
-    pub fn is_idle(&self, network: &[Part]) -> bool {
+    pub fn is_idle(&self, network: &[Part], now: Timestamp) -> bool {
         let manager = Named { component: Component::TransactionManager, ..self.named.clone() };
         let is_database = self.named.component == Component::Database;
-        self.is_away() || is_database && network.iter().any(|other| other.named == manager && other.is_away())
+        let is_lost = |other: &Part| other.named == manager && other.is_lost(now);
+        self.is_lost(now) || is_database && network.iter().any(is_lost)
     }
 }
 
@@ -145,7 +156,7 @@ impl Part {
 /// # Errors
 /// What it waits for.
 pub fn may_go(part: &Part, network: &[Part], limits: Limits, now: Timestamp) -> Result<(), Wait> {
-    if part.is_idle(network) {
+    if part.is_idle(network, now) {
         return Ok(());
     }
     // a node that is short of a part already loses no other
@@ -193,182 +204,4 @@ fn has_room(taken: Vec<Wait>, most: usize) -> Result<(), Wait> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: i64 = 1_900_000_000;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("a time")
-    }
-
-    fn limits(max_unavailable: usize) -> Limits {
-        Limits { max_unavailable, ..Limits::strictest([]) }
-    }
-
-    fn health() -> impl Strategy<Value = Health> {
-        prop_oneof![
-            Just(Health::Serves(None)),
-            (0i64..90).prop_map(|ago| Health::Serves(Some(at(NOW - ago)))),
-            Just(Health::Away(Absence::default())),
-        ]
-    }
-
-    /// Every part of a few nodes, each with its health and whether it waits.
-    fn network() -> impl Strategy<Value = Vec<Part>> {
-        let node = (any::<bool>(), prop::collection::vec((health(), any::<bool>()), 3));
-        prop::collection::vec(node, 1..9).prop_map(|nodes| {
-            let part = |i: usize, validates: bool, component: Component, seen: (Health, bool)| Part {
-                named: Named { node: format!("node-{i}"), component },
-                pod: format!("{i}-{component:?}"),
-                is_validator: validates && component == Component::Client,
-                health: seen.0,
-                is_waiting: seen.1,
-            };
-            let of_node = |(i, (validates, seen)): (usize, (bool, Vec<(Health, bool)>))| {
-                ORDER.into_iter().zip(seen).map(move |(component, seen)| part(i, validates, component, seen))
-            };
-            nodes.into_iter().enumerate().flat_map(of_node).collect()
-        })
-    }
-
-    fn let_go(network: &[Part], limits: Limits) -> Vec<&Part> {
-        let waiting = network.iter().filter(|part| part.is_waiting);
-        waiting.filter(|part| may_go(part, network, limits, at(NOW)).is_ok()).collect()
-    }
-
-    fn healthy(mut network: Vec<Part>) -> Vec<Part> {
-        network.iter_mut().for_each(|part| part.health = Health::Serves(None));
-        network
-    }
-
-    proptest! {
-        /// All that may go by one look go at once, as where each node is reconciled at the same instant.
-        #[test]
-        fn no_more_is_unavailable_than_may_be_by_our_doing(network in network(), most in 1usize..5) {
-            let limits = limits(most);
-            let went = let_go(&network, limits);
-            let unavailable = |group: &dyn Fn(&&Part) -> bool| {
-                let away = network.iter().filter(group).filter(|part| part.trouble(limits, at(NOW)).is_some());
-                let missed = |part: &&Part| group(part) && !part.is_idle(&network);
-                (went.iter().copied().filter(missed).count(), away.count())
-            };
-            let (gone, away) = unavailable(&|_| true);
-            prop_assert!(gone == 0 || away + gone <= most, "{away} away and {gone} more of {most}");
-            let (gone, away) = unavailable(&|part| part.is_validator);
-            let validators = network.iter().filter(|part| part.is_validator).count();
-            let tolerated = (validators.saturating_sub(1) / 3).max(1);
-            prop_assert!(gone == 0 || away + gone <= tolerated, "{away} away and {gone} more validators");
-        }
-
-        #[test]
-        fn a_node_loses_one_part_at_a_time(network in network(), most in 1usize..5) {
-            let went = let_go(&network, limits(most));
-            for part in went.iter().filter(|part| !part.is_idle(&network)) {
-                let lost = |other: &&Part| {
-                    let gone = other.trouble(limits(most), at(NOW)).is_some() || went.contains(other);
-                    other.named.node == part.named.node && gone
-                };
-                prop_assert_eq!(network.iter().filter(lost).count(), 1);
-            }
-        }
-
-        #[test]
-        fn a_part_that_does_not_serve_may_always_go(network in network(), most in 1usize..5) {
-            for part in network.iter().filter(|part| part.is_away()) {
-                prop_assert_eq!(may_go(part, &network, limits(most), at(NOW)), Ok(()));
-            }
-        }
-
-        #[test]
-        fn somebody_goes_while_all_are_healthy_and_one_waits(network in network(), most in 1usize..5) {
-            let network = healthy(network);
-            let waits = network.iter().any(|part| part.is_waiting);
-            prop_assert_eq!(!let_go(&network, limits(most)).is_empty(), waits);
-        }
-
-        /// Each is replaced, and none twice.
-        #[test]
-        fn all_that_wait_are_replaced_in_the_end(network in network(), most in 1usize..5) {
-            let mut network = healthy(network);
-            for _ in 0..network.len() {
-                let went: Vec<_> = let_go(&network, limits(most)).iter().map(|part| part.named.clone()).collect();
-                let goes = |part: &&mut Part| went.contains(&part.named);
-                network.iter_mut().filter(goes).for_each(|part| part.is_waiting = false);
-            }
-            prop_assert!(network.iter().all(|part| !part.is_waiting));
-        }
-
-        /// Whatever waits, waits for something that is so.
-        #[test]
-        fn what_is_waited_for_is_named(network in network(), most in 1usize..5) {
-            let seen = |named: &Named| network.iter().find(|other| other.named == *named).expect("it is there");
-            for part in &network {
-                match may_go(part, &network, limits(most), at(NOW)) {
-                    Ok(()) => {}
-                    Err(Wait::Away(named, _)) => prop_assert!(seen(&named).is_away()),
-                    Err(Wait::Soaks(named, until)) => {
-                        prop_assert!(until > at(NOW));
-                        prop_assert!(!seen(&named).is_away());
-                    }
-                    Err(Wait::Turn(named)) => {
-                        prop_assert!(seen(&named).is_waiting);
-                        prop_assert_ne!(named, part.named.clone());
-                    }
-                    Err(other) => prop_assert!(false, "{other:?}"),
-                }
-            }
-        }
-    }
-
-    fn part(node: &str, component: Component, health: Health) -> Part {
-        let named = Named { node: node.into(), component };
-        Part { named, pod: String::new(), is_validator: false, health, is_waiting: true }
-    }
-
-    /// It may be what the transaction manager waits for.
-    #[test]
-    fn a_database_goes_while_its_own_transaction_manager_does_not_serve() {
-        let goes = |managers_node: &str, health| {
-            let database = part("a", Component::Database, Health::Serves(None));
-            let manager = part(managers_node, Component::TransactionManager, health);
-            may_go(&database, &[database.clone(), manager], limits(1), at(NOW)).is_ok()
-        };
-        let away = || Health::Away(Absence::default());
-        assert!(goes("a", away()) && goes("a", Health::Serves(None)));
-        assert!(!goes("b", away()), "another node's");
-        let client = part("a", Component::Client, away());
-        let database = part("a", Component::Database, Health::Serves(None));
-        assert!(may_go(&database, &[database.clone(), client], limits(1), at(NOW)).is_err());
-    }
-
-    #[test]
-    fn no_more_validators_are_away_than_the_chain_can_spare_whatever_may_be() {
-        for (validators, most) in [(1, 1), (3, 1), (4, 1), (6, 1), (7, 2), (10, 3)] {
-            let validator = |i: usize| {
-                let part = part(&format!("node-{i}"), Component::Client, Health::Serves(None));
-                Part { is_validator: true, ..part }
-            };
-            let network: Vec<_> = (0..validators).map(validator).collect();
-            assert_eq!(let_go(&network, limits(100)).len(), most, "of {validators}");
-            // as where some of them were not voted in
-            let fewer = Limits { validators: 1, ..limits(100) };
-            assert_eq!(let_go(&network, fewer).len(), 1, "of {validators}");
-        }
-    }
-
-    #[test]
-    fn the_strictest_of_different_limits_counts() {
-        let rollout = |max_unavailable, min_ready_seconds| Rollout { max_unavailable, min_ready_seconds };
-        let limits = Limits::strictest([rollout(7, 5), rollout(3, 90), rollout(4, 0)]);
-        assert_eq!(
-            limits,
-            Limits { max_unavailable: 3, min_ready: SignedDuration::from_secs(90), validators: usize::MAX }
-        );
-        let usual =
-            Limits { max_unavailable: 1, min_ready: SignedDuration::from_secs(30), validators: usize::MAX };
-        assert_eq!(Limits::strictest([]), usual);
-    }
-}
+mod tests;
