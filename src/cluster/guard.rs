@@ -35,6 +35,14 @@ pub trait FromWhole: Sized {
     /// # Errors
     /// Where it does not decode. It is as it was then.
     fn from_whole(whole: &mut Value) -> serde_json::Result<Self>;
+
+    /// The object as far as it is needed for that.
+    ///
+    /// # Errors
+    /// Where it is no JSON.
+    fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
 }
 
 impl<K: DeserializeOwned> FromWhole for K {
@@ -46,7 +54,7 @@ impl<K: DeserializeOwned> FromWhole for K {
 /// As `kube::core::DeserializeGuard`, which keeps no status and copies every object that it reads.
 impl<'de, K: Resource + FromWhole> Deserialize<'de> for Guard<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
+        let mut object = K::whole(deserializer)?;
         let unreadable = match K::from_whole(&mut object) {
             Ok(read) => return Ok(Self(Ok(read))),
             Err(error) => error.to_string(),

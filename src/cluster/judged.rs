@@ -7,10 +7,10 @@ use kube::{
     api::ObjectMeta,
     runtime::reflector::{ObjectRef, Store},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{drift::Content, guard::FromWhole, write::Seen};
+use super::{drift::Content, guard::FromWhole, whole, write::Seen};
 use crate::node::names;
 
 /// An object, and its content.
@@ -51,6 +51,10 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned> FromWhole for Judged<K> {
         let content = Content::of(&K::kind(&()), whole.take());
         object.meta_mut().annotations.iter_mut().for_each(|notes| drop(notes.remove(names::DIGEST)));
         Ok(Self { object, content })
+    }
+
+    fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        whole::read(deserializer)
     }
 }
 

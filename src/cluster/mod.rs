@@ -26,6 +26,7 @@ pub mod unsaid;
 mod volumes;
 mod wakes;
 mod watch;
+mod whole;
 pub mod write;
 
 pub use caches::Caches;

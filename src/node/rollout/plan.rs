@@ -130,10 +130,6 @@ impl Part {
         }
     }
 
-    fn is_away(&self) -> bool {
-        matches!(self.health, Health::Away(_))
-    }
-
     /// Whether it has not served for long enough that waiting for it brings nothing.
     fn is_lost(&self, now: Timestamp) -> bool {
         let Health::Away(absence) = &self.health else { return false };
