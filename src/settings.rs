@@ -241,6 +241,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn probes_and_metrics_of_the_operator_are_open_in_both_families() {
+        let listen = Command::parse_from(["run", "--guard-image", "guard"]).settings.listen;
+        assert_eq!(listen.to_string(), "[::]:8080");
+    }
+
     /// Two that share a name would both take the lease for their own.
     #[test]
     fn replicas_that_are_given_no_name_have_different_ones() {

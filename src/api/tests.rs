@@ -264,3 +264,23 @@ fn what_may_change_is_not_refused() {
     }
     typed(&after).validate_cel_update(&typed(&before)).expect("no rule is broken");
 }
+
+/// No pattern stands before what tells in words what is wrong with an outside node.
+#[test]
+fn an_outside_node_is_let_in_however_it_is_written() {
+    let (schema, key) = (schema(), "5FA1".repeat(32));
+    let forms = [
+        format!("ENODE://{key}@192.0.2.7:30303"),
+        format!("enode://{key}@192.0.2.7:30303?discport=30301"),
+        format!("enode://{key}@192.0.2.7:30303?raftport=50400&discport=0"),
+        format!("enode://{key}@peer.bank.example:30303"),
+        "enr:-IS4QHCYrYZbAKWCBRlAy5zzaDZXJBGkcnh4MHcBFZntXNFrdvJjX04jRzjzCBOonrkTfj499SZuOh8R33Ls8RRcy5wBgmlkgnY0".to_owned(),
+    ];
+    for (field, form) in
+        ["static", "permissioned"].iter().flat_map(|it| forms.iter().map(move |form| (it, form)))
+    {
+        let mut node = specs::smallest("bob");
+        node["spec"]["peering"] = serde_json::json!({*field: [form]});
+        assert_eq!(refused_fields(&schema, &node), BTreeSet::new(), "{form}");
+    }
+}

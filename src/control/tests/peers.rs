@@ -154,3 +154,27 @@ async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {
     world.rest().await;
     assert_eq!(["alice", "bob"].map(|name| knows(&world, name)), [[false; 2]; 2]);
 }
+
+/// An entry that leads to the node itself, or to one of its network, is of no use and does no harm.
+#[tokio::test(start_paused = true)]
+async fn whoever_lists_itself_or_a_node_of_its_network_is_told() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.server.put(&client("bob"));
+    world.rest().await;
+    let own = |name: &str| world.server.get(&node(name)).expect("a node")["status"]["enode"].clone();
+    let listed = [own("alice"), own("bob")];
+    world.server.edit(&node("alice"), "kubectl-edit", |alice| {
+        alice["spec"]["peering"] = json!({"static": listed});
+    });
+    world.rest().await;
+    world.assert_ready("alice");
+    let message = world.condition("alice", "ConfigValid").expect("told").2;
+    for told in [
+        "spec.peering.static[0] is this node itself",
+        "spec.peering.static[1] is bob, a node of this network",
+    ] {
+        assert!(message.contains(told), "{message}");
+    }
+}

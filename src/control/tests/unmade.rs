@@ -182,3 +182,21 @@ async fn a_budget_that_refuses_the_end_of_a_pod_is_told_until_it_is_gone() {
     assert_ne!(uid(&world), before);
     assert_eq!(world.condition("alice", "RolledOut"), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_killed_for_memory_is_told_while_it_serves_again() {
+    let mut world = World::new();
+    world.start();
+    world.server.put(&client("alice"));
+    world.rest().await;
+    world.server.edit(&pod(), "kubelet", |pod| {
+        let containers = pod["status"]["containerStatuses"].as_array_mut().expect("containers");
+        let client = containers.iter_mut().find(|it| it["name"] == "client").expect("the client");
+        client["lastState"] = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+        client["restartCount"] = json!(1);
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.assert_ready("alice");
+    let message = told(&world, "ClientAvailable").2;
+    assert!(message.contains("killed for memory: raise spec.client.resources.memory"), "{message}");
+}

@@ -377,3 +377,16 @@ fn registries_are_entered_and_priority_is_given_as_the_spec_says() {
         assert_eq!(pod.priority_class_name.as_deref(), Some("ledger"), "{:?}", workload.metadata.name);
     }
 }
+
+/// What probes, scrapers and callers reach is open in both families of addresses.
+#[test]
+fn whatever_listens_for_others_does_so_in_both_families() {
+    for (name, pod) in pods() {
+        for container in pod.init_containers.iter().flatten().chain(&pod.containers) {
+            let listens = |flag: &&String| flag.starts_with("--listen=") || flag.starts_with("--health=");
+            for flag in container.args.iter().flatten().filter(listens) {
+                assert!(flag.contains("=[::]:"), "{name}: {}: {flag}", container.name);
+            }
+        }
+    }
+}

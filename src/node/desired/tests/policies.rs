@@ -1,5 +1,7 @@
 //! The flows of a network whose nodes differ, with neighbours that want in: what is let through, and what not.
 
+use serde_json::json;
+
 use super::{
     reach::{Direction, End, allowed, lets, selecting},
     sample::{self, NAMESPACE},
@@ -76,6 +78,41 @@ fn names_are_asked_for_where_names_are_dialled() {
     ] {
         assert!(!allowed(&world.policies, &client, &impostor, "UDP", 53), "{impostor:?}");
     }
+}
+
+/// Each family by itself, and nothing beside what is named.
+#[test]
+fn addresses_of_either_family_are_let_through_where_they_are_named() {
+    let node = sample::alone(&sample::with(
+        sample::managed(),
+        &json!({
+            "peering": {
+                "static": [format!("enode://{}@[2001:db8:1::7]:21000", "ab".repeat(64))],
+                "from": [{"cidr": "2001:db8:1::/64"}],
+            },
+            "transactionManager": {"peers": [
+                {"url": "https://tm.six.example:9443", "cidrs": ["2001:db8:2::/64", "203.0.113.17/32"]},
+            ]},
+        }),
+    ));
+    let mut surroundings = world::surroundings();
+    surroundings.dns.cidrs = vec!["fd00::a/128".into(), "169.254.20.10/32".into()];
+    let policies = desired(&node, &sample::issued(&node), &surroundings, &Live::default()).policies;
+    let world = World::of(vec![node.clone()]);
+    let pod = |component| world.pod(&node.names.node, component);
+    let (p2p, managers, dns) = (("TCP", 21000), ("TCP", 9443), ("UDP", 53));
+    for (component, (protocol, port), open, closed) in [
+        (Client, p2p, ["2001:db8:1::7"].as_slice(), ["2001:db8:1::8", "192.0.2.7"]),
+        (TransactionManager, managers, &["2001:db8:2::9", "203.0.113.17"], ["2001:db8:3::9", "203.0.113.18"]),
+        (TransactionManager, dns, &["fd00::a", "169.254.20.10"], ["fd00::b", "169.254.20.11"]),
+    ] {
+        let asks = |to: &&str| allowed(&policies, &pod(component), &End::outside(to), protocol, port);
+        assert!(open.iter().all(asks), "{open:?}: {port}");
+        assert!(!closed.iter().any(asks), "{closed:?}: {port}");
+    }
+    let comes = |from, component, port| allowed(&policies, &End::outside(from), &pod(component), "TCP", port);
+    assert!(comes("2001:db8:1::ffff", Client, 30303) && comes("2001:db8:2::9", TransactionManager, 9000));
+    assert!(!comes("2001:db8:4::1", Client, 30303) && !comes("2001:db8:1::7", TransactionManager, 9000));
 }
 
 /// Policies see the port of the pods, whatever their Service has: OpenShift's listen on 5353.
