@@ -175,7 +175,15 @@ fn shown(node: &Guarded) -> u64 {
         meta.deletion_timestamp.is_some(),
         node.0.as_ref().ok().map(identity::stands_back),
         (sibling.is_awaited(), sibling.public_key, sibling.is_held, sibling.peer_address),
+        is_ready(node),
     ))
+}
+
+/// Whether it is ready: when it is again, another one's turn may have come.
+fn is_ready(node: &Guarded) -> bool {
+    let status = node.0.as_ref().ok().and_then(|node| node.status.as_ref());
+    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn network(node: &Guarded) -> Option<Woken> {

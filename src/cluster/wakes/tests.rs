@@ -55,6 +55,21 @@ fn a_node_wakes_itself_by_what_people_write_and_others_by_what_they_read() {
 }
 
 #[test]
+fn a_node_that_is_ready_again_wakes_its_network() {
+    let mut seen = SeenNodes::default();
+    let is = |kind: &str, status: &str, reason: &str| {
+        let condition = json!({"type": kind, "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        Event::Apply(node("alice", |node| node["status"] = json!({"conditions": [condition]})))
+    };
+    woken(&mut seen, &is("Ready", "False", "Starting"));
+    assert_eq!(woken(&mut seen, &is("Ready", "Unknown", "NotPlaced")), [""; 0]);
+    assert_eq!(woken(&mut seen, &is("Ready", "True", "Ready")), ["all of acme"]);
+    assert_eq!(woken(&mut seen, &is("Ready", "True", "Outdated")), [""; 0]);
+    assert_eq!(woken(&mut seen, &is("ClientAvailable", "True", "Available")), ["all of acme"]);
+}
+
+#[test]
 fn a_node_that_goes_is_heard_of_whether_its_end_is_told_or_it_is_missing_from_a_list() {
     let mut seen = SeenNodes::default();
     let here = |name: &str| Event::Apply(node(name, |_| {}));

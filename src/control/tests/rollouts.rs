@@ -128,3 +128,24 @@ async fn a_rollout_that_a_stall_interrupts_is_not_done_when_the_stall_ends() {
     assert_eq!(done(&world), NAMES);
     safety::assert_safe(&world.server);
 }
+
+/// Each waits for the one before it to be ready for a second, and for nothing else.
+#[tokio::test(start_paused = true)]
+async fn the_next_turn_comes_as_soon_as_the_one_before_it_is_over() {
+    let mut world = four().await;
+    world.server.start_slowly(false);
+    for name in NAMES {
+        world.server.edit(&node(name), "kubectl-patch", |node| {
+            node["spec"]["rollout"] = json!({"minReadySeconds": 1});
+        });
+    }
+    world.rest().await;
+    patch(&world, "goquorum-next");
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if done(&world) == NAMES {
+            return assert_eq!(new_pods(&world, "goquorum-next"), NAMES);
+        }
+    }
+    panic!("after 20 s {:?} are new, and {:?} done", new_pods(&world, "goquorum-next"), done(&world));
+}
