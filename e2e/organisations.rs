@@ -50,6 +50,17 @@ fn opened((node, namespace): Organisation, what: &str) {
     });
 }
 
+/// Waits until a node says whether its peers are connected, in a message that names this place.
+fn connected((node, namespace): Organisation, status: &str, place: &str) {
+    eventually(&format!("{node}: PeersConnected is {status}"), Duration::from_secs(360), || {
+        let found = kubectl::get(&["-n", namespace, "quorumnode", node]);
+        let mut conditions = found["status"]["conditions"].as_array().into_iter().flatten();
+        let told = conditions.find(|found| found["type"] == "PeersConnected").cloned().unwrap_or_default();
+        let is_so = told["status"] == status && told["message"].to_string().contains(place);
+        if is_so { Ok(()) } else { Err(told.to_string()) }
+    });
+}
+
 /// The way to the other's Service is closed while its address alone is named, and open when its pods are; the clients
 /// then become each other's peers.
 #[test]
@@ -70,6 +81,11 @@ fn two_organisations_become_peers_where_each_names_the_others_pods() {
         let address = enode.split(['@', ':']).nth(2).expect("an enode has an address");
         opened(own, address);
         assert_ne!(dialled(own, other), "open", "{own:?}: a Service's address alone lets nobody through");
+    }
+    for (own, other) in both_ways() {
+        let enode = enode(other);
+        let named = enode.split(['@', '?']).nth(1).expect("an enode has an address");
+        connected(own, "False", named);
     }
 
     let pods = |(_, namespace): Organisation| {
@@ -105,5 +121,8 @@ fn two_organisations_become_peers_where_each_names_the_others_pods() {
                 .is_some_and(|all| !all.is_empty() && all.iter().all(|container| container["ready"] == true));
             if demands && ready { Ok(()) } else { Err(format!("demands {demands}, ready {ready}")) }
         });
+    }
+    for (own, _) in both_ways() {
+        connected(own, "True", "");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::connections::Connections;
+
 /// What a client says of itself. It may lie: nothing but when a pod is replaced by choice may hang on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
@@ -31,16 +33,44 @@ impl Figures {
     #[must_use]
     pub fn read(page: &[u8]) -> Option<Self> {
         let page = std::str::from_utf8(page).ok().filter(|page| page.len() <= BYTES)?;
-        let figure = |name: &str| {
-            let mut given = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            let digits = given.next().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-            digits.filter(|_| given.next().is_none())?.parse::<u64>().ok()
-        };
         Some(Self {
-            head: figure("head").filter(|head| *head <= HIGHEST)?,
-            peers: u32::try_from(figure("peers")?).ok()?,
-            age: u32::try_from(figure("sampled_seconds_ago")?).ok()?,
+            head: figure(page, "head").filter(|head| *head <= HIGHEST)?,
+            peers: u32::try_from(figure(page, "peers")?).ok()?,
+            age: u32::try_from(figure(page, "sampled_seconds_ago")?).ok()?,
         })
+    }
+}
+
+/// The number that a page gives by a name. `None` where it is missing, given twice or no number.
+#[must_use]
+pub fn figure(page: &str, name: &str) -> Option<u64> {
+    let mut given = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let digits = given.next().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.filter(|_| given.next().is_none())?.parse::<u64>().ok()
+}
+
+/// All that a metrics sidecar says of its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What the client says of itself.
+    pub figures: Figures,
+    /// What the sidecar sees of its connections; `None` from one that does not look.
+    pub connections: Option<Connections>,
+}
+
+impl Said {
+    /// Reads a page. `None` where that has no figures.
+    #[must_use]
+    pub fn read(page: &[u8]) -> Option<Self> {
+        let figures = Figures::read(page)?;
+        let connections = std::str::from_utf8(page).ok().and_then(Connections::read);
+        Some(Self { figures, connections })
+    }
+}
+
+impl From<Figures> for Said {
+    fn from(figures: Figures) -> Self {
+        Self { figures, connections: None }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
 //! | [`control`] | what keeps the passes going; i/o, but for `related` |
 //! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
+//! | [`connections`] | a client's connections to its peers: what guard and operator tell each other of them; pure |
 //! | [`figures`] | a client's figures of its chain: what guard and operator tell each other of them; pure |
 //! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
 //! | [`policy`] | who may call what: the file between operator and guard; pure |
@@ -25,6 +26,8 @@
 pub mod api;
 #[cfg(feature = "operator")]
 pub mod cluster;
+#[cfg(any(feature = "operator", feature = "guard"))]
+pub mod connections;
 #[cfg(feature = "operator")]
 pub mod control;
 pub mod database;

@@ -12,11 +12,13 @@ use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 
 use super::{Caches, Facts, caches::find};
 use crate::{
-    figures::Figures,
+    connections::Connections,
+    figures::Said,
     node::{
         chain::{Chain, Now, SOON, Verdict, View},
         desired::certificates::secret_name,
         genesis::Schedule,
+        met::Met,
         names::{self, Component, Names, Purpose},
         secrets::tls::Fingerprint,
         sibling,
@@ -57,7 +59,7 @@ impl Place {
 
 /// The way to ask a client: what it said, and the certificate whose key was proven; nothing where it did not answer.
 pub type Ask =
-    Arc<dyn Fn(Place) -> Pin<Box<dyn Future<Output = Option<(Fingerprint, Figures)>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Place) -> Pin<Box<dyn Future<Output = Option<(Fingerprint, Said)>> + Send>> + Send + Sync>;
 
 /// What was seen of all networks.
 #[derive(Default)]
@@ -80,6 +82,10 @@ struct Asked {
     failures: u32,
     /// The certificate by which this pod was believed.
     believed: Option<Fingerprint>,
+    /// What its sidecar saw last of its connections, and when that was told.
+    connections: Option<(Duration, Connections)>,
+    /// What is to be said of them.
+    met: Met,
 }
 
 impl Asked {
@@ -119,34 +125,57 @@ impl Chains {
 
     /// Takes in what a client has answered. It is believed by the certificate of its Secret, or by the one before it, which
     /// its kubelet has not exchanged yet.
-    pub fn answered(
-        &self,
-        place: &Place,
-        held: &Fingerprint,
-        answer: Option<(Fingerprint, Figures)>,
-        now: Now,
-    ) {
+    pub fn answered(&self, place: &Place, held: &Fingerprint, answer: Option<(Fingerprint, Said)>, now: Now) {
         let mut known = self.lock();
         let of = (place.namespace.clone(), place.node.clone());
-        let before = known.asked.remove(&of).filter(|asked| asked.pod == place.pod);
-        // whoever is ready now may answer now
-        let (failures, believed) = before.map_or((0, None), |asked| {
-            (if asked.ready == place.ready { asked.failures } else { 0 }, asked.believed)
-        });
-        let answer = answer.filter(|(shown, figures)| {
-            figures.age <= SAMPLED && (shown == held || Some(shown) == believed.as_ref())
-        });
         let (pod, ready, at) = (place.pod.clone(), place.ready, now.steady);
-        let asked = match answer {
-            Some((shown, figures)) => {
+        // what is to be said of its peers outlives a pod until it is judged anew
+        let before = known.asked.remove(&of);
+        let met = before.as_ref().map(|asked| asked.met.clone()).unwrap_or_default();
+        let mut asked = before.filter(|asked| asked.pod == place.pod).unwrap_or(Asked {
+            pod,
+            ready,
+            at,
+            failures: 0,
+            believed: None,
+            connections: None,
+            met,
+        });
+        let answer = answer.filter(|(shown, said)| {
+            said.figures.age <= SAMPLED && (shown == held || Some(shown) == asked.believed.as_ref())
+        });
+        match answer {
+            Some((shown, said)) => {
                 if let Some((chain, _)) = known.chains.get_mut(&place.key()) {
-                    chain.saw(&place.node, figures, now);
+                    chain.saw(&place.node, said.figures, now);
                 }
-                Asked { pod, ready, at, failures: 0, believed: Some(shown) }
+                (asked.failures, asked.believed) = (0, Some(shown));
+                asked.connections = said.connections.map(|seen| (at, seen));
             }
-            None => Asked { pod, ready, at, failures: failures.saturating_add(1), believed },
-        };
+            // whoever is ready now may answer now
+            None if asked.ready != ready => asked.failures = 1,
+            None => asked.failures = asked.failures.saturating_add(1),
+        }
+        (asked.ready, asked.at) = (ready, at);
         known.asked.insert(of, asked);
+    }
+
+    /// Judges anew which peers a client lacks. Whether there is anything else to say of them.
+    pub fn meets(&self, place: &Place, now: Now) -> bool {
+        let mut known = self.lock();
+        let of = (place.namespace.clone(), place.node.clone());
+        let Some(asked) = known.asked.get_mut(&of) else { return false };
+        let met = Met::judge(asked.connections.as_ref(), now.steady);
+        let is_news = met != asked.met;
+        asked.met = met;
+        is_news
+    }
+
+    /// Which peers a node's client lacks, as a pass sees it.
+    #[must_use]
+    pub fn met(&self, namespace: &str, node: &str) -> Met {
+        let of = (namespace.to_owned(), node.to_owned());
+        self.lock().asked.get(&of).map(|asked| asked.met.clone()).unwrap_or_default()
     }
 
     /// That every client was asked once.

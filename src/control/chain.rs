@@ -1,5 +1,5 @@
-//! Asks clients what their chains do, a few at a time, while this replica leads. A node is woken where there is something else
-//! to say of its network, and never by a block.
+//! Asks clients what their chains do and which peers they lack, a few at a time, while this replica leads. A node is woken where
+//! there is something else to say of its network or of its peers, and never by a block.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,8 @@ fn judge(context: &Context, places: &[Place], now: Now, wake: &UnboundedSender<W
     let news: BTreeSet<_> = networks.iter().filter(is_news).collect();
     for place in places {
         context.metrics.chain_head(&place.namespace, &place.node, context.chains.head(place, now));
-        if news.contains(&(place.namespace.clone(), place.network.clone())) {
+        let meets = context.chains.meets(place, now);
+        if meets || news.contains(&(place.namespace.clone(), place.network.clone())) {
             let node = ObjectRef::new(&place.node).within(&place.namespace);
             let _ = wake.unbounded_send(Wake::Look(node));
         }

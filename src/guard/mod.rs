@@ -8,7 +8,7 @@
 //! | `https` | i/o | one GET over mutual TLS |
 //! | `init` | i/o | `quorum-guard init`: client, copy, database, external-database, pod |
 //! | `logs` | i/o | JSON lines on stderr |
-//! | `metrics` | i/o | `quorum-guard metrics`; pure: `sanitize`, `series`, `ready` |
+//! | `metrics` | i/o | `quorum-guard metrics`; pure: `peers`, `sanitize`, `series`, `ready` |
 //! | `names` | i/o | names to addresses without the C library, and dialling |
 //! | `probe` | i/o | `quorum-guard probe` |
 //! | `reload` | i/o | a server's certificates, read again when they change |

@@ -18,6 +18,7 @@ pub mod identity;
 pub mod issue;
 mod kept;
 pub mod lasting;
+pub mod met;
 pub mod names;
 pub mod observe;
 pub mod observed;

@@ -137,6 +137,7 @@ pub async fn observe(
         made_for: certificates::made_for(sources.caches, &names),
         served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
         chain: sources.chains.map(|chains| chains.view(&namespace, &names.network)),
+        met: sources.chains.map(|chains| chains.met(&namespace, &names.node)).unwrap_or_default(),
         written: certificates::written(sources.caches, &names, &node.spec.tls),
         requests: requests::requests(sources.caches, &node, &names),
         monitor: requests::monitor(sources.caches, &node, &names),

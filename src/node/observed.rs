@@ -13,6 +13,7 @@ use super::{
     chain,
     genesis::GenesisFacts,
     identity::Claim,
+    met::Met,
     names::{Component, Purpose},
     secrets::{
         Unusable,
@@ -145,6 +146,8 @@ pub struct Observed {
     pub served: Option<BTreeMap<Purpose, Fingerprint>>,
     /// What its network's chain was seen to do; `None` where nobody looks.
     pub chain: Option<chain::View>,
+    /// Which peers its client was seen to lack.
+    pub met: Met,
     /// When the Secrets of its certificates were last written.
     pub written: BTreeMap<Purpose, Timestamp>,
     /// What cert-manager is asked for, of this node's.

@@ -9,6 +9,7 @@ mod genesis;
 mod grants;
 mod lasting;
 mod monitored;
+mod peers;
 mod resized;
 mod rolled;
 mod rolling;
@@ -36,6 +37,7 @@ use super::{
 };
 pub use certificates::next_renewal;
 pub use contested::is_established;
+pub use peers::PEERS_CONNECTED;
 pub use served::{next_alarm, seen_served};
 pub use synced::{failed, is_told_to_fail};
 pub use words::are_words;
@@ -225,6 +227,7 @@ fn findings(observed: &Observed, node: &Validated, applied: &Applied, now: Times
         }
     }
     findings.push(chain::advancing(observed, node));
+    findings.extend(peers::connected(observed, node));
     findings.extend(tolerance::quorum_tolerant(node));
     findings.extend(grants::to_review(node));
     findings.extend(monitored::monitored(observed));

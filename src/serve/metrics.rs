@@ -19,7 +19,7 @@ use super::queue::{Queues, Standing};
 use crate::{
     api::QuorumNodeStatus,
     cluster::Heard,
-    node::{chain, names::Purpose},
+    node::{chain, names::Purpose, report::PEERS_CONNECTED},
 };
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -87,6 +87,7 @@ pub struct Metrics {
     served: Family<Certificate, Gauge>,
     head: Family<Of, Gauge>,
     advancing: Family<Of, Gauge>,
+    connected: Family<Of, Gauge>,
     issuers: Family<OfIssuer, Gauge<f64, AtomicU64>>,
 }
 
@@ -121,6 +122,7 @@ impl Metrics {
             served: Family::default(),
             head: Family::default(),
             advancing: Family::default(),
+            connected: Family::default(),
             issuers: Family::default(),
             registry: Registry::default(),
         };
@@ -211,6 +213,11 @@ impl Metrics {
             metrics.advancing.clone(),
         );
         registry.register(
+            "quorum_peers_connected",
+            "1 where a node's PeersConnected condition is True, 0 where it is False",
+            metrics.connected.clone(),
+        );
+        registry.register(
             "quorum_issuer_keys_timestamp_seconds",
             "When the keys of an issuer of callers' tokens were last read, in seconds since 1970",
             metrics.issuers.clone(),
@@ -255,11 +262,13 @@ impl Metrics {
         let ready = status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
         let of = Of { namespace: namespace.into(), name: name.into() };
         self.ready.get_or_create(&of).set(i64::from(ready));
-        let advancing = status.conditions.iter().find(|found| found.type_ == chain::ADVANCING);
-        match advancing.map(|found| found.status.as_str()) {
-            Some("True") => drop(self.advancing.get_or_create(&of).set(1)),
-            Some("False") => drop(self.advancing.get_or_create(&of).set(0)),
-            _ => drop(self.advancing.remove(&of)),
+        for (kind, family) in [(chain::ADVANCING, &self.advancing), (PEERS_CONNECTED, &self.connected)] {
+            let told = status.conditions.iter().find(|found| found.type_ == kind);
+            match told.map(|found| found.status.as_str()) {
+                Some("True") => drop(family.get_or_create(&of).set(1)),
+                Some("False") => drop(family.get_or_create(&of).set(0)),
+                _ => drop(family.remove(&of)),
+            }
         }
         for certificate in &status.certificates {
             let of = Certificate {
@@ -308,7 +317,7 @@ impl Metrics {
     /// A node is gone: so are its series.
     pub fn forget(&self, namespace: &str, name: &str) {
         let of = Of { namespace: namespace.into(), name: name.into() };
-        for family in [&self.ready, &self.head, &self.advancing] {
+        for family in [&self.ready, &self.head, &self.advancing, &self.connected] {
             family.remove(&of);
         }
         for purpose in Purpose::ALL {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Witness, shake_hands};
 use crate::{
-    figures::{self, Figures},
+    figures::{self, Said},
     node::secrets::tls::Fingerprint,
 };
 
@@ -23,11 +23,11 @@ const BYTES: usize = 2048 + figures::BYTES;
 const REQUEST: &[u8] = b"GET /chain HTTP/1.1\r\nhost: chain\r\nconnection: close\r\n\r\n";
 
 /// What is answered, by whoever has the key of this certificate. `None`: nothing that can be read.
-pub async fn ask(address: SocketAddr) -> Option<(Fingerprint, Figures)> {
+pub async fn ask(address: SocketAddr) -> Option<(Fingerprint, Said)> {
     let witness = Arc::new(Witness::new());
     let answer = timeout(PATIENCE, exchange(address, Arc::clone(&witness))).await.ok()?.ok()?;
-    let figures = figures(&answer)?;
-    Some((witness.seen()?, figures))
+    let said = said(&answer)?;
+    Some((witness.seen()?, said))
 }
 
 async fn exchange(address: SocketAddr, witness: Arc<Witness>) -> anyhow::Result<Vec<u8>> {
@@ -40,7 +40,7 @@ async fn exchange(address: SocketAddr, witness: Arc<Witness>) -> anyhow::Result<
 }
 
 /// The body of an answer that is whole.
-fn figures(answer: &[u8]) -> Option<Figures> {
+fn said(answer: &[u8]) -> Option<Said> {
     let text = std::str::from_utf8(answer).ok().filter(|_| answer.len() <= BYTES)?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
@@ -49,7 +49,7 @@ fn figures(answer: &[u8]) -> Option<Figures> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    (is_well && length == Some(body.len())).then(|| Figures::read(body.as_bytes()))?
+    (is_well && length == Some(body.len())).then(|| Said::read(body.as_bytes()))?
 }
 
 #[cfg(test)]

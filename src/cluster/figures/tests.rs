@@ -1,7 +1,11 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
-use crate::node::chain::{Course, Standing};
+use crate::{
+    connections::{ShortId, Suspect, Trial},
+    figures::Figures,
+    node::chain::{Course, Standing},
+};
 
 fn at(second: u64) -> Now {
     Now { steady: Duration::from_secs(second), wall: Timestamp::UNIX_EPOCH }
@@ -22,8 +26,8 @@ fn shown(certificate: &str) -> Fingerprint {
     Fingerprint::of(certificate.as_bytes())
 }
 
-fn says(certificate: &str, head: u64, age: u32) -> Option<(Fingerprint, Figures)> {
-    Some((shown(certificate), Figures { head, peers: 0, age }))
+fn says(certificate: &str, head: u64, age: u32) -> Option<(Fingerprint, Said)> {
+    Some((shown(certificate), Figures { head, peers: 0, age }.into()))
 }
 
 fn is_due(chains: &Chains, place: &Place, second: u64) -> bool {
@@ -128,4 +132,46 @@ fn networks_are_told_apart_and_who_is_gone_is_forgotten() {
     assert_eq!(chains.view("ledger", "acme"), View::default());
     assert_eq!(chains.head(&alice, at(1)), None);
     assert!(!judge(&chains, 1), "there is nothing to say of it");
+}
+
+#[test]
+fn missing_peers_are_news_once_and_are_not_known_when_nothing_is_heard_of_them() {
+    let (chains, alice) = (Chains::default(), place("alice", "uid-1", true));
+    chains.due(std::slice::from_ref(&alice), at(0));
+    let suspects =
+        vec![Suspect { id: ShortId::of("00000000000000ab").expect("an id"), trial: Trial::Refused }];
+    let missing = Met::Missing { count: 1, suspects: suspects.clone() };
+    let says = |missing, seconds| {
+        let suspects = if missing == 0 { vec![] } else { suspects.clone() };
+        let connections = Some(Connections { listed: 2, missing, seconds, suspects });
+        Some((shown("held"), Said { figures: Figures { head: 1, peers: 1, age: 0 }, connections }))
+    };
+    let told = |answer, second| {
+        chains.answered(&alice, &shown("held"), answer, at(second));
+        (chains.meets(&alice, at(second)), chains.met("ledger", "alice"))
+    };
+    assert_eq!(told(says(1, 60), 0), (true, Met::Untold));
+    assert_eq!(told(says(0, 0), 5), (true, Met::All));
+    assert_eq!(told(says(0, 0), 35), (false, Met::All));
+    assert_eq!(told(says(1, 119), 65), (true, Met::Untold));
+    assert_eq!(told(says(1, 149), 95), (true, missing.clone()));
+    assert_eq!(told(says(1, 179), 125), (false, missing.clone()), "how long it has lasted is no news");
+    assert_eq!(told(None, 155), (false, missing.clone()));
+    assert!(!chains.meets(&alice, at(225)));
+    assert!(chains.meets(&alice, at(226)));
+    assert_eq!(chains.met("ledger", "alice"), Met::Unseen);
+    // a sidecar of an earlier version says nothing of it
+    assert_eq!(told(says(0, 0), 230), (true, Met::All));
+    let earlier = Figures { head: 1, peers: 1, age: 0 };
+    assert_eq!(told(Some((shown("held"), earlier.into())), 235), (true, Met::Unseen));
+    assert_eq!(told(says(0, 0), 240), (true, Met::All));
+    // another pod has another sidecar
+    let other = place("alice", "uid-2", true);
+    chains.due(std::slice::from_ref(&other), at(241));
+    chains.answered(&other, &shown("held"), None, at(241));
+    assert!(chains.meets(&other, at(241)));
+    assert_eq!(chains.met("ledger", "alice"), Met::Unseen);
+    chains.due(&[], at(250));
+    assert!(!chains.meets(&other, at(250)));
+    assert_eq!(chains.met("ledger", "alice"), Met::Unseen);
 }

@@ -66,7 +66,7 @@ impl Network {
             let held =
                 data(&server.get(&secret(&format!("qn-{}-tls-metrics", place.node))).unwrap_or_default());
             let shown = tls::read_leaf(&held).ok().filter(|_| !says.silent.contains(&place.pod));
-            let answer = shown.map(|leaf| (leaf.fingerprint, Figures { head, peers, age: 0 }));
+            let answer = shown.map(|leaf| (leaf.fingerprint, Figures { head, peers, age: 0 }.into()));
             Box::pin(std::future::ready(answer))
         });
         Self { world, says, asked }

@@ -1,17 +1,22 @@
-//! `/chain`: the client's figures from the last sample, for the operator. To ask for them costs the client nothing.
+//! `/chain`: the client's figures from the last sample, and which peers it lacks, for the operator. To ask costs the client
+//! nothing.
 
 use std::time::Duration;
 
 use hyper::StatusCode;
 
 use super::sanitize::Page;
+use crate::connections::Connections;
 use crate::figures::{Figures, HIGHEST};
 use crate::guard::server::{Answer, text};
 
-/// The figures, or which of them there are not.
-pub fn answer(last: Option<(Duration, &Page)>) -> Answer {
+/// The figures, or which of them there are not; and what is seen of connections.
+pub fn answer(last: Option<(Duration, &Page)>, connections: Option<Connections>) -> Answer {
     match figures(last) {
-        Ok(figures) => text(StatusCode::OK, figures.to_string().trim_end()),
+        Ok(figures) => {
+            let connections = connections.map(|seen| seen.to_string()).unwrap_or_default();
+            text(StatusCode::OK, format!("{figures}{connections}").trim_end())
+        }
         Err(missing) => text(StatusCode::SERVICE_UNAVAILABLE, missing),
     }
 }

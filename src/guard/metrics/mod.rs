@@ -2,6 +2,8 @@
 
 pub mod beside;
 pub mod chain;
+pub mod meet;
+pub mod peers;
 pub mod ready;
 pub mod sanitize;
 pub mod scrape;
@@ -24,6 +26,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use self::meet::Meeting;
 use self::ready::Samples;
 use self::scrape::{Merged, Source};
 use self::series::Facts;
@@ -61,6 +64,14 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     pub rpc: Option<SocketAddr>,
 
+    /// The client's static-nodes.json: /chain tells which of these peers have no connection; without it that is not looked at
+    #[arg(long, value_name = "FILE")]
+    pub peers: Option<PathBuf>,
+
+    /// The port at which the client listens for peers
+    #[arg(long, value_name = "PORT", default_value_t = 30303)]
+    pub peer_port: u16,
+
     /// Ready only with so many peers
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub min_peers: u32,
@@ -86,6 +97,7 @@ pub async fn run(args: Args) -> Result<()> {
         merged: Merged::new(Source::at(args.upstream.0)),
         min_peers: args.min_peers,
         rpc: args.rpc,
+        meeting: args.peers.map(|list| Meeting::of(list, args.peer_port)),
         samples: Mutex::new(Samples::default()),
         reloading: Arc::new(Reloading::open(files, terms()).with_context(place)?),
         wants_certificate,
@@ -154,6 +166,7 @@ struct Guard {
     merged: Arc<Merged>,
     min_peers: u32,
     rpc: Option<SocketAddr>,
+    meeting: Option<Meeting>,
     samples: Mutex<Samples>,
     reloading: Arc<Reloading>,
     /// Whether scrapers must show a certificate.
@@ -175,6 +188,7 @@ impl Guard {
     ) {
         let mut background = JoinSet::new();
         background.spawn(self.clone().sample(pace.sample));
+        background.spawn(self.clone().meet(pace.sample));
         background.spawn(self.reloading.clone().watch(pace.files));
         let scrapes = {
             let guard = self.clone();
@@ -195,6 +209,12 @@ impl Guard {
     fn ready(&self) -> Result<(), String> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         samples.verdict(Instant::now(), self.min_peers)
+    }
+
+    async fn meet(self: Arc<Self>, every: Duration) {
+        if let Some(meeting) = &self.meeting {
+            meeting.watch(every).await;
+        }
     }
 
     async fn sample(self: Arc<Self>, every: Duration) {
@@ -228,7 +248,7 @@ impl Guard {
             }
             Route::Chain => {
                 let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-                chain::answer(samples.last(Instant::now()))
+                chain::answer(samples.last(Instant::now()), self.meeting.as_ref().and_then(Meeting::told))
             }
             Route::Metrics => match self.merged.fetch().await {
                 Ok(page) => {

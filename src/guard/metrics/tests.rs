@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::connections::Connections;
 use crate::figures::Figures;
 use crate::guard::testing::{Authority, Client, plain_get, talk, until};
 
@@ -31,11 +32,14 @@ struct Setup {
     min_peers: u32,
     source: fn(Source) -> Source,
     limits: Limits,
+    /// The list of the client's peers, where it has one.
+    peers: Option<&'static str>,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { client_ca: false, min_peers: 0, source: |source| source, limits: Limits::default() }
+        let limits = Limits::default();
+        Setup { client_ca: false, min_peers: 0, source: |source| source, limits, peers: None }
     }
 }
 
@@ -61,6 +65,11 @@ impl Running {
             merged: Merged::new((setup.source)(Source::at(client.at))),
             min_peers: setup.min_peers,
             rpc: None,
+            meeting: setup.peers.map(|text| {
+                let list = dir.path().join("static-nodes.json");
+                fs::write(&list, text).unwrap();
+                Meeting::of(list, 1)
+            }),
             samples: Mutex::default(),
             reloading: Arc::new(Reloading::open(files, terms()).unwrap()),
             wants_certificate: setup.client_ca,
@@ -242,6 +251,23 @@ async fn figures_of_the_chain_are_those_of_the_last_sample_for_everybody_and_cos
     }
 }
 
+#[tokio::test]
+async fn peers_without_a_connection_are_told_with_the_figures_where_there_is_a_list() {
+    let running = Running::start(Setup { peers: Some("[\"enode://ab\"]"), ..Setup::default() }).await;
+    let ask = || running.ask("GET /chain HTTP/1.1\r\nhost: x\r\n\r\n");
+    let connections = |answer: &str| Connections::read(answer.split_once("\r\n\r\n")?.1);
+    until(ask, |answer| connections(answer) == Some(Connections::default())).await;
+    let list = format!("[\"enode://{}@127.0.0.1:1?discport=0\"]", "ab".repeat(64));
+    fs::write(running.dir.path().join("static-nodes.json"), list).unwrap();
+    let is_missing = |seen: &Connections| {
+        (seen.listed, seen.missing) == (1, 1) && seen.suspects[0].id.to_string() == "ab".repeat(8)
+    };
+    until(ask, |answer| connections(answer).as_ref().is_some_and(is_missing)).await;
+    fs::write(running.dir.path().join("static-nodes.json"), "none").unwrap();
+    let answer = until(ask, |answer| connections(answer).is_none()).await;
+    assert_eq!(status(&answer), "200", "the figures are told all the same: {answer}");
+}
+
 /// As the operator asks, which believes whoever has the key of the certificate in the Secret.
 #[cfg(feature = "operator")]
 #[tokio::test]
@@ -249,8 +275,8 @@ async fn the_operator_is_told_with_the_certificate_that_is_served() {
     for client_ca in [false, true] {
         let running = Running::start(Setup { client_ca, ..Setup::default() }).await;
         let ask = || crate::cluster::dial::chain::ask(([127, 0, 0, 1], running.port).into());
-        let (shown, figures) = until(ask, Option::is_some).await.unwrap();
-        assert_eq!((figures.head, figures.peers), (7, 2));
+        let (shown, said) = until(ask, Option::is_some).await.unwrap();
+        assert_eq!((said.figures.head, said.figures.peers, said.connections), (7, 2, None));
         let served =
             running.connect(None).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec();
         assert_eq!(shown, crate::node::secrets::tls::Fingerprint::of(&served));

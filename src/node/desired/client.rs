@@ -169,7 +169,8 @@ fn memory_goal(node: &Validated) -> EnvVar {
     EnvVar { name: "GOMEMLIMIT".into(), value: Some(format!("{memory}MiB")), value_from: None }
 }
 
-/// Shows the client's metrics over TLS and nothing else of that port; its readiness is the client's.
+/// Shows the client's metrics over TLS and nothing else of that port, and the operator which peers have no connection; its
+/// readiness is the client's.
 fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
     let identity = [
         ("name", node.names.node.as_str()),
@@ -183,6 +184,8 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
         format!("--health=[::]:{}", names::HEALTH),
         format!("--upstream=http://127.0.0.1:{}/debug/metrics/prometheus", names::CLIENT_METRICS),
         "--tls-dir=/tls/metrics".into(),
+        format!("--peers={}/static-nodes.json", path::PEERS),
+        format!("--peer-port={}", names::P2P),
         format!("--min-peers={}", node.spec.readiness.min_peers),
     ];
     args.extend(identity.map(|(key, value)| format!("--identity={key}={value}")));
@@ -190,7 +193,11 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
         let purpose = purpose.as_str();
         format!("--certificate={purpose}=/tls/watched/{purpose}.crt")
     }));
-    let mut mounts = vec![pods::mount("tls-metrics", "/tls/metrics"), pods::mount("watched", "/tls/watched")];
+    let mut mounts = vec![
+        pods::mount("tls-metrics", "/tls/metrics"),
+        pods::mount("watched", "/tls/watched"),
+        pods::mount("peers", path::PEERS),
+    ];
     if node.spec.metrics.client_authority.is_some() {
         args.push("--client-ca=/tls/scraper/ca.crt".into());
         mounts.push(pods::mount("scraper-ca", "/tls/scraper"));

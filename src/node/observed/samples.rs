@@ -17,6 +17,7 @@ use crate::{
             components,
         },
         genesis::{self, GenesisFacts},
+        met::Met,
         names::Component,
         secrets::{
             keys::{NodeIdentity, TransactionManagerKey},
@@ -158,6 +159,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         certificates: BTreeMap::new(),
         served: None,
         chain: None,
+        met: Met::default(),
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),

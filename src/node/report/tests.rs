@@ -4,6 +4,7 @@ mod events;
 mod genesis;
 mod grants;
 mod kstatus;
+mod peers;
 mod reasons;
 mod resized;
 mod served;

@@ -12,9 +12,12 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::node::secrets::{
-    Data, mint,
-    tls::{self, KeyAlgorithm, LeafRequest, Usage, Validity},
+use crate::{
+    figures::Figures,
+    node::secrets::{
+        Data, mint,
+        tls::{self, KeyAlgorithm, LeafRequest, Usage, Validity},
+    },
 };
 
 fn certificate() -> Data {
@@ -68,7 +71,7 @@ fn whole(status: &str, body: &str) -> Vec<u8> {
 async fn figures_come_with_the_certificate_of_whoever_says_so() {
     let (pair, told) = (certificate(), Figures { head: 46, peers: 3, age: 2 });
     let at = serve(&pair, whole("200 OK", &told.to_string()), false).await;
-    assert_eq!(ask(at).await, Some((tls::read_leaf(&pair).expect("readable").fingerprint, told)));
+    assert_eq!(ask(at).await, Some((tls::read_leaf(&pair).expect("readable").fingerprint, told.into())));
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use clap::{Args, Command};
 
 use super::sample;
-use crate::guard::{
-    init::{client, copy, database, external_database, only},
-    metrics, probe, rpc,
+use crate::{
+    guard::{
+        init::{client, copy, database, external_database, only},
+        metrics, probe, rpc,
+    },
+    node::names::Component,
 };
 
 /// The words that name a command of the guard, and its flags.
@@ -47,4 +50,26 @@ fn every_flag_that_is_rendered_is_one_that_the_guard_takes() {
         }
     }
     assert_eq!(seen.len(), 8, "{seen:?}");
+}
+
+/// The metrics sidecar looks for those whom the client dials, at the port at which the client listens.
+#[test]
+fn the_sidecar_reads_the_clients_own_list_of_peers() {
+    let node = sample::alone(&sample::client_alone());
+    let container = |name: &str| sample::container(&node, Component::Client, name);
+    let (client, sidecar) = (container("client"), container("metrics"));
+    let args = sidecar.args.expect("arguments");
+    let value = |flag: &str| args.iter().find_map(|one| one.strip_prefix(flag).map(str::to_owned));
+    let list = value("--peers=").expect("a list");
+    for container in [&client.volume_mounts, &sidecar.volume_mounts] {
+        let mount = container.iter().flatten().find(|mount| mount.name == "peers").expect("it is mounted");
+        // as a directory: a file that is mounted alone is not brought anew
+        assert_eq!(
+            (format!("{}/static-nodes.json", mount.mount_path), &mount.sub_path),
+            (list.clone(), &None)
+        );
+        assert_eq!(mount.read_only, Some(true));
+    }
+    let port = value("--peer-port=").expect("a port");
+    assert!(client.args.expect("arguments").contains(&format!("--port={port}")));
 }

@@ -251,6 +251,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         certificates: BTreeMap::new(),
         served: None,
         chain: None,
+        met: Default::default(),
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),

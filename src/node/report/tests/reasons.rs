@@ -21,6 +21,7 @@ const REPORT: &str = concat!(
     include_str!("../served.rs"),
     include_str!("../lasting.rs"),
     include_str!("../monitored.rs"),
+    include_str!("../peers.rs"),
     include_str!("../resized.rs"),
     include_str!("../rolled.rs"),
     include_str!("../rolling.rs"),
@@ -29,7 +30,7 @@ const REPORT: &str = concat!(
 );
 const FAULT: &str = include_str!("../../fault.rs");
 
-const CONDITIONS: [&str; 24] = [
+const CONDITIONS: [&str; 25] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -46,6 +47,7 @@ const CONDITIONS: [&str; 24] = [
     "Synced",
     "Contested",
     "ChainAdvancing",
+    "PeersConnected",
     "QuorumTolerant",
     "Monitored",
     "ObjectsApplied",
@@ -166,6 +168,7 @@ fn every_reason_of_the_report_is_seen_in_a_situation() {
         status(&member, &crate::node::validate::validate(&member), &waiting, now())
     });
     let statuses = statuses.into_iter().chain(waits).chain(super::resized::all()).chain(super::chain::all());
+    let statuses = statuses.chain(super::peers::all());
     for status in statuses.chain(failed) {
         seen.extend(status.conditions.into_iter().map(|condition| condition.reason));
     }
