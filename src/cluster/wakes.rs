@@ -175,6 +175,7 @@ fn shown(node: &Guarded) -> u64 {
         meta.deletion_timestamp.is_some(),
         node.0.as_ref().ok().map(identity::stands_back),
         (sibling.is_awaited(), sibling.public_key, sibling.is_held, sibling.peer_address),
+        sibling.manager_since.is_some(),
     ))
 }
 

@@ -21,6 +21,7 @@ mod keys;
 mod lasting;
 mod leadership;
 mod lifecycle;
+mod managers;
 mod metrics;
 mod monitor;
 mod notes;
