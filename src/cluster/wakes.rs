@@ -176,6 +176,7 @@ fn shown(node: &Guarded) -> u64 {
         node.0.as_ref().ok().map(identity::stands_back),
         (sibling.is_awaited(), sibling.public_key, sibling.is_held, sibling.peer_address),
         is_ready(node),
+        sibling.manager_since.is_some(),
     ))
 }
 

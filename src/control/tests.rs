@@ -22,6 +22,7 @@ mod lasting;
 mod leadership;
 mod lifecycle;
 mod met;
+mod managers;
 mod metrics;
 mod monitor;
 mod notes;

@@ -209,9 +209,11 @@ pub async fn pass(tools: Tools<'_>, node: Arc<QuorumNode>, now: Timestamp) -> an
     let alarm = validated.as_ref().ok().and_then(|node| report::next_alarm(node, &observed, now));
     let words = if let Told::Later(words) = told { after(words) } else { None };
     let leaving = absent::next(&observed);
+    let meeting = validated.as_ref().ok().and_then(|node| desired::next_meeting(&observed, node, now));
     let missing = unmade::next(&observed, now);
     let pending = placement::next(&observed, now);
-    let dues = [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving, missing, pending];
+    let dues =
+        [renewal, turn, unseen, contest, growth, changed, alarm, words, leaving, meeting, missing, pending];
     let next = dues.into_iter().flatten().chain(applied.proves).min();
     Ok(Passed { status, next, writes, served: report::seen_served(&observed) })
 }
@@ -288,6 +290,8 @@ async fn converge(
         client_stopped: client.is_some_and(|client| client.stopped),
         client_guarded: observed.pods.get(&names::Component::Client).is_some_and(|pod| pod.guarded),
         permitted: client.and_then(|client| client.permitted.clone()).or_else(|| observed.permitted.clone()),
+        managers: observed.managers.clone(),
+        joining: desired::Joining::of(observed, now),
         leaving: desired::Leaving { now, waits: rollout::is_validator_away(observed, node) },
         sizes: observed
             .workloads

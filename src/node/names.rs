@@ -37,6 +37,8 @@ pub const CLEANUP: &str = "quorum.security/cleanup";
 pub const DIGEST: &str = "quorum.security/digest";
 /// Annotation of a client's workload: whom it has admitted since it started.
 pub const PERMITTED: &str = "quorum.security/permitted";
+/// Annotation of a manager's workload: which managers of its network it knows since it started.
+pub const MANAGERS: &str = "quorum.security/managers";
 /// Annotation of a network's disruption budget: its validators, and those that left a moment ago.
 pub const VALIDATORS: &str = "quorum.security/validators";
 

@@ -22,7 +22,7 @@ use k8s_openapi::api::{
     core::v1::{self as core, PersistentVolumeClaim},
 };
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Client, Resource as _, ResourceExt as _, runtime::reflector::ObjectRef};
+use kube::{Api, Client, Resource as _, ResourceExt as _, api::ObjectMeta, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
 use super::{
@@ -148,6 +148,7 @@ pub async fn observe(
         volumes: volumes::volumes(sources, &names, (&pods, now)).await?,
         permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
+        managers: managers(sources.caches, &names),
         absent: absent(sources.caches, &names, now),
         unmade: events::unmade(sources.client, &node, (&workloads, &pods), now).await,
         workloads,
@@ -253,6 +254,18 @@ fn absent(caches: &Caches, own: &Names, now: Timestamp) -> Absent {
     let validators = noted.get(names::VALIDATORS).map(|text| Roll::read(text)).unwrap_or_default();
     let voters = noted.get(names::CHAIN_VALIDATORS).map(|text| voters::read(text)).unwrap_or_default();
     Absent { ending: others(caches, own, true), validators, voters, now }
+}
+
+/// From the manager's workload, as this process has written it last, or else from its configuration.
+fn managers(caches: &Caches, own: &Names) -> Option<String> {
+    let (namespace, workload) = (&own.namespace, own.workload(Component::TransactionManager));
+    let live = seen(&caches.workloads, namespace, &workload);
+    let live = caches.echoes.newest(("StatefulSet", namespace, &workload), live, Instant::now());
+    let noted = |meta: Option<ObjectMeta>| meta?.annotations?.remove(names::MANAGERS);
+    let config = own.manager_config();
+    noted(live.map(|live| live.meta))
+        .or_else(|| noted(find(&caches.config_maps, namespace, &config)))
+        .or_else(|| noted(caches.secret(namespace, &config)))
 }
 
 fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {

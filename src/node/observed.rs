@@ -166,6 +166,8 @@ pub struct Observed {
     pub volumes: BTreeMap<Component, Volume>,
     /// Whom its client has admitted, as its lists of peers say: known also while it has no workload.
     pub permitted: Option<String>,
+    /// Which managers of its network its own one knows.
+    pub managers: Option<String>,
     /// Nodes of the network that are away.
     pub absent: Absent,
     /// The pods that exist.

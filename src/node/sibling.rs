@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference},
+    jiff::Timestamp,
+};
 use kube::{Resource as _, ResourceExt as _};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -36,6 +39,8 @@ pub struct Sibling {
     pub address: Option<String>,
     /// Whether it has a transaction manager.
     pub has_manager: bool,
+    /// Since when its transaction manager serves, where it does.
+    pub manager_since: Option<Timestamp>,
     /// Its public key, 128 hexadecimal characters, where it is pinned.
     pub public_key: Option<String>,
     /// Where its peers find it.
@@ -90,6 +95,7 @@ impl From<&Guard<QuorumNode>> for Sibling {
             validator_addresses,
             address: status.identity.as_ref().map(|identity| identity.address.clone()),
             has_manager,
+            manager_since: manager_since(&status),
             public_key: status.identity.as_ref().map(|identity| identity.public_key.clone()),
             peer_address: status.peer_address.clone(),
             authorities: status.network_authorities.clone(),
@@ -135,6 +141,12 @@ pub fn network(node: &Guard<QuorumNode>) -> Option<&str> {
         Ok(read) => Some(&read.spec.network),
         Err(unreadable) => unreadable.spec["network"].as_str(),
     }
+}
+
+/// Since when a node says that its transaction manager serves.
+fn manager_since(status: &QuorumNodeStatus) -> Option<Timestamp> {
+    let is_up = |it: &&Condition| it.type_ == "TransactionManagerAvailable" && it.status == "True";
+    status.conditions.iter().find(is_up).map(|it| it.last_transition_time.0)
 }
 
 /// As much of an object as decodes, field by field.

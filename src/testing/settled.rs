@@ -45,7 +45,7 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     }
     let metadata = &mut object["metadata"];
     // rendered from random keys and from addresses
-    let ours = ["digest", "permitted", "validators", "chain-validators"];
+    let ours = ["digest", "permitted", "managers", "validators", "chain-validators"];
     for random in ours.map(|name| format!("quorum.security/{name}")) {
         metadata["annotations"][random] = Value::Null;
     }

@@ -24,6 +24,8 @@ dialer wait                        does nothing until it is ended
 dialer tcp HOST:PORT [-timeout 2s] prints open, refused, timeout or unresolved
 dialer https URL -ca FILE [-cert FILE -key FILE]
                                    prints the status and the body
+dialer post URL BODY -ca FILE [-cert FILE -key FILE]
+                                   the same of a body of JSON that is sent
 dialer tls HOST:PORT -ca FILE [-name NAME]
                                    prints the certificates that were shown
 dialer call URL METHOD -ca FILE [-token FILE] [-cert FILE -key FILE]
@@ -72,7 +74,7 @@ func main() {
 		}
 	case "tcp":
 		os.Exit(dial(target, *timeout))
-	case "https", "tls", "call", "steady", "socket":
+	case "https", "post", "tls", "call", "steady", "socket":
 		var config *tls.Config
 		if config, err = trust(*ca, *cert, *key, *name); err != nil {
 			break
@@ -80,7 +82,9 @@ func main() {
 		caller := caller{url: target, token: *token, config: config}
 		switch os.Args[1] {
 		case "https":
-			err = get(target, config)
+			err = ask(http.MethodGet, target, "", config)
+		case "post":
+			err = ask(http.MethodPost, target, method, config)
 		case "tls":
 			err = show(target, config)
 		case "call":
@@ -166,11 +170,14 @@ func trust(ca, cert, key, name string) (*tls.Config, error) {
 	return config, nil
 }
 
-// get sends the path as it is written: what a server makes of odd ones is what is asked.
-func get(url string, config *tls.Config) error {
-	request, err := http.NewRequest(http.MethodGet, url, nil)
+// ask sends the path as it is written: what a server makes of odd ones is what is asked.
+func ask(method, url, body string, config *tls.Config) error {
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	client := http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{TLSClientConfig: config}}
 	response, err := client.Do(request)

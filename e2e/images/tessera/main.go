@@ -1,6 +1,6 @@
 // Command tessera stands in for the Tessera transaction manager: it reads its real configuration, refuses
-// what the real one refuses, answers over mutual TLS, and writes to PostgreSQL over verified TLS. It moves
-// no private transaction.
+// what the real one refuses, answers over mutual TLS, and writes to PostgreSQL over verified TLS. It tells
+// its peers who it is, and moves payloads to them, which it does not encrypt.
 package main
 
 import (
@@ -37,25 +37,31 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	for _, key := range configuration.Keys.KeyData {
-		if err := checkKey(key, configuration.Keys.PasswordFile); err != nil {
+	var keys []string
+	for _, pair := range configuration.Keys.KeyData {
+		key, err := checkKey(pair, configuration.Keys.PasswordFile)
+		if err != nil {
 			return fmt.Errorf("keys.keyData: %w", err)
 		}
+		keys = append(keys, key)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := record(ctx, configuration); err != nil {
 		return err
 	}
+	network, err := newNetwork(configuration, keys)
+	if err != nil {
+		return err
+	}
+	answers := map[string]http.Handler{"P2P": network.toPeers(), "Q2T": (&payloads{configuration, network}).toClient()}
 	failed := make(chan error, len(configuration.ServerConfigs))
 	for _, server := range configuration.ServerConfigs {
-		if err := listen(server, failed); err != nil {
+		if err := listen(server, answers[server.App], failed); err != nil {
 			return err
 		}
-		if server.App == "P2P" {
-			go askPeers(ctx, server, *configuration.Peer)
-		}
 	}
+	go network.broadcast(ctx)
 	select {
 	case <-ctx.Done():
 		log.Println("ending")
@@ -81,16 +87,21 @@ func configFile(arguments []string) (string, error) {
 	return "", errors.New("-configfile FILE is missing")
 }
 
-// checkKey reads a key pair in Tessera's formats. A locked key is not opened here: that it has a password is
-// all that is asked.
-func checkKey(key KeyData, passwordFile string) error {
-	public, err := os.ReadFile(key.PublicKeyPath)
+// checkKey reads a key pair in Tessera's formats, and gives the public half. A locked key is not opened here: that it has a
+// password is all that is asked.
+func checkKey(key KeyData, passwordFile string) (string, error) {
+	content, err := os.ReadFile(key.PublicKeyPath)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(public))); err != nil || len(decoded) != 32 {
-		return fmt.Errorf("%s: not 32 bytes in base64", key.PublicKeyPath)
+	public := strings.TrimSpace(string(content))
+	if decoded, err := base64.StdEncoding.DecodeString(public); err != nil || len(decoded) != 32 {
+		return "", fmt.Errorf("%s: not 32 bytes in base64", key.PublicKeyPath)
 	}
+	return public, checkPrivate(key, passwordFile)
+}
+
+func checkPrivate(key KeyData, passwordFile string) error {
 	private, err := os.ReadFile(key.PrivateKeyPath)
 	if err != nil {
 		return err
@@ -120,7 +131,7 @@ func checkKey(key KeyData, passwordFile string) error {
 }
 
 // listen serves on all interfaces, whatever host stands in the address: so does the real one.
-func listen(server Server, failed chan<- error) error {
+func listen(server Server, answers http.Handler, failed chan<- error) error {
 	config, err := serverTLS(server.SSL)
 	if err != nil {
 		return err
@@ -137,14 +148,14 @@ func listen(server Server, failed chan<- error) error {
 	if err != nil {
 		return err
 	}
-	http := &http.Server{TLSConfig: config, Handler: handler(server.App, func(name string) error { return nameMatches(config, name) }),
+	http := &http.Server{TLSConfig: config, Handler: handler(answers, func(name string) error { return nameMatches(config, name) }),
 		ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	log.Printf("%s server on port %s, mutual TLS", server.App, parsed.Port())
 	go func() { failed <- http.ServeTLS(listener, "", "") }()
 	return nil
 }
 
-func handler(app string, matches func(string) error) http.Handler {
+func handler(answers http.Handler, matches func(string) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if name := r.TLS.ServerName; name != "" && matches(name) != nil {
 			http.Error(w, "Invalid SNI", http.StatusBadRequest)
@@ -158,40 +169,10 @@ func handler(app string, matches func(string) error) http.Handler {
 		case r.URL.Path == "/version/api" && r.Method == http.MethodGet:
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `["v1","v2","2.1","3.0","4.0"]`)
-		case app == "P2P" && r.URL.Path == "/partyinfo" && r.Method == http.MethodPost:
-			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
+		case answers != nil:
+			answers.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
 	})
-}
-
-// askPeers speaks mutual TLS with the other managers, and says when the answer changes.
-func askPeers(ctx context.Context, server Server, peers []Peer) {
-	config, err := clientTLS(server.SSL)
-	if err != nil {
-		log.Println("peers:", err)
-		return
-	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
-	last := map[string]string{}
-	for tick := time.NewTicker(5 * time.Second); ; {
-		for _, peer := range peers {
-			said := "up"
-			if response, err := client.Get(strings.TrimSuffix(peer.URL, "/") + "/upcheck"); err != nil {
-				said = err.Error()
-			} else if _ = response.Body.Close(); response.StatusCode != http.StatusOK {
-				said = response.Status
-			}
-			if last[peer.URL] != said {
-				log.Printf("peer %s: %s", peer.URL, said)
-				last[peer.URL] = said
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -47,6 +47,20 @@ fn a_node_wakes_itself_by_what_people_write_and_others_by_what_they_read() {
         ["claim of alice", "all of acme"],
         "what its siblings wait for, and what it may run with"
     );
+    let serves = |status: &'static str| {
+        move |node: &mut Value| {
+            pinned(node);
+            node["status"]["conditions"] = json!([{"type": "TransactionManagerAvailable", "status": status,
+                "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        }
+    };
+    assert_eq!(woken(&mut seen, &event(&serves("False"))), [""; 0]);
+    assert_eq!(
+        woken(&mut seen, &event(&serves("True"))),
+        ["all of acme"],
+        "others' managers can meet its own"
+    );
+    assert_eq!(woken(&mut seen, &event(&serves("False"))), ["all of acme"]);
     let noted = |node: &mut Value| {
         pinned(node);
         node["metadata"]["annotations"] = json!({"quorum.security/renew-certs-at": "now"});

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{Issued, Live, Sealed, admitted::Admitted, database, tessera};
+use super::{Issued, Live, Sealed, admitted::Admitted, database, known::Known, tessera};
 use crate::{
     database::FILE,
     node::{
@@ -48,17 +48,19 @@ pub(super) fn peers(node: &Validated, live: &Live) -> ConfigMap {
     lists
 }
 
-/// The transaction manager's configuration; a Secret where it holds a password.
-pub(super) fn manager(node: &Validated) -> (Option<ConfigMap>, Option<Sealed>) {
+/// The transaction manager's configuration; a Secret where it holds a password. Which managers it knows stands here too.
+pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Option<Sealed>) {
     let Some(manager) = &node.manager else { return (None, None) };
     let name = node.names.manager_config();
     let component = Component::TransactionManager;
-    let text = tessera::configuration(node, manager).to_string();
+    let known = Known::next(live.managers.as_deref(), &manager.siblings, live.joining);
+    let text = tessera::configuration(node, manager, &known.listed(manager)).to_string();
+    let known = (names::MANAGERS.to_owned(), known.to_string());
     match &manager.database {
         Database::External(external, version) if external.password_ref.is_some() => {
             let mut metadata = node.names.meta(name, node.names.component_labels(component), &node.owner);
-            metadata.annotations =
-                Some(BTreeMap::from([(PASSWORD_VERSION.into(), version.clone().unwrap_or_default())]));
+            let password = (PASSWORD_VERSION.into(), version.clone().unwrap_or_default());
+            metadata.annotations = Some(BTreeMap::from([password, known]));
             let data = BTreeMap::from([(tessera::FILE.to_owned(), ByteString(text.into_bytes()))]);
             let secret = Secret { metadata, data: Some(data), ..Secret::default() };
             let sealed = external.password_ref.clone().map(|password| Sealed { secret, password });
@@ -66,7 +68,9 @@ pub(super) fn manager(node: &Validated) -> (Option<ConfigMap>, Option<Sealed>) {
         }
         _ => {
             let data = BTreeMap::from([(tessera::FILE.to_owned(), text)]);
-            (Some(config_map(node, name, component, data)), None)
+            let mut map = config_map(node, name, component, data);
+            map.metadata.annotations = Some(BTreeMap::from([known]));
+            (Some(map), None)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The transaction manager's workload: Tessera, and a probe that speaks its mutual TLS for the kubelet.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{Container, ContainerPort, EnvVar, Volume, VolumeMount},
@@ -7,8 +9,9 @@ use k8s_openapi::api::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    arguments,
+    Live, arguments,
     certificates::secret_name,
+    known::Known,
     pods,
     tessera::{self, path},
 };
@@ -26,14 +29,15 @@ const PROBE_TLS: &str = "/tls/probe";
 /// Holds which external database it must be.
 const EXPECTED: &str = "/expected";
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
+pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Live) -> Option<StatefulSet> {
     let manager = node.manager.as_ref()?;
-    Some(pods::workload(
+    let known = Known::next(live.managers.as_deref(), &manager.siblings, live.joining);
+    let mut workload = pods::workload(
         node,
         pods::Parts {
             component: Component::TransactionManager,
             version: manager.spec.version.clone(),
-            config_digest: config_digest(node, manager),
+            config_digest: config_digest(node, manager, &known.mark),
             init: [prepare(node, surroundings)]
                 .into_iter()
                 .chain(external_database(node, manager, surroundings))
@@ -44,15 +48,21 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             users: surroundings.users,
             grace: 30,
         },
-    ))
+    );
+    let annotations = workload.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::MANAGERS.into(), known.to_string());
+    Some(workload)
 }
 
-/// Tessera reads its configuration once, and most of what that refers to. Without references it is as it ever was,
-/// so that such a pod is not replaced.
-fn config_digest(node: &Validated, manager: &Manager) -> String {
-    let mut read = tessera::configuration(node, manager).to_string();
+/// Tessera reads its configuration once, and most of what that refers to. Of the network's managers only the mark counts, which
+/// moves when there is one that it has to meet. Without references and mark it is as it ever was, so that such a pod is not replaced.
+fn config_digest(node: &Validated, manager: &Manager, mark: &str) -> String {
+    let mut read = tessera::configuration(node, manager, &BTreeSet::new()).to_string();
     for (field, version) in &manager.references {
         read.push_str(&format!("\n{field}={version}"));
+    }
+    if !mark.is_empty() {
+        read.push_str(&format!("\nmanagers={mark}"));
     }
     let digest = Sha256::digest(read);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()

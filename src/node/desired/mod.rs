@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod database;
 pub(in crate::node) mod held;
+mod known;
 mod manager;
 mod monitor;
 mod pods;
@@ -22,6 +23,7 @@ mod tessera;
 mod tests;
 
 pub use admitted::Leaving;
+pub use known::{Joining, next_meeting};
 
 use std::collections::BTreeMap;
 
@@ -94,7 +96,7 @@ impl Sealed {
 /// Everything the node is to have.
 #[must_use]
 pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, live: &Live) -> Desired {
-    let (manager_config, sealed) = config::manager(node);
+    let (manager_config, sealed) = config::manager(node, live);
     let client = client::workload(node, surroundings, live);
     let mut config_maps = vec![config::network_authority(node, issued)];
     // each node that joins changes them: they are first written for the client that reads them, and then kept
@@ -104,7 +106,7 @@ pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, l
     config_maps.extend(config::database(node));
 
     let mut workloads = Vec::from_iter(client);
-    workloads.extend(manager::workload(node, surroundings));
+    workloads.extend(manager::workload(node, surroundings, live));
     workloads.extend(database::workload(node, surroundings));
     for workload in &mut workloads {
         held::name(workload, &issued.certificates);
@@ -140,6 +142,10 @@ pub struct Live {
     pub permitted: Option<String>,
     /// When those who have left may cost a restart.
     pub leaving: Leaving,
+    /// Which managers the transaction manager knows, as its workload says, or its configuration.
+    pub managers: Option<String>,
+    /// When newcomers may cost the transaction manager a restart.
+    pub joining: Joining,
     /// What the claim templates of workloads ask for, by name of the workload.
     pub sizes: BTreeMap<String, String>,
 }

@@ -1,10 +1,12 @@
 //! Tessera's configuration file: strict TLS on every server, no `ThirdParty` server, keys as files.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::Sealed;
 use crate::node::{
-    names::{self, Component, DATABASE},
+    names::{self, Component, DATABASE, Names},
     validate::{Database, Manager, Validated},
 };
 
@@ -23,21 +25,31 @@ pub(super) mod path {
     pub(crate) const TRUST: &str = "/tls/trust";
 }
 
-/// The whole file.
-pub(super) fn configuration(node: &Validated, manager: &Manager) -> Value {
+/// The whole file, for a manager that is to know those of these nodes of its network.
+pub(super) fn configuration(node: &Validated, manager: &Manager, known: &BTreeSet<&str>) -> Value {
+    let mut peers: Vec<_> = known.iter().map(|sibling| peer(node, sibling)).collect();
+    peers.extend(manager.outside.iter().cloned());
+    peers.sort();
+    peers.dedup();
     json!({
         "mode": "tessera",
         // it compares addresses with names and would refuse every peer: mutual TLS and policies admit instead
         "useWhiteList": false,
         "jdbc": jdbc(node, manager),
         "serverConfigs": [peers_server(node), client_server(node)],
-        "peer": manager.peers.iter().map(|url| json!({"url": url})).collect::<Vec<_>>(),
+        "peer": peers.iter().map(|url| json!({"url": url})).collect::<Vec<_>>(),
         "disablePeerDiscovery": true,
         "keys": keys(manager),
         "alwaysSendTo": [],
         // else a peer could claim another's public key and receive its payloads
         "features": {"enableRemoteKeyValidation": true},
     })
+}
+
+fn peer(node: &Validated, sibling: &str) -> String {
+    let names = Names { node: sibling.to_owned(), ..node.names.clone() };
+    let service = names.dns(&names.workload(Component::TransactionManager));
+    format!("https://{service}:{}/", names::MANAGER_TO_MANAGER)
 }
 
 fn keys(manager: &Manager) -> Value {

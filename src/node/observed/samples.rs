@@ -168,6 +168,7 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
         permitted: None,
+        managers: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
         unmade: BTreeMap::new(),

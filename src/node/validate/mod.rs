@@ -11,7 +11,7 @@ mod rpc;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::{Resource as _, ResourceExt as _};
 
 pub use key::{is_expected, node_key_at};
@@ -24,7 +24,7 @@ use super::{
     fault::{Fault, Reason},
     genesis::GenesisFacts,
     identity::{self, Standing},
-    names::{self, Names},
+    names::Names,
     observed::{Found, Observed, ObservedManager},
     secrets::keys::NodeIdentity,
     voters::{self, Voters},
@@ -98,8 +98,10 @@ pub struct Manager {
     pub expected: Option<SystemIdentifier>,
     /// Digests or versions of what else is read at start, by the field that names it.
     pub references: BTreeMap<String, String>,
-    /// URLs of the managers it talks to, the network's own included.
-    pub peers: Vec<String>,
+    /// URLs of the managers outside its network that it talks to.
+    pub outside: Vec<String>,
+    /// The other nodes of its network that have a manager, and since when theirs serves.
+    pub siblings: BTreeMap<String, Option<Timestamp>>,
 }
 
 /// A database.
@@ -273,27 +275,23 @@ fn manager(
         database,
         expected: database::pin(observed).expected,
         references: references::read_once(seen, observed),
-        peers: manager_peers(spec, observed),
+        outside: outside(spec),
+        siblings: observed
+            .siblings
+            .iter()
+            .filter(|sibling| sibling.has_manager)
+            .map(|sibling| (sibling.name.clone(), sibling.manager_since))
+            .collect(),
         spec: spec.clone(),
     })
 }
 
-fn manager_peers(spec: &TransactionManager, observed: &Observed) -> Vec<String> {
-    let own = names_of(observed);
-    let mut peers: Vec<String> = observed
-        .siblings
-        .iter()
-        .filter(|sibling| sibling.has_manager)
-        .map(|sibling| {
-            let names = Names { node: sibling.name.clone(), ..own.clone() };
-            let service = names.workload(names::Component::TransactionManager);
-            format!("https://{}:{}/", names.dns(&service), names::MANAGER_TO_MANAGER)
-        })
-        .collect();
-    peers.extend(spec.peers.iter().map(|peer| format!("{}/", peer.url.trim_end_matches('/'))));
-    peers.sort();
-    peers.dedup();
-    peers
+fn outside(spec: &TransactionManager) -> Vec<String> {
+    let urls = spec.peers.iter().map(|peer| format!("{}/", peer.url.trim_end_matches('/')));
+    let mut urls: Vec<_> = urls.collect();
+    urls.sort();
+    urls.dedup();
+    urls
 }
 
 #[cfg(test)]

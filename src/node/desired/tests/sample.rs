@@ -260,6 +260,7 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
         permitted: None,
+        managers: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
         unmade: BTreeMap::new(),

@@ -1,17 +1,26 @@
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::sample::{
-    self, alone, client_alone, everything, external_with_certificate, external_with_password, managed,
-    validator,
+use super::{
+    sample::{
+        self, alone, client_alone, everything, external_with_certificate, external_with_password, managed,
+        validator,
+    },
+    world,
 };
 use crate::node::{
-    desired::{Sealed, tessera},
+    desired::{Desired, Joining, Live, Sealed, desired, tessera},
+    names::Component,
     validate::Validated,
 };
 
 /// The configuration as it is written, whatever it is written into.
 fn configuration(node: &Validated) -> Value {
-    let desired = sample::render(node);
+    written(node, &sample::render(node))
+}
+
+fn written(node: &Validated, desired: &Desired) -> Value {
     let name = format!("qn-{}-tm-config", node.names.node);
     let plain = desired.config_maps.iter().filter(|map| map.metadata.name.as_ref() == Some(&name));
     let plain = plain.filter_map(|map| map.data.as_ref()?.get(tessera::FILE).cloned());
@@ -205,5 +214,52 @@ fn every_file_that_is_named_is_mounted() {
             let directory = file.rsplit_once('/').map(|(directory, _)| directory.to_owned());
             assert!(mounts.iter().any(|mount| Some(*mount) == directory.as_ref()), "{file}: {mounts:?}");
         }
+    }
+}
+
+/// Of a manager: its pod's template, whom it names, and whom it is said to know, in both places.
+fn known(node: &Validated, before: Option<&str>) -> (PodTemplateSpec, Vec<String>, String) {
+    let live = Live {
+        managers: before.map(str::to_owned),
+        joining: Joining { now: "2031-03-07T11:13:17Z".parse().expect("a time"), is_free: false },
+        ..Live::default()
+    };
+    let desired = desired(node, &sample::issued(node), &world::surroundings(), &live);
+    let workload = sample::workload(&desired, Component::TransactionManager).expect("a manager");
+    let noted = |meta: &ObjectMeta| meta.annotations.as_ref()?.get("quorum.security/managers").cloned();
+    let config = format!("qn-{}-tm-config", node.names.node);
+    let maps = desired.config_maps.iter().map(|map| &map.metadata);
+    let mut configs = maps.chain(desired.sealed.iter().map(|sealed| &sealed.secret.metadata));
+    let config = configs.find(|meta| meta.name.as_ref() == Some(&config)).and_then(noted).expect("told");
+    assert_eq!(noted(&workload.metadata), Some(config.clone()));
+    let peers = written(node, &desired)["peer"].clone();
+    let urls = peers
+        .as_array()
+        .expect("peers")
+        .iter()
+        .map(|peer| peer["url"].as_str().unwrap_or_default().to_owned());
+    (sample::template(workload).clone(), urls.collect(), config)
+}
+
+#[test]
+fn a_newcomer_is_named_at_once_and_restarts_a_manager_when_its_own_serves() {
+    for (spec, newcomer, name) in
+        [(everything(), external_with_password(), "bob"), (external_with_password(), managed(), "alice")]
+    {
+        let url = format!("https://{name}-tm.ledger.svc:9000/");
+        let (before, peers, none) = known(&alone(&spec), None);
+        assert!(none == ":" && !peers.contains(&url), "{none}");
+        let mut node = sample::among(&spec, &[newcomer]);
+        let (template, peers, unmet) = known(&node, Some(&none));
+        assert_eq!((&template, unmet.as_str()), (&before, ":"));
+        assert!(peers.contains(&url));
+        let serves = "2031-03-07T11:12:47Z".parse().expect("a time");
+        node.manager.as_mut().expect("a manager").siblings = [(name.to_owned(), Some(serves))].into();
+        let (template, _, met) = known(&node, Some(&unmet));
+        assert_ne!(template, before);
+        assert!(met.ends_with(&format!(":{name}")), "{met}");
+        // it leaves, and comes back
+        assert_eq!(known(&alone(&spec), Some(&met)), (template.clone(), peers, met.clone()));
+        assert_eq!(known(&node, Some(&met)).0, template);
     }
 }

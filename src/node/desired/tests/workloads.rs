@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -172,7 +174,8 @@ fn what_is_read_at_start_is_in_the_digest() {
     let mut other_genesis = carol.clone();
     other_genesis.genesis.sha256 = "c1".repeat(32);
     assert_ne!(config_digest(&carol, Component::Client), config_digest(&other_genesis, Component::Client));
-    let peered = sample::among(&sample::managed(), &[external_with_password()]);
+    let mut peered = managed.clone();
+    peered.manager.as_mut().expect("a manager").outside = vec!["https://tm.rival.example:9000/".into()];
     assert_ne!(
         config_digest(&managed, Component::TransactionManager),
         config_digest(&peered, Component::TransactionManager),
@@ -220,7 +223,8 @@ fn the_role_is_on_the_pod_and_not_on_what_cannot_change() {
 fn a_manager_without_references_keeps_the_digest_that_it_had() {
     let node = alone(&managed());
     assert!(node.manager.as_ref().is_some_and(|manager| manager.references.is_empty()));
-    let text = tessera::configuration(&node, node.manager.as_ref().expect("a manager")).to_string();
+    let text = tessera::configuration(&node, node.manager.as_ref().expect("a manager"), &BTreeSet::new())
+        .to_string();
     let digest: String = Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(config_digest(&node, Component::TransactionManager), digest);
 }

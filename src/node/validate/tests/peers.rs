@@ -130,10 +130,16 @@ fn an_outside_node_is_one_in_whatever_form_it_is_written() {
 #[test]
 fn managers_of_the_network_and_of_others_are_peers_each_once() {
     let mut observed = in_order(member());
-    let mut carol = member();
-    carol["metadata"]["name"] = json!("carol");
+    let with_manager = |name: &str, serves: &str| {
+        let mut sibling = member();
+        sibling["metadata"]["name"] = json!(name);
+        sibling["status"] = json!({"conditions": [{"type": "TransactionManagerAvailable", "status": serves,
+            "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        of_network(crate::node::observed::samples::node(sibling))
+    };
     observed.siblings = vec![
-        of_network(crate::node::observed::samples::node(carol)),
+        with_manager("dora", "False"),
+        with_manager("carol", "True"),
         sibling("alice", Some(('a', "10.96.0.8"))),
     ];
     let peer = |url: &str| json!({"url": url, "cidrs": ["192.0.2.0/24"]});
@@ -145,9 +151,11 @@ fn managers_of_the_network_and_of_others_are_peers_each_once() {
         ]))
         .expect("peers");
     let manager = valid(&observed).manager.expect("a transaction manager");
+    assert_eq!(manager.outside, ["https://a.example:1/", "https://tm.example:9000/"]);
+    let serves = "2026-01-01T00:00:00Z".parse().expect("a time");
     assert_eq!(
-        manager.peers,
-        ["https://a.example:1/", "https://carol-tm.ledger.svc:9000/", "https://tm.example:9000/"],
+        manager.siblings,
+        [("carol".to_owned(), Some(serves)), ("dora".to_owned(), None)].into(),
         "alice has no transaction manager"
     );
 }

@@ -1,0 +1,215 @@
+//! Which other managers of its network a manager knows. Tessera reads whom it knows at start and refuses everybody else, so it
+//! meets a newcomer by a restart, and by nothing else. Whoever leaves stays known, and costs nobody anything when it is back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+use crate::node::{
+    names::Component,
+    observed::Observed,
+    rollout,
+    validate::{Manager, Validated},
+};
+
+/// So long a newcomer's manager serves before the others are restarted for it: several that come at once are one change.
+const SETTLED: SignedDuration = SignedDuration::from_secs(30);
+
+/// As it stands on the manager's workload: `MARK:NAME,NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Part of what a pod is made from: another one restarts the manager.
+    pub(super) mark: String,
+    names: BTreeSet<String>,
+}
+
+/// When newcomers may cost a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Joining {
+    /// What time it is.
+    pub now: Timestamp,
+    /// Whether the manager's pod is to be replaced in any case, or does not serve.
+    pub is_free: bool,
+}
+
+impl Joining {
+    /// What is seen of the manager's own pod.
+    #[must_use]
+    pub fn of(observed: &Observed, now: Timestamp) -> Self {
+        let part = Component::TransactionManager;
+        let serves = observed.pods.get(&part).is_some_and(|pod| pod.ready && !pod.terminating);
+        Self { now, is_free: !serves || rollout::is_behind(observed, part) }
+    }
+}
+
+impl Known {
+    /// What follows from what stands there now and the nodes that have a manager, with the time since when it serves. The
+    /// mark moves for a newcomer that serves: one that does not could not be met. It takes in all who are there then.
+    pub(super) fn next(live: Option<&str>, there: &BTreeMap<String, Option<Timestamp>>, at: Joining) -> Self {
+        let names = there.keys().cloned().collect();
+        let Some(live) = live.map(Self::read) else { return Self { mark: String::new(), names } };
+        let serves = |since: Option<Timestamp>| since.is_some_and(|since| is_settled(since, at.now));
+        if !live.newcomers(there).any(|since| at.is_free || serves(since)) {
+            return live;
+        }
+        // also by whom it takes in: a pass that reads an older annotation must not come to the mark of another list
+        let next = Self { mark: live.to_string(), names };
+        let mark =
+            Sha256::digest(next.to_string()).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Self { mark, ..next }
+    }
+
+    /// Whom the configuration names: who is there, and who is known. So whenever a pod of this mark starts it knows
+    /// no fewer than are known.
+    pub(super) fn listed<'a>(&'a self, manager: &'a Manager) -> BTreeSet<&'a str> {
+        self.names.iter().chain(manager.siblings.keys()).map(String::as_str).collect()
+    }
+
+    fn newcomers<'a>(
+        &'a self,
+        there: &'a BTreeMap<String, Option<Timestamp>>,
+    ) -> impl Iterator<Item = Option<Timestamp>> + 'a {
+        there.iter().filter(|(name, _)| !self.names.contains(*name)).map(|(_, since)| *since)
+    }
+
+    fn read(text: &str) -> Self {
+        let (mark, names) = text.split_once(':').unwrap_or_default();
+        let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        Self { mark: mark.to_owned(), names }
+    }
+}
+
+/// A clock that was put back makes nobody wait for longer.
+fn is_settled(since: Timestamp, now: Timestamp) -> bool {
+    since.duration_until(now).abs() >= SETTLED
+}
+
+/// When a newcomer has served for long enough.
+#[must_use]
+pub fn next_meeting(observed: &Observed, node: &Validated, now: Timestamp) -> Option<Timestamp> {
+    let there = &node.manager.as_ref()?.siblings;
+    let known = Known::read(observed.managers.as_deref()?);
+    let unsettled = known.newcomers(there).flatten().filter(|since| !is_settled(*since, now));
+    unsettled.min()?.checked_add(SETTLED).ok().map(|end| end.min(now + SETTLED))
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.mark, Vec::from_iter(self.names.iter().cloned()).join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: i64 = 1_800_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(START + second).expect("a time")
+    }
+
+    fn free(second: i64, is_free: bool) -> Joining {
+        Joining { now: at(second), is_free }
+    }
+
+    /// Nodes by a letter, each with the second since when its manager serves.
+    fn there(nodes: &[(&str, Option<i64>)]) -> BTreeMap<String, Option<Timestamp>> {
+        nodes.iter().map(|(name, since)| ((*name).to_owned(), since.map(at))).collect()
+    }
+
+    /// What a manager that runs has read: the list that was written last before its pod was made.
+    #[derive(Default)]
+    struct Pod {
+        mark: String,
+        read: BTreeSet<String>,
+    }
+
+    fn list(known: &Known, there: &BTreeMap<String, Option<Timestamp>>) -> BTreeSet<String> {
+        known.names.iter().chain(there.keys()).cloned().collect()
+    }
+
+    proptest! {
+        /// A manager is restarted when, and only when, somebody who has served for half a minute is none whom it has read,
+        /// or the restart is for nothing. Whoever is taken for known has been read, whenever the pod was made.
+        #[test]
+        fn a_manager_is_restarted_for_whom_it_has_not_read_and_for_nobody_else(
+            steps in prop::collection::vec(
+                (prop::collection::btree_map("[a-f]", prop::option::of(1i64..200), 0..5), 1i64..100, any::<(bool, bool)>()),
+                1..24,
+            )
+        ) {
+            let (mut live, mut now, mut pod) = (None::<String>, 0, Pod::default());
+            for (nodes, step, (is_free, dies)) in &steps {
+                now += step;
+                let there: BTreeMap<_, _> =
+                    nodes.iter().map(|(name, since)| (name.clone(), since.map(|ago| at(now - ago)))).collect();
+                let before = live.as_deref().map(Known::read);
+                let next = Known::next(live.as_deref(), &there, free(now, *is_free));
+                if let Some(before) = &before {
+                    let is_new = |name: &&String| !before.names.contains(*name);
+                    let serves = |name: &&String| nodes[*name].is_some_and(|ago| ago >= 30);
+                    let newcomers: Vec<_> = there.keys().filter(is_new).collect();
+                    let moves = *is_free && !newcomers.is_empty() || newcomers.iter().any(serves);
+                    prop_assert_eq!(next.mark != before.mark, moves, "{} to {}", before, next);
+                    // whoever leaves stays known, and whoever is not taken in is not
+                    prop_assert!(moves || next == *before);
+                }
+                prop_assert_eq!(Known::read(&next.to_string()), next.clone());
+                // a write whose answer is lost is made again, the same
+                prop_assert_eq!(&Known::next(live.as_deref(), &there, free(now, *is_free)), &next);
+                prop_assert_eq!(&Known::next(Some(&next.to_string()), &there, free(now, *is_free)), &next);
+                if live.is_none() || pod.mark != next.mark || *dies {
+                    pod = Pod { mark: next.mark.clone(), read: list(&next, &there) };
+                }
+                prop_assert!(next.names.is_subset(&pod.read), "{} of {:?}", next, pod.read);
+                live = Some(next.to_string());
+            }
+        }
+
+        /// Two passes that begin with the same annotation, one of them late.
+        #[test]
+        fn another_list_has_another_mark(
+            one in prop::collection::btree_set("[a-f]", 0..5), other in prop::collection::btree_set("[a-f]", 0..5)
+        ) {
+            let mark = |names: &BTreeSet<String>| {
+                let there = names.iter().map(|name| (name.clone(), None)).collect();
+                Known::next(Some("ab:z"), &there, free(0, true)).mark
+            };
+            prop_assert_eq!(mark(&one) == mark(&other), one == other);
+        }
+    }
+
+    #[test]
+    fn a_manager_that_starts_has_no_mark_and_knows_all_who_are_there() {
+        let all = there(&[("bob", None), ("dave", Some(9))]);
+        assert_eq!(Known::next(None, &all, free(9, false)).to_string(), ":bob,dave");
+    }
+
+    #[test]
+    fn all_who_are_there_are_taken_in_for_the_first_of_them_that_serves() {
+        let known = |nodes: &[(&str, Option<i64>)]| {
+            Known::next(Some("ab:bob,gone"), &there(nodes), free(100, false)).to_string()
+        };
+        let bob = ("bob", Some(0));
+        assert_eq!(known(&[bob, ("dora", None)]), "ab:bob,gone", "it does not serve");
+        assert_eq!(known(&[bob, ("dora", Some(71))]), "ab:bob,gone", "others may come");
+        let both = known(&[bob, ("dora", Some(70)), ("erin", None)]);
+        let (mark, names) = both.split_once(':').expect("a mark");
+        assert_eq!(names, "bob,dora,erin");
+        assert_ne!(mark, "ab");
+        assert_eq!(known(&[bob, ("dora", Some(700))]).split_once(':').map(|it| it.1), Some("bob,dora"));
+    }
+
+    #[test]
+    fn what_somebody_wrote_there_does_no_harm() {
+        assert_eq!(Known::read(",a,,:x").to_string(), ",a,,:x");
+        assert_eq!(Known::read("no mark").to_string(), ":");
+        assert_eq!(Known::next(Some(""), &BTreeMap::new(), free(0, true)).to_string(), ":");
+    }
+}
