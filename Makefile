@@ -68,6 +68,10 @@ e2e: ## The suite on a real cluster: real kubelets, a real client, a real Postgr
 e2e-long: ## What waits for kubelets and alarms on a real cluster: an alarm, a rotation; most of an hour
 	@E2E_LONG=1 e2e/run
 
+.PHONY: e2e-network
+e2e-network: ## Four validators and their members through all that replaces pods; E2E_CLIENT_IMAGE for a client other than the scripted one
+	@E2E_NETWORK=1 e2e/run
+
 .PHONY: chaos
 chaos: ## The operator twice, before a real API server, through a proxy that fails; the long fault tests in memory
 	@e2e/packages build-essential cmake

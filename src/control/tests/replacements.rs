@@ -160,7 +160,12 @@ async fn a_member_that_joins_and_leaves_costs_one_pod_at_a_time() {
     assert_each_once(&world, before, (&MEMBERS, &["tm"]));
 
     let before = world.server.changes().len();
+    let pod = object("v1", "pods", "dora-tm-0");
+    world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!(["test/running"]));
     world.server.delete(&node("dora"), &json!({}));
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(replaced(&world.server, before, Duration::ZERO), BTreeMap::new(), "it has not left yet");
+    world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!([]));
     world.rest_after(ROTATED).await;
     assert!(world.server.get(&node("dora")).is_none());
     assert_each_once(&world, before, (&MEMBERS, &["client"]));

@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// The parts of the node and of its siblings, by node and in the order in which they are replaced. Of the node's own parts
-/// `due` are those that it would replace.
+/// The parts of the node and of its siblings, by node and in the order in which they are replaced, and what is left of nodes
+/// that are being deleted. Of the node's own parts `due` are those that it would replace.
 pub(in crate::node) fn parts(
     caches: &Caches,
     (node, observed): (&Validated, &Observed),
@@ -34,7 +34,19 @@ pub(in crate::node) fn parts(
         },
     );
     let siblings = observed.siblings.iter().filter(|sibling| !sibling.is_held);
-    own.chain(siblings.flat_map(|sibling| of_sibling(caches, &node.names, sibling))).collect()
+    let ending = observed.absent.ending.iter().filter(|ending| !ending.is_held);
+    own.chain(siblings.flat_map(|sibling| of_sibling(caches, &node.names, sibling)))
+        .chain(ending.flat_map(|ending| of_ending(caches, &node.names, ending)))
+        .collect()
+}
+
+/// A node that is being deleted is away until its last pod is gone: its end and a replacement never come together.
+fn of_ending(caches: &Caches, own: &Names, ending: &Sibling) -> impl Iterator<Item = Part> {
+    let has_pod = |part: &Part| !part.pod.is_empty();
+    of_sibling(caches, own, ending).filter(has_pod).map(|part| {
+        let absence = Absence { why: "its node is being deleted".to_owned(), since: None };
+        Part { health: Health::Away(absence), is_waiting: false, ..part }
+    })
 }
 
 fn of_sibling(caches: &Caches, own: &Names, sibling: &Sibling) -> impl Iterator<Item = Part> {
