@@ -281,7 +281,7 @@ fn dropped(record: &Record) {
 }
 
 #[test]
-#[ignore = "takes ten minutes and a cluster of its own: make e2e-network runs it"]
+#[ignore = "takes nine minutes and a cluster of its own: make e2e-network runs it"]
 fn network_keeps_running_while_nodes_join_leave_lose_a_volume_and_are_upgraded() {
     prepare();
     let mut nodes: Vec<_> = VALIDATORS.into_iter().map(validator).collect();
