@@ -46,10 +46,19 @@ load_images() {
   "$bed" image load "$cache"/images/*.tar
 }
 
+# kubectl refuses to wait for a condition of a definition that is so new that it has none.
+definition_served() {
+  local end=$((SECONDS + 60))
+  until kubectl wait --for=condition=Established --timeout=10s crd/quorumnodes.quorum.security >/dev/null 2>&1; do
+    ((SECONDS < end)) || { echo "the definition is not served after 60 s" >&2; return 1; }
+    sleep 0.2
+  done
+}
+
 install_operator() { # namespaces to watch, separated by commas
   local watched=$1 namespace
   kubectl apply --server-side --force-conflicts -f "$root/crds/" >/dev/null
-  kubectl wait --for=condition=Established --timeout=60s crd/quorumnodes.quorum.security >/dev/null
+  definition_served || return 1
   kubectl apply -f "$root/config/rbac/role.yaml" -f "$root/config/rbac/cluster.yaml" >/dev/null
   sed -e "s|image: quorum-operator:dev|image: $OPERATOR_IMAGE|" \
       -e "s|quorum-guard:dev|$GUARD_IMAGE|" \

@@ -35,11 +35,18 @@ fn managers() -> [(String, bool); 2] {
     })
 }
 
+/// What was seen of the managers.
+struct Seen {
+    /// The pods that each had, one after the other.
+    pods: [Vec<String>; 2],
+    /// What may not be.
+    wrong: Vec<String>,
+}
+
 /// Looks at the managers until it is told to end.
 struct Watch {
     ends: Arc<AtomicBool>,
-    /// The pods that each had, one after the other, and what was seen that may not be.
-    seen: Arc<Mutex<([Vec<String>; 2], Vec<String>)>>,
+    seen: Arc<Mutex<Seen>>,
     looks: thread::JoinHandle<()>,
 }
 
@@ -47,12 +54,13 @@ impl Watch {
     fn begin() -> Self {
         // whoever is there now was there before what is done next
         let first = managers().map(|(uid, _)| vec![uid]);
-        let (ends, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new((first, vec![]))));
+        let seen = Arc::new(Mutex::new(Seen { pods: first, wrong: vec![] }));
+        let ends = Arc::new(AtomicBool::new(false));
         let (end, note) = (Arc::clone(&ends), Arc::clone(&seen));
         let looks = thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
                 let now = managers();
-                let (pods, wrong) = &mut *note.lock().expect("seen");
+                let Seen { pods, wrong } = &mut *note.lock().expect("seen");
                 for (pods, (uid, _)) in pods.iter_mut().zip(&now) {
                     if !uid.is_empty() && !pods.contains(uid) {
                         pods.push(uid.clone());
@@ -70,15 +78,15 @@ impl Watch {
     /// How many pods each had.
     fn pods(&self) -> [usize; 2] {
         let seen = self.seen.lock().expect("seen");
-        [seen.0[0].len(), seen.0[1].len()]
+        [seen.pods[0].len(), seen.pods[1].len()]
     }
 
     fn end(self) -> [usize; 2] {
         self.ends.store(true, Ordering::Relaxed);
         self.looks.join().expect("it looked");
         let seen = self.seen.lock().expect("seen");
-        assert_eq!(seen.1, [""; 0]);
-        [seen.0[0].len(), seen.0[1].len()]
+        assert_eq!(seen.wrong, [""; 0]);
+        [seen.pods[0].len(), seen.pods[1].len()]
     }
 }
 
