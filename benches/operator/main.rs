@@ -272,12 +272,14 @@ impl Bench {
         let (mut filled, mut passed) = (vec![], vec![]);
         for _ in 1..self.options.restarts {
             let (operator, ready, looked) = self.started_again(fleet).await?;
-            (filled.push(ready), passed.push(looked));
+            filled.push(ready);
+            passed.push(looked);
             operator.stop().await?;
         }
         let from = Timestamp::now();
         let (operator, ready, looked) = self.started_again(fleet).await?;
-        (filled.push(ready), passed.push(looked));
+        filled.push(ready);
+        passed.push(looked);
         tokio::time::sleep(Duration::from_secs(12)).await;
         self.memory("after a restart", operator.memory()?);
         let entries = self.audit.since(self.operator.name, from)?;
