@@ -42,8 +42,8 @@ impl Record {
     /// Begins to watch.
     pub(crate) fn begin(namespace: &str) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let watches = [("pods", Seen::pod as fn(&mut Seen, &Value)), ("quorumnodes", Seen::node)];
-        let watches = watches.map(|(kind, note)| watch(namespace, kind, (seen.clone(), note)));
+        let watches = [("pods", Seen::pod as Note), ("quorumnodes", Seen::node)];
+        let watches = watches.map(|(kind, note)| watch(namespace, kind, Arc::clone(&seen), note));
         Self { seen, watches: watches.into() }
     }
 
@@ -62,7 +62,10 @@ impl Drop for Record {
     }
 }
 
-fn watch(namespace: &str, kind: &str, (seen, note): (Arc<Mutex<Seen>>, fn(&mut Seen, &Value))) -> Child {
+/// What is noted of an event.
+type Note = fn(&mut Seen, &Value);
+
+fn watch(namespace: &str, kind: &str, seen: Arc<Mutex<Seen>>, note: Note) -> Child {
     let mut child = Command::new("kubectl")
         .args(["-n", namespace, "get", kind, "--watch", "--output-watch-events", "-o", "json"])
         .stdout(Stdio::piped())
