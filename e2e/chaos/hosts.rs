@@ -32,17 +32,29 @@ pub(crate) async fn make(plane: &Plane) -> anyhow::Result<()> {
 
 /// Looks every half second; what fails is tried again in the next round.
 pub(crate) async fn live(plane: Plane) {
-    for round in 0_u64.. {
-        if round.is_multiple_of(6) {
-            for host in HOSTS {
-                let _ = plane.patch(&format!("/api/v1/nodes/{host}/status"), &healthy(host)).await;
-            }
-        }
-        for pod in plane.list("/api/v1/pods").await.unwrap_or_default() {
-            let _ = tend(&plane, &pod).await;
+    tokio::spawn(report(plane.clone()));
+    loop {
+        let pods = timely(plane.list("/api/v1/pods")).await.and_then(Result::ok);
+        for pod in pods.unwrap_or_default() {
+            let _ = timely(tend(&plane, &pod)).await;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// Heartbeats of the hosts, which nothing holds up.
+async fn report(plane: Plane) {
+    loop {
+        for host in HOSTS {
+            let _ = timely(plane.patch(&format!("/api/v1/nodes/{host}/status"), &healthy(host))).await;
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// What a request comes to, if it does within five seconds: a client that tries again and again is not waited for.
+async fn timely<T>(request: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_secs(5), request).await.ok()
 }
 
 fn healthy(host: &str) -> Value {
@@ -66,7 +78,10 @@ async fn tend(plane: &Plane, pod: &Value) -> anyhow::Result<()> {
         let exactly = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}});
         return plane.delete(&this, &exactly).await;
     }
-    if pod["status"]["phase"] == "Running" {
+    let conditions = pod["status"]["conditions"].as_array();
+    let is_ready = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
+    // the control plane takes a pod's readiness away where its host was silent; a kubelet says it again
+    if pod["status"]["phase"] == "Running" && conditions.into_iter().flatten().any(is_ready) {
         return Ok(());
     }
     let made = text(&metadata["creationTimestamp"]).parse::<Timestamp>()?;

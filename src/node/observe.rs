@@ -336,7 +336,7 @@ fn hosts(caches: &Caches) -> BTreeMap<String, Host> {
     caches.hosts.state().iter().map(|host| (host.name_any(), host_facts(host))).collect()
 }
 
-fn host_facts(host: &core::Node) -> Host {
+pub(super) fn host_facts(host: &core::Node) -> Host {
     let status = host.status.as_ref();
     let info = status.and_then(|status| status.node_info.as_ref());
     let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
@@ -351,6 +351,7 @@ fn host_facts(host: &core::Node) -> Host {
         schedulable: ready && !cordoned,
         cordoned,
         lost: said.is_some() && !ready,
+        since: said.and_then(|said| said.last_transition_time.as_ref()).map(|time| time.0),
         taints: taints
             .filter(|taint| taint.effect != "PreferNoSchedule")
             .map(|taint| Taint {

@@ -300,6 +300,8 @@ pub struct Host {
     pub cordoned: bool,
     /// Whether its kubelet no longer reports, or reports that it is not ready.
     pub lost: bool,
+    /// Since when that is so, or is not.
+    pub since: Option<Timestamp>,
     /// Taints that keep pods away that do not tolerate them.
     pub taints: Vec<Taint>,
     /// Its labels.

@@ -140,9 +140,11 @@ async fn the_next_turn_comes_as_soon_as_the_one_before_it_is_over() {
         });
     }
     world.rest().await;
+    world.server.start_slowly(true);
     patch(&world, "goquorum-next");
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        world.server.all_started();
         if done(&world) == NAMES {
             return assert_eq!(new_pods(&world, "goquorum-next"), NAMES);
         }

@@ -1,13 +1,15 @@
 //! What is seen of the pods of a whole network, when one of them is to be replaced.
 
-use super::{pods, workload};
+use kube::runtime::reflector::ObjectRef;
+
+use super::{host_facts, pods, workload};
 use crate::{
     api::node::Role,
     cluster::Caches,
     node::{
         desired::components,
         names::{Component, Names},
-        observed::{Observed, Pod},
+        observed::{Host, Observed, Pod},
         rollout::{
             self,
             plan::{Absence, Health, Named, Part},
@@ -67,16 +69,21 @@ pub(in crate::node) fn part(caches: &Caches, names: &Names, component: Component
     }
     let outdated =
         workload.zip(pod.as_ref()).is_some_and(|(workload, pod)| rollout::is_outdated(pod, &workload));
+    let host = pod.as_ref().and_then(|pod| caches.hosts.get(&ObjectRef::new(pod.host.as_ref()?)));
+    let host = host.map(|host| host_facts(&host));
+    // on a host that does not report it may well serve, and it would end nowhere
+    let is_lost = host.as_ref().is_some_and(|host| host.lost);
     Some(Part {
         named: Named { node: names.node.clone(), component },
         is_validator: false,
-        health: health(pod.as_ref()),
-        is_waiting: outdated && pod.as_ref().is_some_and(|pod| !pod.terminating),
+        health: health(pod.as_ref(), host.as_ref()),
+        is_waiting: outdated && !is_lost && pod.as_ref().is_some_and(|pod| !pod.terminating),
         pod: pod.map(|pod| pod.uid).unwrap_or_default(),
     })
 }
 
-fn health(pod: Option<&Pod>) -> Health {
+/// A pod that is not ready says something of its own only from when its host reports on.
+fn health(pod: Option<&Pod>, host: Option<&Host>) -> Health {
     let away = |why: &str, since| Health::Away(Absence { why: why.to_owned(), since });
     let Some(pod) = pod else { return away("it has no pod", None) };
     if pod.terminating {
@@ -85,16 +92,20 @@ fn health(pod: Option<&Pod>) -> Health {
     if pod.ready {
         return Health::Serves(pod.since);
     }
+    let since = pod.since.max(host.and_then(|host| host.since));
     match (&pod.unschedulable, &pod.trouble) {
-        (Some(_), _) => away("its pod has no host", pod.since),
+        _ if host.is_some_and(|host| host.lost) => away("its host no longer reports", since),
+        (Some(_), _) => away("its pod has no host", since),
         // other nodes repeat it: without what was said last, which is another line each time
-        (None, Some(trouble)) => away(trouble.split([',', '"']).next().unwrap_or_default(), pod.since),
-        (None, None) => away("it is starting", pod.since),
+        (None, Some(trouble)) => away(trouble.split([',', '"']).next().unwrap_or_default(), since),
+        (None, None) => away("it is starting", since),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
 
     #[test]
@@ -105,8 +116,28 @@ mod tests {
             ("container tm is not ready", "container tm is not ready"),
         ] {
             let pod = Pod { trouble: Some(trouble.into()), ..Pod::default() };
-            let Health::Away(absence) = health(Some(&pod)) else { panic!("it serves") };
+            let Health::Away(absence) = health(Some(&pod), None) else { panic!("it serves") };
             assert_eq!(absence.why, told);
         }
+    }
+
+    /// All of a network's pods are not ready while their hosts do not report, and for a moment afterwards: they serve all the same.
+    #[test]
+    fn a_pod_is_not_ready_of_itself_for_as_long_as_its_host_has_reported() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let since = |ready: bool, host: Option<(bool, i64)>| {
+            let pod = Pod { ready, since: Some(at(100)), ..Pod::default() };
+            let host = host.map(|(lost, since)| Host { lost, since: Some(at(since)), ..Host::default() });
+            match health(Some(&pod), host.as_ref()) {
+                Health::Serves(since) => ("it serves".to_owned(), since),
+                Health::Away(Absence { why, since }) => (why, since),
+            }
+        };
+        let told = |why: &str, second| (why.to_owned(), Some(at(second)));
+        assert_eq!(since(false, Some((false, 40))), told("it is starting", 100));
+        assert_eq!(since(false, Some((false, 400))), told("it is starting", 400));
+        assert_eq!(since(false, Some((true, 400))), told("its host no longer reports", 400));
+        assert_eq!(since(false, None), told("it is starting", 100));
+        assert_eq!(since(true, Some((false, 400))), told("it serves", 100));
     }
 }
