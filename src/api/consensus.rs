@@ -20,8 +20,8 @@ pub struct Consensus {
     pub engine: Engine,
 
     /// How many validators the network has in all, 1 to 1000, where some of them live elsewhere: so many may
-    /// be away at once as the consensus can lose. Default: as many as the genesis names; where a contract names them, as many
-    /// as this namespace has.
+    /// be away at once as the consensus can lose. No more than the genesis names, if it does: state `validatorAddresses` once
+    /// others were voted in. Default: as many as the genesis names; where a contract names them, as many as this namespace has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub validators: Option<i32>,

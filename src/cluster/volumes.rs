@@ -10,7 +10,7 @@ use kube::{
 use serde_json::json;
 
 use super::Writer;
-use crate::node::names;
+use crate::node::{names, quoted::quoted};
 
 /// What the server made of a claim that asks for another size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,9 @@ impl Writer {
                 Ok(Resized::Taken)
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Resized::Gone),
-            Err(kube::Error::Api(status)) if refuses(&status) => Ok(Resized::Refused(status.message)),
+            Err(kube::Error::Api(status)) if refuses(&status) => {
+                Ok(Resized::Refused(quoted(&status.message)))
+            }
             Err(error) => Err(error).with_context(|| format!("PersistentVolumeClaim {name}")),
         }
     }

@@ -84,7 +84,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0)
+        f.write_str(&trouble::words(&self.0))
     }
 }
 
@@ -375,7 +375,7 @@ async fn publish(
         secondary: None,
     };
     if let Err(error) = context.writer.publish(&event, about).await {
-        tracing::warn!(error = format!("{error:#}"), reason, "event not published");
+        tracing::warn!(error = trouble::words(&error), reason, "event not published");
     }
 }
 

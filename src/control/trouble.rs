@@ -2,8 +2,11 @@
 
 use kube::core::Status;
 
+use crate::node::quoted::quoted;
+
 /// Why a pass failed: what was being done, and what the server said of it. An answer that could not be read
-/// may hold a Secret, so it is not repeated.
+/// may hold a Secret, so it is not repeated; and what is refused may be quoted in the refusal, so that is shown without
+/// what may be a key.
 pub(super) fn words(error: &anyhow::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     for cause in error.chain() {
@@ -25,7 +28,7 @@ fn said(status: &Status) -> String {
     if status.message.is_empty() {
         format!("{} {}", status.code, status.reason)
     } else {
-        status.message.clone()
+        quoted(&status.message)
     }
 }
 
@@ -51,6 +54,18 @@ mod tests {
         assert!(read.to_string().contains("canary"), "{read}");
         let error = anyhow::Error::from(kube::Error::SerdeError(read)).context("Secret qn-a-ca");
         assert_eq!(words(&error), "Secret qn-a-ca: an answer could not be read");
+    }
+
+    /// As an admission policy refuses it whose message quotes the object.
+    #[test]
+    fn what_a_refusal_quotes_of_a_secret_is_not_repeated() {
+        let key = "NGY5Yzg3ZTI0YjYxMGQzNWE4ZjA3YzFlOWI2ZDUyYTM=";
+        let said = format!("Secret refused: qn-bob-nodekey nodekey: {key}, password: two words");
+        let error = anyhow::Error::from(api(422, &said)).context("Secret qn-bob-nodekey");
+        let words = words(&error);
+        assert!(words.starts_with("Secret qn-bob-nodekey: Secret refused: qn-bob-nodekey"), "{words}");
+        assert!(!words.contains(key) && !words.contains("two words"), "{words}");
+        assert_eq!(super::super::Failure(error).to_string(), words, "nor in the log");
     }
 
     #[test]

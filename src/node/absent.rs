@@ -8,10 +8,17 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{names::Component, observed::Observed, sibling::Sibling};
+use super::{
+    names::{self, Component},
+    observed::Observed,
+    sibling::Sibling,
+};
 
 /// So long somebody who has left a list is expected back.
 pub const MOMENT: SignedDuration = SignedDuration::from_mins(5);
+
+/// So many names are read.
+const MOST: usize = 1000;
 
 /// How often it is looked at whether somebody is still waited for.
 const LOOK: SignedDuration = SignedDuration::from_mins(1);
@@ -37,11 +44,13 @@ pub struct Roll {
 }
 
 impl Roll {
-    /// From the text of an annotation; what is no name is left out.
+    /// From the text of an annotation. What is no name of a node is left out, and so are names after the first thousand: somebody
+    /// else may have written it, and what is written back has to fit into an annotation.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let mut roll = Self::default();
-        for name in text.split(',').filter(|name| !name.is_empty()) {
+        let is_name = |name: &&str| names::is_plain(name.split('@').next().unwrap_or_default());
+        for name in text.split(',').filter(is_name).take(MOST) {
             match name.split_once('@') {
                 None => drop(roll.present.insert(name.to_owned())),
                 Some((name, second)) => {
@@ -163,6 +172,15 @@ mod tests {
         assert_eq!(later.clone().settled().to_string(), "a");
         let back = later.next(names("a,b"), at(2200));
         assert_eq!(back.to_string(), "a,b,c@2100");
+    }
+
+    #[test]
+    fn what_is_written_back_fits_into_an_annotation() {
+        let many: Vec<_> = (0..36_000).map(|i| format!("g{i}")).collect();
+        let roll = Roll::read(&many.join(",")).next(BTreeSet::new(), at(1000));
+        assert_eq!((roll.present(), roll.left()), (0, 1000));
+        let long = "x".repeat(60_000);
+        assert_eq!(Roll::read(&format!("a,{long},b/c,..,a\"b,C,c@7")).to_string(), "a,c@7");
     }
 
     #[test]

@@ -144,6 +144,17 @@ impl Component {
     }
 }
 
+/// Whether a text that somebody may have written is no more than a node's name can be, or the beginning of a key: letters, digits
+/// and `-`, 40 of them at most.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    let is_in = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=40).contains(&text.len())
+        && text.bytes().all(is_in)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 /// Whether an object's name is one that the objects of a node have. It may be another's whose name begins in the same way.
 #[must_use]
 pub fn is_named_for(object: &str, node: &str) -> bool {

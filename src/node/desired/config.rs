@@ -54,7 +54,9 @@ pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Opti
     let name = node.names.manager_config();
     let component = Component::TransactionManager;
     let known = Known::next(live.managers.as_deref(), &manager.siblings, live.joining);
-    let text = tessera::configuration(node, manager, &known.listed(manager)).to_string();
+    let mut listed = known.listed(manager);
+    listed.remove(node.names.node.as_str());
+    let text = tessera::configuration(node, manager, &listed).to_string();
     let known = (names::MANAGERS.to_owned(), known.to_string());
     match &manager.database {
         Database::External(external, version) if external.password_ref.is_some() => {

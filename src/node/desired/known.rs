@@ -10,7 +10,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::node::{
-    names::Component,
+    names::{self, Component},
     observed::Observed,
     rollout,
     validate::{Manager, Validated},
@@ -18,6 +18,9 @@ use crate::node::{
 
 /// So long a newcomer's manager serves before the others are restarted for it: several that come at once are one change.
 const SETTLED: SignedDuration = SignedDuration::from_secs(30);
+
+/// So many names are read.
+const MOST: usize = 1000;
 
 /// As it stands on the manager's workload: `MARK:NAME,NAME`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +81,10 @@ impl Known {
 
     fn read(text: &str) -> Self {
         let (mark, names) = text.split_once(':').unwrap_or_default();
-        let names = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        Self { mark: mark.to_owned(), names }
+        // anybody who may write the workload may have written it: a name becomes part of an address
+        let names =
+            names.split(',').filter(|name| names::is_plain(name)).take(MOST).map(str::to_owned).collect();
+        Self { mark: if names::is_plain(mark) { mark.to_owned() } else { String::new() }, names }
     }
 }
 
@@ -208,7 +213,9 @@ mod tests {
 
     #[test]
     fn what_somebody_wrote_there_does_no_harm() {
-        assert_eq!(Known::read(",a,,:x").to_string(), ",a,,:x");
+        assert_eq!(Known::read(",a,,:x").to_string(), ":x");
+        let forged = "f00dbeef:bob,evil.example:9000/#,a\"b,..,ok-name";
+        assert_eq!(Known::read(forged).to_string(), "f00dbeef:bob,ok-name");
         assert_eq!(Known::read("no mark").to_string(), ":");
         assert_eq!(Known::next(Some(""), &BTreeMap::new(), free(0, true)).to_string(), ":");
     }

@@ -66,7 +66,7 @@ pub(super) fn rolled_out(applied: &Applied, now: Timestamp) -> Option<Finding> {
 
 /// That a validator of the chain is not here any more.
 pub(super) fn gone(address: &str) -> String {
-    format!("validator {address} of the chain ran here, and no node here has its key now")
+    format!("validator {address} of the chain ran here, and no node with role Validator has its key now")
 }
 
 fn spoken(named: &Named) -> String {

@@ -21,7 +21,7 @@ pub(super) fn quorum_tolerant(node: &Validated) -> Option<Finding> {
             spared => format!("{spared} more may be away"),
         };
         let message = format!(
-            "{}{more}: make its node again with the same key, or have it voted out and list those that are left in spec.consensus.validatorAddresses; {spared}",
+            "{}{more}: make its node again with the same key, or give it back its role, or have it voted out and list those that are left in spec.consensus.validatorAddresses; {spared}",
             rolled::gone(first)
         );
         return Some(finding(NAME, "False", "ValidatorMissing", message));
