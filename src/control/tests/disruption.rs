@@ -260,6 +260,34 @@ async fn validators_that_are_not_voted_in_let_no_more_of_the_others_go() {
     assert_eq!(evict(&world, "val-c").await, Some(429));
 }
 
+/// Nor is more than one of them replaced at once, where seven could lose two.
+#[tokio::test(start_paused = true)]
+async fn validators_that_are_not_voted_in_let_no_more_of_the_others_be_replaced() {
+    let mut world = four().await;
+    let all = [&NAMES[..], &["val-x", "val-y", "val-z"]].concat();
+    for name in &all[4..] {
+        world.server.put(&validator(name));
+    }
+    world.rest().await;
+    let voted: Vec<_> = NAMES.iter().map(|name| address(&world, name)).collect();
+    list(&mut world, &all, &voted).await;
+    let before = uids(&world, &all);
+    world.server.start_slowly(true);
+    for name in &all {
+        world.server.edit(&node(name), "kubectl-edit", |node| {
+            node["spec"]["rollout"] = json!({"maxUnavailable": 7});
+            node["spec"]["client"]["image"] = json!(specs::image("goquorum-next"));
+        });
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let replaced = uids(&world, &all).iter().filter(|uid| !before.contains(uid)).count();
+    assert_eq!(replaced, 1);
+    for name in &all[1..] {
+        let (_, reason, _) = world.condition(name, "RolledOut").expect("it waits");
+        assert_ne!(reason, "EvictionRefused", "{name}: the budget is not asked for what is known");
+    }
+}
+
 /// The chain waits for its vote until it is voted out, so nobody else may go, neither by a drain nor by us.
 #[tokio::test(start_paused = true)]
 async fn a_validator_of_the_chain_that_is_deleted_for_good_is_missing_until_it_is_voted_out() {

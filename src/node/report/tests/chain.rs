@@ -127,6 +127,17 @@ fn a_validator_that_the_genesis_does_not_name_is_told_and_may_run() {
     let valid = condition(&status, "ConfigValid").expect("always there");
     assert!(valid.status == "True" && valid.message.contains(named), "{}", valid.message);
     assert_eq!(ready(&status).status, "True");
+    // a list in the spec goes before the genesis
+    spec(&mut observed).consensus.validator_addresses = vec![format!("0x{}", address[2..].to_uppercase())];
+    let (_, _, message) = told(&report(&observed));
+    assert!(!message.contains(&address), "{message}");
+    spec(&mut observed).consensus.validator_addresses = vec![format!("0x{}", "ab".repeat(20))];
+    let (_, _, message) = told(&report(&observed));
+    assert!(
+        message.contains(&format!("{address} is none of spec.consensus.validatorAddresses")),
+        "{message}"
+    );
+    spec(&mut observed).consensus.validator_addresses = vec![];
     // one whom a contract, or nobody knows, names is not judged
     let Found::Is(facts) = &mut observed.genesis else { panic!("a genesis") };
     facts.schedule = Arc::default();
