@@ -11,7 +11,7 @@ const REMEMBERED: usize = 1000;
 /// The validators of a network's chain, as far as a spec or the genesis says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Voters {
-    /// How many there are; `None` where neither says.
+    /// How many there are: as many as are listed, or fewer where a number says so; `None` where nobody says.
     pub count: Option<i32>,
     /// Addresses of those that run here or did, each 0x and 40 lower-case hexadecimal digits. The network's disruption budget
     /// remembers them, since a node that is gone says nothing.

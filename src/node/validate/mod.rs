@@ -65,7 +65,7 @@ pub struct Validated {
     pub callers: Callers,
     /// Peers, here and outside.
     pub peers: Peers,
-    /// How many validators the network has, if any is here: as many as a node says, or else the genesis, or else those here.
+    /// How many validators the network has, if any is here: as [`Voters::count`] says, or else those here.
     pub validators: Option<i32>,
     /// How many nodes here are validators, with those that are away.
     pub validators_here: i32,
