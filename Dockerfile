@@ -1,11 +1,11 @@
 # Two images from one file: docker build --target operator . ; docker build --target guard .
-# Static programs on an empty base, run by nobody in particular.
+# Static programs on an empty base image, run as an unprivileged user.
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 ENV RUSTFLAGS="-C target-feature=+crt-static"
-# the target is named so that procedural macros, which run here, are not linked statically
+# with an explicit target, procedural macros, which run at build time, are not linked statically
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && cargo build --locked --release --target "$target" --bin quorum-operator \
  && cargo build --locked --release --target "$target" --no-default-features --features guard --bin quorum-guard \

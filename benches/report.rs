@@ -1,4 +1,4 @@
-//! The result: a table for people, JSON for the rest.
+//! Report of measurements as a table and as JSON.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(crate) struct Row {
     note: String,
 }
 
-/// Everything measured, in the order it was.
+/// All measures, in the order in which they were taken.
 #[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
@@ -19,7 +19,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A figure; met where it is at most the goal.
+    /// Adds a figure. It meets its goal if it is at most the goal.
     pub(crate) fn row(
         &mut self,
         what: &str,
@@ -32,12 +32,12 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// A figure of before.
+    /// Value of an earlier row, NaN if there is none.
     pub(crate) fn value(&self, what: &str) -> f64 {
         self.rows.iter().find(|row| row.what == what).map_or(f64::NAN, |row| row.value)
     }
 
-    /// What a figure was made from.
+    /// Adds raw data to the JSON.
     pub(crate) fn raw(&mut self, what: &str, value: Value) {
         self.raw.push((what.into(), value));
     }
@@ -70,7 +70,7 @@ fn line(row: &Row) -> String {
     format!("{:42} {:>10.2}  {:8} {:>7}  {:6} {}", row.what, row.value, row.unit, goal, verdict, row.note)
 }
 
-/// The value below which this share of the samples lies; nearest rank.
+/// Percentile by nearest rank; `share` is from 0 to 1.
 pub(crate) fn percentile(samples: &[f64], share: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -82,7 +82,7 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
     percentile(samples, 0.5)
 }
 
-/// Samples for people.
+/// Samples as text with two decimals.
 pub(crate) fn listed(samples: &[f64]) -> String {
     samples.iter().map(|sample| format!("{sample:.2}")).collect::<Vec<_>>().join(" ")
 }

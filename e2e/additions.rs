@@ -1,23 +1,23 @@
-//! What others add to a node's objects: removed by the operator, or told where it may not remove it.
+//! Additions to a node's objects by other clients: the operator removes them, or reports them if it must not.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     kubectl::{self, condition, eventually},
     network,
 };
 
 const NAMESPACE: &str = "e2e-drift";
-/// A second, and what kubectl takes to ask on a busy machine.
+/// Time for a repair, which takes about a second, and for kubectl on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// A client alone, made once for a test, ready.
+/// Creates a node with only a client and waits until it is ready.
 fn ready(name: &str) {
     network::prepare(NAMESPACE, &[]);
     let mut node = network::client(NAMESPACE, name);
-    // a network of its own: no test waits for another's node
+    // a separate network, so that no test waits for another test's node
     node["spec"]["network"] = json!(name);
     kubectl::apply(&[node]);
     kubectl::wait_condition(NAMESPACE, name, "Ready", "True", "");
@@ -31,7 +31,7 @@ fn object(kind: &str, name: &str) -> Value {
     kubectl::get(&["-n", NAMESPACE, kind, name])
 }
 
-/// Until a part of an object is as it was.
+/// Waits until a part of an object is as in `before`.
 fn put_back(kind: &str, name: &str, pointer: &str, before: &Value) {
     eventually(&format!("{kind} {name} {pointer} is put back"), SOON, || {
         let now = object(kind, name);
@@ -40,9 +40,9 @@ fn put_back(kind: &str, name: &str, pointer: &str, before: &Value) {
     });
 }
 
-/// One node, one thing after the other.
+/// Runs several checks one after another on one node.
 #[test]
-fn what_others_add_is_removed_and_the_pod_stays() {
+fn additions_by_other_clients_are_removed_and_the_pod_keeps_running() {
     ready("dora");
     rules_ports_and_addresses_are_removed();
     a_container_never_runs();
@@ -78,7 +78,7 @@ fn rules_ports_and_addresses_are_removed() {
     });
 }
 
-/// The pod is not replaced to bring it in.
+/// An added container is removed before it runs, and the pod is not replaced.
 fn a_container_never_runs() {
     let (before, pod) = (object("statefulset", "dora-client"), object("pod", "dora-client-0"));
     let thief = json!({"name": "thief", "image": kubectl::variable("DIALER_IMAGE"), "command": ["/dialer", "read", "/keys/nodekey"],
@@ -91,7 +91,7 @@ fn a_container_never_runs() {
     let now = object("pod", "dora-client-0");
     assert_eq!(now["metadata"]["uid"], pod["metadata"]["uid"]);
     assert!(!now["spec"].to_string().contains("thief"));
-    // as kubectl rollout restart does
+    // the change that `kubectl rollout restart` makes
     let restart = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}});
     patch("statefulset", "dora-client", "strategic", &restart);
     put_back("statefulset", "dora-client", "/spec", &before);
@@ -116,13 +116,13 @@ fn a_policy_that_is_opened_and_deleted_is_closed_and_made_again() {
 }
 
 #[test]
-fn a_paused_node_names_what_differs_and_who_wrote_it() {
+fn a_paused_node_reports_differing_fields_and_their_writer() {
     ready("duke");
     patch("quorumnode", "duke", "merge", &json!({"spec": {"paused": true}}));
     kubectl::wait_condition(NAMESPACE, "duke", "Paused", "True", "PausedBySpec");
     patch("networkpolicy", "duke-deny", "merge", &json!({"spec": {"ingress": [{}], "egress": [{}]}}));
     let message = kubectl::wait_condition(NAMESPACE, "duke", "NetworkPoliciesApplied", "False", "Drifted");
-    let named = "NetworkPolicy duke-deny differs in spec.egress, spec.ingress, written by kubectl-patch";
+    let named = "NetworkPolicy duke-deny differs from the spec in the fields spec.egress, spec.ingress (changed by kubectl-patch)";
     assert!(message.contains(named), "{message}");
     let node = object("quorumnode", "duke");
     assert_eq!(condition(&node, "Ready").map(|found| found.0).as_deref(), Some("False"));
@@ -140,7 +140,7 @@ fn a_paused_node_names_what_differs_and_who_wrote_it() {
     assert!(object("networkpolicy", "duke-deny")["spec"]["ingress"].is_null());
 }
 
-/// Two pods with one node key would be one node that contradicts itself.
+/// Two pods must not run with one node key, so the second must not start.
 fn one_client_runs_of_two() {
     kubectl::text(&["-n", NAMESPACE, "scale", "statefulset", "duke-client", "--replicas=2"]);
     eventually("the second pod refuses to start", Duration::from_secs(120), || {

@@ -1,4 +1,4 @@
-//! The API server's own record: what the operator wrote.
+//! Checks the operator's writes in the API server's audit log.
 
 use std::{
     fs,
@@ -7,14 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
     kubectl::{self, variable},
     network::{self, NAMESPACE},
 };
 
 const OPERATOR: &str = "system:serviceaccount:quorum-system:quorum-operator";
 
-/// Mutating requests of the operator since `from` (RFC 3339, UTC), but for its lease.
+/// Mutating requests of the operator since `from` (RFC 3339, UTC), except for its lease.
 fn writes_since(from: &str) -> Vec<String> {
     let log = fs::read_to_string(format!("{}/log/audit.log", variable("BED_DIR"))).expect("audit log");
     log.lines()
@@ -37,7 +37,7 @@ fn now() -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Reads alone would do if nothing was recorded at all: the operator's requests must be in the record.
+/// Whether the log holds requests of the operator. Otherwise a test could succeed because nothing is logged.
 fn operator_is_recorded() -> bool {
     let log = fs::read_to_string(format!("{}/log/audit.log", variable("BED_DIR"))).expect("audit log");
     log.lines().any(|line| line.contains(OPERATOR))
@@ -45,7 +45,7 @@ fn operator_is_recorded() -> bool {
 
 #[test]
 #[ignore = "needs a cluster at rest: make e2e runs it on its own"]
-fn bed_at_rest_the_operator_writes_nothing_for_two_minutes() {
+fn alone_at_rest_the_operator_writes_nothing_for_two_minutes() {
     network::ready();
     assert!(operator_is_recorded());
     rest();
@@ -56,7 +56,7 @@ fn bed_at_rest_the_operator_writes_nothing_for_two_minutes() {
     }
     assert_eq!(writes_since(&from), Vec::<String>::new());
 
-    // one needless write in the operator's name, and the same question finds it
+    // a write in the operator's name shows that the check above can fail
     let from = now();
     kubectl::text(&[
         "-n",
@@ -78,7 +78,7 @@ fn bed_at_rest_the_operator_writes_nothing_for_two_minutes() {
     });
 }
 
-/// Nothing of the operator's in ten seconds.
+/// Waits until the operator has written nothing for ten seconds.
 fn rest() {
     kubectl::eventually("the operator comes to rest", Duration::from_secs(120), || {
         let from = now();

@@ -1,5 +1,5 @@
-//! Callers of JSON-RPC, on real kubelets, with tokens of a real API server and a real client: who gets through, and
-//! what happens to those who do when something changes.
+//! JSON-RPC callers with real kubelets, tokens of a real API server and a real client: which calls the guard allows,
+//! and how changes of policy, certificates and processes affect callers.
 
 use std::{
     collections::BTreeMap,
@@ -12,21 +12,23 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    kubectl::{self, eventually, variable},
-    network,
-    pods::{self, From},
-    spine,
+    happy_path,
+    support::{
+        kubectl::{self, eventually, variable},
+        network,
+        pods::{self, From},
+    },
 };
 
 const NAMESPACE: &str = "e2e-rpc";
 const URL: &str = "https://carol-rpc.e2e-rpc.svc:8545";
 const POD: &str = "carol-client-0";
 
-/// A pod of the account that the caller `wallet` names.
+/// A pod with the service account of the caller `wallet`.
 const WALLET: From = From { namespace: "e2e-apps", pod: "wallet", container: "dialer" };
-/// A pod that the network lets through, and whose account nobody names.
+/// A pod that network policies admit, and whose service account is no caller.
 const IMPOSTOR: From = From { namespace: "e2e-apps", pod: "impostor", container: "dialer" };
-/// A pod with the right account that the network does not let through.
+/// A pod with the caller's service account that network policies do not admit.
 const OUTSIDER: From = From { namespace: "e2e-apps", pod: "outsider", container: "dialer" };
 
 fn caller(name: &str, methods: &[&str]) -> Value {
@@ -48,7 +50,7 @@ fn as_at_first() -> Vec<Value> {
     vec![caller("wallet", &["eth_*", "net_version"]), caller("other", &["net_version"])]
 }
 
-/// The node is ready, its callers are those at first, and nobody else changes it meanwhile.
+/// Waits until the node is ready with its initial callers. No other test changes it while the guard is held.
 fn ready() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     static UP: OnceLock<()> = OnceLock::new();
@@ -104,7 +106,7 @@ fn start(from: From, account: &str, may: &str) {
     ]);
 }
 
-/// What a command of the dialler says that shows the pod's token.
+/// Output and success of a dialler command that presents the pod's token.
 fn dialler(from: From, command: &str, method: &str, more: &[&str]) -> (String, bool) {
     let shown = ["-ca", "/ca/ca.crt", "-token", "/token/token"];
     pods::exec(from, &[&["/dialer", command, URL, method], &shown[..], more].concat())
@@ -114,7 +116,7 @@ fn call(from: From, method: &str) -> (String, bool) {
     dialler(from, "call", method, &[])
 }
 
-/// Every audit record of the guard, of the container before this one too.
+/// All audit records of the guard, including those of its previous container.
 fn records() -> Vec<Value> {
     let logs = |previous: &str| {
         let output = kubectl::run(&["-n", NAMESPACE, "logs", POD, "-c", "guard", previous], "");
@@ -130,7 +132,7 @@ fn count_allowed(method: &str) -> usize {
 }
 
 #[test]
-fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
+fn a_caller_can_call_granted_methods_and_no_other_client_can_call() {
     let _turn = ready();
     let (said, well) = call(WALLET, "eth_blockNumber");
     assert!(well && said.contains("\"result\":\"0x"), "{said}");
@@ -142,7 +144,7 @@ fn a_named_caller_calls_what_it_was_granted_and_nobody_else_calls_at_all() {
     assert!(said.starts_with("401 "), "{said}");
     assert_eq!(pods::dial(WALLET, "carol-rpc.e2e-rpc.svc:8545"), "open");
     assert_ne!(pods::dial(OUTSIDER, "carol-rpc.e2e-rpc.svc:8545"), "open");
-    // what is beside it stays shut for those who may call: the client's own listeners, probes, metrics
+    // the pod's other ports stay closed for callers: the client's listeners, probes, metrics
     let address = pods::address(NAMESPACE, POD);
     for port in [8546, 8547, 8548, 9545, 9546, 6060, 30303] {
         assert_ne!(pods::dial(WALLET, &format!("{address}:{port}")), "open", "{port}");
@@ -164,9 +166,9 @@ fn the_metrics_sidecar_shows_what_the_guard_counts() {
     let authority = kubectl::get(&["-n", NAMESPACE, "configmap", "qnet-acme-ca"]);
     let monitoring = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}});
     kubectl::apply(&[monitoring]);
-    spine::install_scraper("prometheus-rpc", "rpc-ca", &authority["data"]);
+    happy_path::install_scraper("prometheus-rpc", "rpc-ca", &authority["data"]);
     let from = From { namespace: "monitoring", pod: "prometheus-rpc", container: "dialer" };
-    let page = spine::scrape(from, NAMESPACE, "carol");
+    let page = happy_path::scrape(from, NAMESPACE, "carol");
     assert!(page.contains("quorum_guard_rpc_up 1\n"), "{page}");
     let calls = "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"allowed\"} ";
     let calls = page.lines().find_map(|line| line.strip_prefix(calls)).unwrap_or_default();
@@ -174,7 +176,7 @@ fn the_metrics_sidecar_shows_what_the_guard_counts() {
 }
 
 #[test]
-fn a_change_of_what_is_granted_counts_within_a_second_of_the_files_change() {
+fn changed_grants_apply_within_a_second_of_the_files_change() {
     let _turn = ready();
     assert!(call(WALLET, "net_version").0.contains("\"result\""));
     set_callers(vec![caller("wallet", &["eth_*"]), caller("other", &["net_version"])]);
@@ -190,14 +192,14 @@ fn a_change_of_what_is_granted_counts_within_a_second_of_the_files_change() {
     let changed = k8s_openapi::jiff::Timestamp::try_from(changed()).expect("a time");
     let took = reloaded.duration_since(changed);
     assert!(took.as_millis() < 1000, "{took}");
-    // and nothing was restarted
+    // no other container restarted
     let pod = kubectl::get(&["-n", NAMESPACE, "pod", POD]);
     let restarts = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
     let ran_through = |status: &&Value| status["name"] != "guard" && status["restartCount"] != 0;
     assert_eq!(restarts.filter(ran_through).count(), 0, "{}", pod["status"]);
 }
 
-/// When the kubelet last swapped the guard's policy: it does so by a link.
+/// Time at which the kubelet last replaced the symbolic link to the guard's policy.
 fn changed() -> std::time::SystemTime {
     let uid = pod_uid();
     let beds = std::env::var("BED_DIR").unwrap_or_else(|_| ".bed".into());
@@ -237,7 +239,7 @@ fn a_caller_that_is_removed_loses_its_websocket_at_once() {
     assert!(said.starts_with("401 "), "{said}");
 }
 
-/// What was asked at a steady rate: how many went well, how many did not, and why.
+/// Calls at a steady rate of 100 a second. Returns successes, failures and the dialler's output.
 fn steady(seconds: u32) -> (usize, usize, String) {
     let lasting = format!("{seconds}s");
     let (said, _) = dialler(WALLET, "steady", "eth_chainId", &["-rate", "100", "-for", &lasting]);
@@ -253,7 +255,7 @@ fn leaf() -> String {
     said
 }
 
-/// A certificate's serial number and end, as the node's Secret has them.
+/// The RPC certificate in the node's Secret, as base64.
 fn secret_version() -> String {
     let secret = kubectl::get(&["-n", NAMESPACE, "secret", "qn-carol-tls-rpc"]);
     secret["data"]["tls.crt"].as_str().unwrap_or_default().to_owned()
@@ -269,7 +271,7 @@ fn a_certificate_is_replaced_and_no_request_fails_at_a_hundred_a_second() {
     eventually("another certificate", Duration::from_secs(30), || {
         if secret_version() == first { Err("the same".into()) } else { Ok(()) }
     });
-    // a kubelet looks at what is mounted when a pod changes, and else within a minute or two
+    // a kubelet refreshes mounted volumes when a pod changes, otherwise within a minute or two
     let mark = format!("example.com/looked-at={}", std::process::id());
     kubectl::text(&["-n", NAMESPACE, "annotate", "pod", POD, "--overwrite", &mark]);
     eventually("it is served", Duration::from_secs(40), || {
@@ -281,7 +283,7 @@ fn a_certificate_is_replaced_and_no_request_fails_at_a_hundred_a_second() {
 }
 
 #[test]
-fn a_guard_that_is_killed_loses_what_was_under_way_and_no_more() {
+fn a_killed_guard_loses_only_calls_in_flight() {
     let _turn = ready();
     let before = count_allowed("eth_chainId");
     let calls = thread::spawn(|| steady(20));
@@ -298,15 +300,15 @@ fn a_guard_that_is_killed_loses_what_was_under_way_and_no_more() {
     let away = killed.elapsed();
     let (well, failed, said) = calls.join().expect("the dialler ends");
     assert!(well > 500, "{said}");
-    // nobody was answered without a record
+    // every answer has a record
     let recorded = count_allowed("eth_chainId") - before;
     assert!(recorded >= well, "{recorded} records of {well} answers");
-    // what failed is what came while it was away, and a second to tell so
+    // only calls failed that came while the guard was down, or in the second that detecting this takes
     let most = (away.as_secs_f64() + 1.0) * 100.0;
     assert!((failed as f64) < most, "{failed} failed, away for {away:?}");
 }
 
-/// Kills the guard's process, whose host is this machine too.
+/// Kills the guard's process, which is visible on this machine.
 fn kill_guard() {
     let uid = pod_uid();
     let mut killed = BTreeMap::new();

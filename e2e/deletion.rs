@@ -1,22 +1,22 @@
-//! The end of a node on a real cluster: closed until its pods are gone, by every way of deleting it.
+//! Deletion of a node on a real cluster: its network policies stay until its pods are gone, however it is deleted.
 
 use std::{process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     kubectl::{self, eventually},
     network,
 };
 
-/// Keeps a pod from going, so that its end can be looked at.
+/// Adds or removes a finalizer that delays the deletion of a pod.
 fn hold(namespace: &str, pod: &str, held: bool) {
     let finalizers = if held { json!(["e2e.quorum.security/held"]) } else { Value::Null };
     let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
     kubectl::text(&["-n", namespace, "patch", "pod", pod, "--type=merge", "-p", &patch]);
 }
 
-/// A node whose pod is held is closed as long as the pod is there, and goes with it.
+/// Checks that a node's policies stay while the finalizer delays its pod, and that `what` is gone after the pod.
 fn goes_closed(namespace: &str, name: &str, what: &[&str]) {
     let pod = format!("{name}-client-0");
     let pod_is_there = || kubectl::find(&["-n", namespace, "pod", &pod]);
@@ -72,10 +72,10 @@ fn a_whole_namespace_can_be_deleted() {
     goes_closed(namespace, "doomed", &["namespace", namespace]);
 }
 
-/// What `docs/deletion.md` says where the operator is gone for good.
+/// Follows `docs/deletion.md` for clusters without an operator.
 #[test]
 #[ignore = "stops the operator: make e2e runs it on its own"]
-fn bed_without_an_operator_one_line_lets_a_node_go() {
+fn alone_without_an_operator_one_command_lets_a_node_be_deleted() {
     let namespace = "e2e-gone";
     network::prepare(namespace, &[]);
     kubectl::apply(&[network::client(namespace, "stuck")]);

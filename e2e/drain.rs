@@ -1,10 +1,10 @@
-//! A machine that is drained: what has its data there waits for it, says so, and goes on afterwards.
+//! Drained host: a pod with local data waits for the host, the node reports that, and the pod runs afterwards.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
     kubectl::{self, condition, eventually},
     network,
 };
@@ -19,10 +19,10 @@ fn computed(node: &Value) -> [Option<String>; 2] {
     ["Reconciling", "Stalled"].map(|kind| condition(node, kind).map(|found| found.0))
 }
 
-/// The client's volume is a local one: no other host will do, though two are free.
+/// The client's volume is local, so no other host can run it, though two are free.
 #[test]
 #[ignore = "drains a host: make e2e runs it on its own"]
-fn bed_a_client_waits_for_its_drained_host_and_runs_when_that_is_back() {
+fn alone_a_client_waits_for_its_drained_host_and_runs_when_that_is_back() {
     network::prepare(NAMESPACE, &[]);
     kubectl::apply(&[network::client(NAMESPACE, "drained")]);
     kubectl::wait_condition(NAMESPACE, "drained", "Ready", "True", "");

@@ -1,25 +1,28 @@
-//! Certificates through cert-manager, whose part is played here: its definition comes while the operator runs, and
-//! goes again. With `E2E_CERT_MANAGER_CRD` the definition is cert-manager's own, from that file.
+//! Certificates from cert-manager, which the test imitates: it installs the CRD while the operator runs, and removes it
+//! again. `E2E_CERT_MANAGER_CRD` names a file with cert-manager's own CRD.
 
 use std::{fs, time::Duration};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use quorum_operator::node::secrets::{
-    Data, mint,
+use quorum_operator::model::secrets::{
+    Data, generate,
     tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    kubectl::{self, condition, eventually},
-    network, pods, spine,
+    happy_path,
+    support::{
+        kubectl::{self, condition, eventually},
+        network, pods,
+    },
 };
 
 const NAMESPACE: &str = "e2e-issuers";
 const CERTIFICATE: &str = "qn-casey-cm-metrics";
 const DEFINITION: &str = "certificates.cert-manager.io";
 
-/// As much of the definition as a server needs to take the kind; what is in it is not checked.
+/// Minimal CRD for the kind, without validation.
 fn stand_in() -> Value {
     let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let schema = json!({"type": "object", "properties": {"spec": any, "status": any}});
@@ -43,7 +46,7 @@ fn install() {
     kubectl::text(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{DEFINITION}")]);
 }
 
-/// What cert-manager puts into the Secret, for these names.
+/// Writes a certificate for these names into the Secret, as cert-manager does.
 fn issue(authority: &Data, dns_names: Vec<String>) {
     let hours = SignedDuration::from_hours;
     let request = LeafRequest {
@@ -54,12 +57,12 @@ fn issue(authority: &Data, dns_names: Vec<String>) {
         validity: Validity { duration: hours(48), renew_before: hours(12) },
         pkcs8_der: false,
     };
-    let data = mint::leaf(authority, &request, Timestamp::now()).expect("a certificate");
+    let data = generate::leaf(authority, &request, Timestamp::now()).expect("a certificate");
     kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
         "metadata": {"name": CERTIFICATE, "namespace": NAMESPACE}, "data": data})]);
 }
 
-/// Waits until `CertificatesReady` says so, in these words.
+/// Waits until `CertificatesReady` has this reason and its message contains `words`.
 fn says(reason: &str, words: &str) {
     eventually(&format!("{reason}: {words}"), Duration::from_secs(30), || {
         let node = kubectl::get(&["-n", NAMESPACE, "quorumnode", "casey"]);
@@ -71,13 +74,13 @@ fn says(reason: &str, words: &str) {
 }
 
 #[test]
-fn metrics_are_served_with_a_certificate_of_cert_managers() {
+fn metrics_are_served_with_a_certificate_from_cert_manager() {
     install();
     network::prepare(NAMESPACE, &[]);
     let mut node = network::client(NAMESPACE, "casey");
     node["spec"]["tls"] = json!({"issuer": "CertManager", "certManager": {"issuerRef": {"name": "bank", "kind": "ClusterIssuer"}}});
     kubectl::apply(&[node]);
-    says("BeingIssued", CERTIFICATE);
+    says("Issuing", CERTIFICATE);
     let spec = eventually("the Certificate", Duration::from_secs(10), || {
         let found = kubectl::find(&["-n", NAMESPACE, "certificates.cert-manager.io", CERTIFICATE]);
         found.map(|found| found["spec"].clone()).ok_or_else(|| "not there".to_owned())
@@ -93,16 +96,16 @@ fn metrics_are_served_with_a_certificate_of_cert_managers() {
         "duration": "2160h0m0s", "renewBefore": "720h0m0s"});
     assert_eq!(spec, whole, "the server takes all of it");
 
-    let bank = mint::authority("bank", Timestamp::now()).expect("an authority");
+    let bank = generate::authority("bank", Timestamp::now()).expect("an authority");
     issue(&bank, vec!["somebody.else".into()]);
-    says("Unusable", "is not for the names");
+    says("Invalid", "lacks the names");
     assert!(kubectl::find(&["-n", NAMESPACE, "statefulset", "casey-client"]).is_none());
     issue(&bank, names);
-    says("Issued", "every certificate is there and valid");
+    says("Issued", "all certificates exist and are valid");
 
-    // cert-manager is removed, with all its objects
+    // remove cert-manager with all its objects
     kubectl::text(&["delete", "crd", DEFINITION, "--timeout=30s"]);
-    says("Issued", "cert-manager is gone");
+    says("Issued", "cert-manager is no longer installed");
     let set = eventually("the client", Duration::from_secs(10), || {
         kubectl::find(&["-n", NAMESPACE, "statefulset", "casey-client"]).ok_or_else(|| "not there".to_owned())
     });
@@ -111,9 +114,9 @@ fn metrics_are_served_with_a_certificate_of_cert_managers() {
     kubectl::wait_condition(NAMESPACE, "casey", "Ready", "True", "");
     let authority = String::from_utf8(bank["tls.crt"].0.clone()).expect("PEM");
     kubectl::apply(&[json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})]);
-    spine::install_scraper("prometheus-bank", "bank-ca", &json!({"ca.crt": authority}));
+    happy_path::install_scraper("prometheus-bank", "bank-ca", &json!({"ca.crt": authority}));
     let scraper = pods::From { namespace: "monitoring", pod: "prometheus-bank", container: "dialer" };
-    let page = spine::scrape(scraper, NAMESPACE, "casey");
+    let page = happy_path::scrape(scraper, NAMESPACE, "casey");
     assert!(page.contains("quorum_node_info{"), "{page}");
     kubectl::text(&["-n", NAMESPACE, "delete", "quorumnode", "casey", "--wait=false"]);
 }

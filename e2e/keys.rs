@@ -1,10 +1,10 @@
-//! The node key: in one Secret, in one container, and nowhere else.
+//! Checks that the node key is only in its Secret and one container.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
     kubectl,
     network::{self, NAMESPACE},
 };
@@ -81,7 +81,7 @@ fn the_node_key_is_in_no_log_event_status_or_object_but_its_secret() {
         let log = kubectl::text(&["-n", NAMESPACE, "logs", pod]);
         assert!(!log.is_empty(), "{pod} has a log");
     }
-    // of every replica: the one that led wrote, and any may have led
+    // logs of every replica, since each may have been the leader
     let replicas =
         kubectl::get(&["-n", "quorum-system", "pods", "-l", "app.kubernetes.io/name=quorum-operator"]);
     let logs: Vec<_> = replicas["items"]
@@ -104,7 +104,7 @@ fn the_node_key_is_in_no_log_event_status_or_object_but_its_secret() {
     assert!(searched > 12, "{searched}");
 }
 
-/// `geth init` makes a key where it is given none; the claim must hold no identity.
+/// `geth init` creates a key if it gets none; the claim must not hold one.
 #[test]
 fn the_claim_of_the_client_holds_no_node_key() {
     network::ready();

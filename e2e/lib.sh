@@ -1,10 +1,10 @@
-# Shared by the demo and the end-to-end run: steps with times, the cluster, the images, the operator.
+# Functions for the demo, the end-to-end suite and the benchmarks: timed steps, cluster, images, operator.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bed="$root/e2e/cluster/bed"
 cache="${QUORUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quorum-operator}"
 started=$SECONDS
 
-step() { # what, command...: says what it does and how long it took
+step() { # title, command...: prints the title, runs the command and prints its duration
   local what=$1 from=$SECONDS; shift
   printf '==> %s\n' "$what"
   if ! "$@"; then
@@ -14,22 +14,22 @@ step() { # what, command...: says what it does and how long it took
   printf '    %s s\n' $((SECONDS - from))
 }
 
-need_tools() { # the two tool chains that are not installed for you
+need_tools() { # checks the tools that the scripts do not install
   local tool
   for tool in cargo go; do
-    command -v "$tool" >/dev/null || { echo "$tool is not on the path: install Rust (1.89 or newer) and Go (1.26 or newer) first" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "$tool is not on the PATH: install Rust (1.89 or newer) and Go (1.26 or newer) first" >&2; exit 1; }
   done
 }
 
-need() { # what the cluster needs
+need() { # checks the requirements of the local cluster
   need_tools
-  [ "$(id -u)" = 0 ] || { echo "root is needed: the cluster makes network namespaces and mounts" >&2; exit 1; }
+  [ "$(id -u)" = 0 ] || { echo "run as root: the cluster creates network namespaces and mounts" >&2; exit 1; }
 }
 
-# Go's programs and Rust's at the same time: while one tool chain links, which takes one processor, the other compiles.
+# Builds Go and Rust programs in parallel: while one tool chain links on one processor, the other compiles.
 programs_and_images() {
   local cluster
-  # in a group of its own, which ends as a whole
+  # in a separate process group, so that it can be ended as a whole
   setsid "$bed" build &
   cluster=$!
   trap 'kill -- "-$cluster" 2>/dev/null; exit 130' INT TERM
@@ -46,11 +46,11 @@ load_images() {
   "$bed" image load "$cache"/images/*.tar
 }
 
-# kubectl refuses to wait for a condition of a definition that is so new that it has none.
+# Waits until the API server serves the CRD. It retries, since kubectl wait fails for a CRD that has no status yet.
 definition_served() {
   local end=$((SECONDS + 60))
   until kubectl wait --for=condition=Established --timeout=10s crd/quorumnodes.quorum.security >/dev/null 2>&1; do
-    ((SECONDS < end)) || { echo "the definition is not served after 60 s" >&2; return 1; }
+    ((SECONDS < end)) || { echo "the API server does not serve the CRD after 60 s" >&2; return 1; }
     sleep 0.2
   done
 }
@@ -74,7 +74,7 @@ install_operator() { # namespaces to watch, separated by commas
     kubectl -n quorum-system get pods -o wide; kubectl -n quorum-system logs -l app.kubernetes.io/name=quorum-operator --prefix --tail=20; return 1; }
 }
 
-manager_keys() { # name of the Secret: a key pair in Tessera's formats, made here and kept nowhere else
+manager_keys() { # namespace, name of the Secret: creates a key pair in Tessera's formats
   local namespace=$1 name=$2 pem private public
   pem=$(openssl genpkey -algorithm X25519)
   private=$(openssl pkey -outform DER <<<"$pem" | tail -c 32 | base64 -w0)

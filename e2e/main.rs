@@ -1,35 +1,31 @@
-//! The suite that needs a real cluster: what only servers, kubelets, a policy engine and a client can show.
+//! Suite for a real cluster: tests that need API servers, kubelets, a policy engine and a client.
 //!
-//! `make e2e` brings the cluster up, installs the operator and runs this. By hand: `KUBECONFIG` and the
-//! variables of `images.env` in the environment, then `cargo test --features e2e --test e2e`. Tests whose
-//! names begin with `bed` change the cluster itself and run one at a time.
+//! `make e2e` starts the cluster, installs the operator and runs the suite. To run it by hand, set `KUBECONFIG` and
+//! the variables of `images.env`, then run `cargo test --features e2e --test e2e`. Tests whose names begin with
+//! `alone` change the cluster itself and run one at a time.
 
 mod additions;
+mod allowed_flows;
 mod audit;
-mod bed;
+mod availability;
+mod ca_rotation;
 mod callers;
+mod cluster_tests;
+mod data_loss;
 mod deletion;
 mod drain;
-mod flows;
-mod grow;
+mod happy_path;
 mod issuers;
-mod join;
-mod keeps_running;
 mod keys;
-mod kubectl;
-mod losses;
 mod managers;
-mod network;
+mod new_member;
 mod organisations;
-mod partners;
-mod payloads;
 mod placement;
-mod pods;
+mod private_transactions;
 mod profile;
-mod record;
 mod rollouts;
-mod rotation;
 mod rules;
-mod served;
-mod spine;
+mod served_certificates;
+mod support;
+mod volume_growth;
 mod webhooks;

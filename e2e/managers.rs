@@ -1,5 +1,5 @@
-//! Managers that come to a network and leave it: the others are restarted for one that they have not met, one at a time, and
-//! for nothing else.
+//! Transaction managers that join and leave a network: the others restart once for a new manager, one at a time, and
+//! not when one leaves or returns.
 
 use std::{
     sync::{
@@ -12,10 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     kubectl::{self, eventually},
     network,
-    payloads::{self, Member},
+    private_payloads::{self, Member},
 };
 
 const NAMESPACE: &str = "e2e-managers";
@@ -23,7 +23,7 @@ const ANN: Member = Member { namespace: NAMESPACE, name: "ann", client: "ann-cli
 const BEN: Member = Member { namespace: NAMESPACE, name: "ben", client: "ben-client-0" };
 const CLEO: Member = Member { namespace: NAMESPACE, name: "cleo", client: "cleo-client-0" };
 
-/// The manager's pod of each, as far as it is there: which one it is, and whether it serves.
+/// Uid of each manager's pod, empty if there is none, and whether it serves.
 fn managers() -> [(String, bool); 2] {
     [ANN, BEN].map(|member| {
         let pod = kubectl::find(&["-n", NAMESPACE, "pod", &format!("{}-tm-0", member.name)]);
@@ -35,15 +35,15 @@ fn managers() -> [(String, bool); 2] {
     })
 }
 
-/// What was seen of the managers.
+/// Observations of the managers.
 struct Seen {
-    /// The pods that each had, one after the other.
+    /// Uids of each manager's pods, in order.
     pods: [Vec<String>; 2],
-    /// What may not be.
+    /// Violations.
     wrong: Vec<String>,
 }
 
-/// Looks at the managers until it is told to end.
+/// Polls the managers until it is ended.
 struct Watch {
     ends: Arc<AtomicBool>,
     seen: Arc<Mutex<Seen>>,
@@ -52,7 +52,7 @@ struct Watch {
 
 impl Watch {
     fn begin() -> Self {
-        // whoever is there now was there before what is done next
+        // read the current pods first, so that later ones count as new
         let first = managers().map(|(uid, _)| vec![uid]);
         let seen = Arc::new(Mutex::new(Seen { pods: first, wrong: vec![] }));
         let ends = Arc::new(AtomicBool::new(false));
@@ -75,7 +75,7 @@ impl Watch {
         Self { ends, seen, looks }
     }
 
-    /// How many pods each had.
+    /// Number of pods that each manager has had.
     fn pods(&self) -> [usize; 2] {
         let seen = self.seen.lock().expect("seen");
         [seen.pods[0].len(), seen.pods[1].len()]
@@ -90,7 +90,8 @@ impl Watch {
     }
 }
 
-/// A volume that stays belongs to a host, and of three hosts a node that comes back may have given that to another part.
+/// Deletes volumes with the node: a retained local volume ties its pod to a host, which another component may use when
+/// the node returns.
 fn node(member: Member) -> Value {
     let mut node = network::member(NAMESPACE, member.name);
     node["spec"]["deletionPolicy"] = json!({"data": "Delete"});
@@ -103,12 +104,12 @@ fn ready(member: Member) {
 
 fn sent(from: Member, to: Member, payload: &str) {
     eventually(&format!("{payload} of {} reaches {}", from.name, to.name), Duration::from_secs(60), || {
-        payloads::goes(from, to, payload)
+        private_payloads::goes(from, to, payload)
     });
 }
 
 #[test]
-fn a_manager_that_joins_costs_the_others_one_restart_and_one_that_leaves_or_comes_back_none() {
+fn a_joining_manager_restarts_the_others_once_and_a_leaving_or_returning_one_does_not() {
     network::prepare(NAMESPACE, &["ann", "ben", "cleo"]);
     kubectl::apply(&[ANN, BEN].map(node));
     [ANN, BEN].into_iter().for_each(ready);

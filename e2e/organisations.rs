@@ -1,21 +1,21 @@
-//! Two organisations in two namespaces of one cluster: each names the other's node, and the pods behind its Service.
+//! Two organisations in two namespaces of one cluster, which peer by naming each other's nodes and pods.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     kubectl::{self, eventually, variable},
     network, pods,
 };
 
-/// A node, and the namespace that it is in.
+/// Name and namespace of a node.
 type Organisation = (&'static str, &'static str);
 
 const ALICE: Organisation = ("alice", "e2e-ledger");
 const DAVE: Organisation = ("dave", "e2e-bank");
 
-/// A connection from a node's client to the Service of the other's: what it comes to.
+/// Result of a connection from a node's client to the other node's Service.
 fn dialled((node, namespace): Organisation, (other, elsewhere): Organisation) -> String {
     let pod: &'static str = if node == "alice" { "alice-client-0" } else { "dave-client-0" };
     pods::enter(namespace, pod, "dialer", &variable("DIALER_IMAGE"), json!({"args": ["wait"]}));
@@ -33,7 +33,7 @@ fn enode((node, namespace): Organisation) -> String {
     node["status"]["enode"].as_str().expect("a node that is ready has an enode").to_owned()
 }
 
-/// The node with `peering`, and a readiness that demands so many peers.
+/// The node with `peering` and this minimum of peers for readiness.
 fn node((name, namespace): Organisation, peering: &Value, peers: u32) -> Value {
     let mut node = network::client(namespace, name);
     node["spec"]["peering"] = peering.clone();
@@ -41,7 +41,7 @@ fn node((name, namespace): Organisation, peering: &Value, peers: u32) -> Value {
     node
 }
 
-/// Waits until a policy of a node has a rule that leads to `what`.
+/// Waits until a node's policy has an egress rule with `what`.
 fn opened((node, namespace): Organisation, what: &str) {
     eventually(&format!("{namespace}/{node}-p2p leads to {what}"), Duration::from_secs(60), || {
         let policy = kubectl::get(&["-n", namespace, "networkpolicy", &format!("{node}-p2p")]);
@@ -50,7 +50,7 @@ fn opened((node, namespace): Organisation, what: &str) {
     });
 }
 
-/// Waits until a node says whether its peers are connected, in a message that names this place.
+/// Waits until a node's condition `PeersConnected` has this status and its message contains `place`.
 fn connected((node, namespace): Organisation, status: &str, place: &str) {
     eventually(&format!("{node}: PeersConnected is {status}"), Duration::from_secs(360), || {
         let found = kubectl::get(&["-n", namespace, "quorumnode", node]);
@@ -61,8 +61,8 @@ fn connected((node, namespace): Organisation, status: &str, place: &str) {
     });
 }
 
-/// The way to the other's Service is closed while its address alone is named, and open when its pods are; the clients
-/// then become each other's peers.
+/// Connections to the other's Service fail while a node names only its address, and work once it names its pods. The
+/// clients then become peers.
 #[test]
 fn two_organisations_become_peers_where_each_names_the_others_pods() {
     for (name, namespace) in [ALICE, DAVE] {
@@ -107,7 +107,7 @@ fn two_organisations_become_peers_where_each_names_the_others_pods() {
         });
     }
 
-    // whose readiness demands a peer: a client dials what is listed from its next start on
+    // require a peer, which also replaces the pods: a client dials listed peers only from its next start
     for (own, other) in both_ways() {
         kubectl::apply(&[node(own, &named(other), 1)]);
     }

@@ -1,15 +1,15 @@
-//! Roles on hosts of their own, also where there are too few, and where two hosts are one machine.
+//! Placement of roles on separate machines, with too few hosts, and with two hosts on one machine.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{
+use crate::support::{
     kubectl::{self, condition, eventually},
     network,
 };
 
-/// With two hosts for three roles, one role waits, and the node says what is missing.
+/// With two hosts for three roles, one role waits and the node reports the missing host.
 #[test]
 fn with_too_few_machines_the_last_role_waits_and_the_missing_capacity_is_named() {
     let namespace = "e2e-few";
@@ -20,12 +20,12 @@ fn with_too_few_machines_the_last_role_waits_and_the_missing_capacity_is_named()
     let mut node = network::member(namespace, "few");
     node["spec"]["placement"] = json!({"nodeSelector": {"e2e/few": "yes"}});
     kubectl::apply(&[node]);
-    let message = kubectl::wait_condition(namespace, "few", "Stalled", "True", "NoHostLeft");
+    let message = kubectl::wait_condition(namespace, "few", "Stalled", "True", "InsufficientHosts");
     assert!(
-        message.contains("3 machines are needed") && message.contains("2 can be used: add 1"),
+        message.contains("3 machines are needed") && message.contains("2 can be used: add 1 more"),
         "{message}"
     );
-    // the node may say so before the scheduler has come to every pod
+    // the node may report this before the scheduler has handled every pod
     let hosts = eventually("two of three pods have a host", Duration::from_secs(60), || {
         let pods = kubectl::get(&["-n", namespace, "pods"]);
         let pods = pods["items"].as_array().cloned().unwrap_or_default();
@@ -36,19 +36,19 @@ fn with_too_few_machines_the_last_role_waits_and_the_missing_capacity_is_named()
     });
     assert_eq!(hosts, ["k1", "k2"], "never together");
 
-    // a machine comes: the role that waited runs, and nothing else was needed
+    // with a third machine the waiting role runs, without further action
     kubectl::text(&["label", "--overwrite", "node", "k3", "e2e/few=yes"]);
     kubectl::wait_condition(namespace, "few", "Ready", "True", "");
     kubectl::text(&["-n", namespace, "delete", "quorumnode", "few", "--wait=false"]);
 }
 
-/// A fourth kubelet that reports the machine id of the first: for the scheduler two hosts, for us one.
+/// A fourth kubelet reports the machine ID of the first: two hosts for the scheduler, one machine for the operator.
 #[test]
 #[ignore = "adds a host to the cluster: make e2e runs it on its own"]
-fn bed_two_kubelets_that_report_one_machine_id_count_as_one_host() {
+fn alone_two_kubelets_that_report_one_machine_id_count_as_one_host() {
     let namespace = "e2e-twins";
     network::prepare(namespace, &["twins"]);
-    crate::bed::run(&["node", "on", "4", "--machine-id-of", "1"]);
+    crate::cluster_tests::run(&["node", "on", "4", "--machine-id-of", "1"]);
     for host in ["k1", "k2", "k4"] {
         kubectl::text(&["label", "--overwrite", "node", host, "e2e/twins=yes"]);
     }
@@ -66,6 +66,6 @@ fn bed_two_kubelets_that_report_one_machine_id_count_as_one_host() {
     });
     assert_eq!((ready.0.as_str(), ready.1.as_str()), ("False", "SharedHost"));
     kubectl::text(&["-n", namespace, "delete", "quorumnode", "twins", "--wait=false"]);
-    crate::bed::run(&["node", "off", "4"]);
+    crate::cluster_tests::run(&["node", "off", "4"]);
     kubectl::text(&["delete", "node", "k4"]);
 }

@@ -1,13 +1,13 @@
-//! The restricted Pod Security profile, judged by the API server.
+//! Checks pods against the restricted Pod Security profile with the API server.
 
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
     kubectl,
     network::{self, NAMESPACE},
 };
 
-/// A pod of each role as the API server stores it, sent again to a namespace that enforces the profile.
+/// Sends a copy of a stored pod of each role to a namespace that enforces the profile.
 #[test]
 fn a_stored_pod_of_each_role_passes_the_restricted_profile() {
     network::ready();

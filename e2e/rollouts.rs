@@ -1,8 +1,8 @@
-//! A change of several nodes at once: whoever waits for them goes on when the last pod is new, and not before.
+//! Rollout of several nodes at once: `kubectl wait` returns when the last pod is updated, and not before.
 
 use serde_json::{Value, json};
 
-use crate::{kubectl, network};
+use crate::support::{kubectl, network};
 
 const NAMESPACE: &str = "e2e-rollouts";
 const NAMES: [&str; 4] = ["roll-a", "roll-b", "roll-c", "roll-d"];
@@ -13,7 +13,7 @@ fn validator(name: &str) -> Value {
     node
 }
 
-/// Patches all four one right after another.
+/// Patches all four nodes in quick succession.
 fn patch(change: &Value) {
     let patch = change.to_string();
     for name in NAMES {
@@ -21,7 +21,7 @@ fn patch(change: &Value) {
     }
 }
 
-/// Whether `kubectl wait` sees all four ready before so many seconds are over.
+/// Whether `kubectl wait` sees all four ready within this time.
 fn waited(seconds: u32) -> bool {
     let nodes = NAMES.map(|name| format!("quorumnode/{name}"));
     let timeout = format!("--timeout={seconds}s");
@@ -39,7 +39,7 @@ fn serves(name: &&str) -> bool {
     conditions.iter().any(|found| found["type"] == "Ready" && found["status"] == "True")
 }
 
-/// Validators whose pod is not of its StatefulSet's newest revision, or does not serve.
+/// Validators whose pod does not have its StatefulSet's newest revision or does not serve.
 fn behind() -> Vec<&'static str> {
     let is_behind = |name: &&str| {
         let set = kubectl::get(&["-n", NAMESPACE, "statefulset", &format!("{name}-client")]);
@@ -66,7 +66,7 @@ fn kubectl_waits_for_the_last_of_four_validators_that_are_patched_at_once() {
         assert_eq!(node["status"]["observedGeneration"], node["metadata"]["generation"], "{name}");
     }
 
-    // nobody has this one
+    // an image that does not exist
     let image = kubectl::variable("GOQUORUM_IMAGE");
     let (repository, _) = image.split_once('@').expect("pinned by digest");
     let broken = format!("{repository}@sha256:{}", "0".repeat(64));

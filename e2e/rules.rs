@@ -1,4 +1,4 @@
-//! The definition's rules as the API server applies them, and what only the cluster can judge.
+//! Validation rules of the CRD on a real API server, and faults that only the cluster's state shows.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use quorum_operator::{
 };
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
     kubectl::{self, condition, eventually},
     network,
 };
 
 const NAMESPACE: &str = "e2e-rules";
 
-/// What the API server says of each node, all asked in one go; nothing is kept.
+/// The API server's errors for each node, from one dry run.
 fn asked(nodes: &[Value]) -> BTreeMap<String, String> {
     let mut manifests = String::new();
     for (i, node) in nodes.iter().enumerate() {
@@ -41,7 +41,7 @@ fn asked(nodes: &[Value]) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_api_server_refuses_what_breaks_a_bound() {
+fn the_api_server_refuses_values_out_of_bounds() {
     network::prepare(NAMESPACE, &[]);
     let definition = serde_json::to_value(&api::definitions()[0]).expect("a definition is JSON");
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -60,7 +60,7 @@ fn the_api_server_refuses_what_breaks_a_bound() {
 }
 
 #[test]
-fn the_api_server_refuses_what_breaks_a_rule() {
+fn the_api_server_refuses_violations_of_validation_rules() {
     network::prepare(NAMESPACE, &[]);
     let cases = refusals::creations();
     let nodes: Vec<Value> = cases.iter().map(|case| case.node.clone()).collect();
@@ -74,7 +74,7 @@ fn the_api_server_refuses_what_breaks_a_rule() {
 }
 
 #[test]
-fn the_api_server_refuses_changes_of_what_is_fixed() {
+fn the_api_server_refuses_changes_of_immutable_fields() {
     network::prepare(NAMESPACE, &[]);
     for (i, case) in refusals::changes().into_iter().enumerate() {
         let placed = |node: &Value| {
@@ -99,9 +99,9 @@ fn a_field_that_does_not_exist_is_refused() {
     assert!(said.contains("extraArgs"), "{said}");
 }
 
-/// All faults at once, each with field, value and way out.
+/// The condition lists all faults at once, each with field, value and remedy.
 #[test]
-fn what_only_the_cluster_knows_stalls_a_node_and_is_listed_at_once() {
+fn faults_that_only_the_cluster_shows_stall_a_node_and_are_listed_together() {
     let namespace = "e2e-rules";
     let mut node = network::member(namespace, "wrong");
     node["spec"]["genesis"]["configMapRef"] = json!({"name": "no-such-genesis", "key": "genesis.json"});
@@ -123,7 +123,7 @@ fn what_only_the_cluster_knows_stalls_a_node_and_is_listed_at_once() {
     kubectl::text(&["-n", namespace, "delete", "quorumnode", "wrong"]);
 }
 
-/// The genesis of the network with the other engine, whose extraData has another layout.
+/// The network's genesis with IBFT instead of QBFT, which has another layout of `extraData`.
 fn ibft() -> String {
     let mut genesis: serde_json::Value = serde_json::from_str(&network::genesis()).expect("JSON");
     let config = genesis["config"].as_object_mut().expect("a map");
@@ -135,7 +135,7 @@ fn ibft() -> String {
 }
 
 #[test]
-fn each_unusable_reference_has_its_reason() {
+fn each_invalid_reference_has_its_reason() {
     let namespace = "e2e-rules";
     let secret = |name: &str, content: &str| {
         json!({"apiVersion": "v1", "kind": "Secret",
@@ -154,7 +154,7 @@ fn each_unusable_reference_has_its_reason() {
         kubectl::apply(&[node]);
         cases.push((name.to_owned(), reason));
     };
-    case("short", "NodeKeyUnusable", &|node| {
+    case("short", "NodeKeyInvalid", &|node| {
         node["spec"]["nodeKey"] = json!({"secretRef": {"name": "short-key", "key": "nodekey"}})
     });
     case("nokey", "NodeKeyMissing", &|node| {
@@ -173,7 +173,7 @@ fn each_unusable_reference_has_its_reason() {
     for (name, reason) in &cases {
         kubectl::wait_condition(namespace, name, "Stalled", "True", reason);
     }
-    // the key that was too short is put right: the node goes on by itself
+    // with a corrected key the node continues by itself
     kubectl::apply(&[secret("short-key", &"1f".repeat(32))]);
     eventually("short is no longer stalled", std::time::Duration::from_secs(30), || {
         let node = kubectl::get(&["-n", namespace, "quorumnode", "short"]);

@@ -1,54 +1,45 @@
-//! Runs GoQuorum nodes on Kubernetes so that their security checklist holds, keeps it so, and proves it.
+//! Kubernetes operator for GoQuorum nodes: keeps their security checklist satisfied and reports it in conditions.
 //!
-//! Every file is pure (decides: no clock, no environment, no client, nothing awaited) or i/o (acts). A test
-//! reads the pure ones and refuses anything else; `PURE` in `house/purity.rs` is the list.
+//! Every file is either pure (no clock, environment, client or `await`) or does I/O. A module imports only modules
+//! above it in this table. The tests in `conventions` check both.
 //!
-//! | module | what it is |
-//! | --- | --- |
-//! | [`api`] | what users write and read back; pure |
-//! | [`node`] | the pass over one node, a file per stage; `observe`, `issue` and `apply` are i/o, the rest is pure |
-//! | [`cluster`] | watch caches, contents of Secrets, writes; i/o, but for `fields` |
-//! | [`control`] | what keeps the passes going; i/o, but for `related` |
-//! | [`database`] | which PostgreSQL a node has: what guard and operator tell each other of it; pure |
-//! | [`connections`] | a client's connections to its peers: what guard and operator tell each other of them; pure |
-//! | [`figures`] | a client's figures of its chain: what guard and operator tell each other of them; pure |
-//! | [`nodekey`] | a node key as geth reads it, and whose it is; pure |
-//! | [`policy`] | who may call what: the file between operator and guard; pure |
-//! | [`listen`] | listeners at addresses of both families; i/o |
-//! | [`resolve`] | names to addresses; i/o |
-//! | [`serve`] | the operator's probes and metrics; i/o |
-//! | [`settings`] | flags and environment, read once |
-//! | [`logs`] | the operator's log; i/o |
-//! | [`dumps`] | no core dumps; i/o |
-//! | [`guard`] | the programs beside the client: `init`, `metrics`, `probe`; i/o |
+//! | module | what it is | |
+//! | --- | --- | --- |
+//! | [`protocol`] | formats that the operator and `quorum-guard` exchange | pure |
+//! | [`api`] | `QuorumNode`: what users write and read back | pure |
+//! | [`model`] | names, types and rules that watches and the stages of a reconcile share | pure |
+//! | [`cluster`] | the API server: client, watches, writes, probes of what is served | i/o |
+//! | [`settings`] | flags and environment, read once | i/o |
+//! | [`node`] | the reconcile of one node, a directory per stage | pure, but for `observe`, `issue`, `apply` and `delete` |
+//! | [`serve`] | the operator's probes and metrics | i/o |
+//! | [`control`] | leader election, work queue, requeues | i/o |
+//! | [`guard`] | `quorum-guard`: `init`, `metrics`, `probe` and `rpc` | i/o, but for `rpc::decide` |
+//!
+//! [`listen`] binds listeners for IPv4 and IPv6, [`dns`] resolves names, [`logs`] writes the operator's log, and
+//! [`core_dumps`] disables core dumps.
 
 #[cfg(feature = "operator")]
 pub mod api;
 #[cfg(feature = "operator")]
 pub mod cluster;
-#[cfg(any(feature = "operator", feature = "guard"))]
-pub mod connections;
 #[cfg(feature = "operator")]
 pub mod control;
-pub mod database;
-pub mod dumps;
+#[cfg(test)]
+mod conventions;
+pub mod core_dumps;
 #[cfg(any(feature = "operator", feature = "guard"))]
-pub mod figures;
+pub mod dns;
 #[cfg(feature = "guard")]
 pub mod guard;
-#[cfg(test)]
-mod house;
 #[cfg(any(feature = "operator", feature = "guard"))]
 pub mod listen;
 #[cfg(feature = "operator")]
 pub mod logs;
 #[cfg(feature = "operator")]
+pub mod model;
+#[cfg(feature = "operator")]
 pub mod node;
-#[cfg(any(feature = "operator", feature = "guard"))]
-pub mod nodekey;
-pub mod policy;
-#[cfg(any(feature = "operator", feature = "guard"))]
-pub mod resolve;
+pub mod protocol;
 #[cfg(feature = "operator")]
 pub mod serve;
 #[cfg(feature = "operator")]

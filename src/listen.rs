@@ -1,4 +1,4 @@
-//! Listeners at addresses of both families.
+//! TCP listeners for IPv4 and IPv6.
 
 use std::{
     io,
@@ -8,22 +8,22 @@ use std::{
 use rustix::{io::Errno, net::sockopt};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that wait to be accepted.
+/// Length of the queue of connections that are not accepted yet.
 const BACKLOG: u32 = 1024;
 
-/// Listens at an address. `[::]` is every address of the host, of both families; where the host has no IPv6, every one of
-/// IPv4.
+/// Listens at an address. `[::]` means every address of the host in both families, or every IPv4 address if the
+/// host has no IPv6.
 ///
 /// # Errors
-/// Where the address is taken, or not the host's.
+/// If the address is in use, or does not belong to the host.
 pub fn bind(at: SocketAddr) -> io::Result<TcpListener> {
     bind_with(at, |_| Ok(()))
 }
 
-/// The same, with something set on the socket before.
+/// As [`bind`], after `set` has configured the socket.
 ///
 /// # Errors
-/// Where that fails, or the address is taken, or not the host's.
+/// If `set` fails, or the address is in use or does not belong to the host.
 pub fn bind_with(at: SocketAddr, set: impl Fn(&TcpSocket) -> io::Result<()>) -> io::Result<TcpListener> {
     match listen(at, &set) {
         Err(error) if at.is_ipv6() && at.ip().is_unspecified() && is_without_v6(&error) => {
@@ -36,7 +36,7 @@ pub fn bind_with(at: SocketAddr, set: impl Fn(&TcpSocket) -> io::Result<()>) -> 
 fn listen(at: SocketAddr, set: &impl Fn(&TcpSocket) -> io::Result<()>) -> io::Result<TcpListener> {
     let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if at.is_ipv6() && at.ip().is_unspecified() {
-        // a host may have it the other way round (net.ipv6.bindv6only)
+        // net.ipv6.bindv6only may default to true
         sockopt::set_ipv6_v6only(&socket, false)?;
     }
     socket.set_reuseaddr(true)?;
@@ -45,7 +45,7 @@ fn listen(at: SocketAddr, set: &impl Fn(&TcpSocket) -> io::Result<()>) -> io::Re
     socket.listen(BACKLOG)
 }
 
-/// As with `ipv6.disable=1`.
+/// Whether an error means that the host has no IPv6, for example with `ipv6.disable=1`.
 fn is_without_v6(error: &io::Error) -> bool {
     let codes = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// Whom a listener at every address, of which there is one of each family at most, is reached by.
+    /// Addresses in `by` at which a listener at `[::]` accepts connections.
     fn reached(by: &[&str]) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let _inside = runtime.enter();
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// Runs in a network namespace of its own, see below.
+    /// The next test runs this in a network namespace of its own.
     #[test]
     #[ignore = "runs in a namespace that the other test makes"]
     fn inside() {

@@ -1,13 +1,13 @@
-//! The operator's log: JSON lines.
+//! The operator's log, as JSON lines.
 
 use anyhow::Context as _;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt as _};
 
-/// What turns events into lines, for those that `filter` lets through.
+/// Subscriber that writes the events that `filter` admits as JSON lines.
 ///
 /// # Errors
-/// Where the filter cannot be read.
+/// If the filter is malformed.
 pub fn lines<W>(filter: &str, to: W) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -19,11 +19,11 @@ where
         .with_current_span(false)
         .with_span_list(false)
         .with_writer(to);
-    // a filter of its own, which no directive of the other can outdo
+    // a separate filter, so that no directive of `filter` can override it
     Ok(tracing_subscriber::registry().with(filter).with(filter_fn(quotes_no_answer)).with(lines))
 }
 
-/// An answer that does not decode is logged whole by the client library, and may be a Secret.
+/// Drops events with whole answers: the client library logs an answer that does not decode, which may be a Secret.
 fn quotes_no_answer(event: &Metadata<'_>) -> bool {
     *event.level() == Level::ERROR || !event.target().starts_with("kube_client::client")
 }

@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use quorum_operator::{api, control, dumps, logs, settings::Settings};
+use quorum_operator::{api, control, core_dumps, logs, settings::Settings};
 
-/// Runs GoQuorum nodes on Kubernetes so that their security checklist holds.
+/// Runs GoQuorum nodes on Kubernetes and keeps their security checklist satisfied.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Command {
@@ -22,11 +22,11 @@ enum Verb {
     Crds,
 }
 
-/// Threads for what takes long, which is keys of RSA. Each keeps some memory.
+/// Blocking threads, which generate RSA keys. Each thread retains some memory.
 const SLOW: usize = 2;
 
 fn main() -> anyhow::Result<()> {
-    dumps::refuse()?;
+    core_dumps::refuse()?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().max_blocking_threads(SLOW).build()?.block_on(run())
 }

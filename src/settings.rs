@@ -1,4 +1,4 @@
-//! Flags and environment of `quorum-operator run`, read once.
+//! Flags and environment variables of `quorum-operator run`, read once.
 
 use std::{
     collections::BTreeMap,
@@ -10,139 +10,138 @@ use clap::{Args, ValueEnum};
 
 use crate::cluster::rollouts::USUAL;
 
-/// What the operator is told at start.
+/// Settings of the operator.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Namespaces to watch, separated by commas. Left out, every namespace is watched, which needs a
+    /// Namespaces to watch, separated by commas. By default the operator watches all namespaces, which needs a
     /// ClusterRole.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
     pub watch_namespaces: Vec<String>,
 
-    /// Image of quorum-guard, which runs beside every client, transaction manager and database.
+    /// Image of quorum-guard, which runs next to every client, transaction manager and database.
     #[arg(long, env = "GUARD_IMAGE")]
     pub guard_image: String,
 
-    /// Namespace of the cluster's DNS pods, to which node pods may speak at `--dns-ports`.
+    /// Namespace of the cluster's DNS pods. Node pods may connect to them at `--dns-ports`.
     #[arg(long, env = "DNS_NAMESPACE", default_value = "kube-system")]
     pub dns_namespace: String,
 
-    /// Labels of the DNS pods, as `key=value,key=value`. Empty where DNS is not in pods.
+    /// Labels of the DNS pods, as `key=value,key=value`. Empty if DNS does not run in pods.
     #[arg(long, env = "DNS_POD_LABELS", default_value = "k8s-app=kube-dns")]
     pub dns_pod_labels: String,
 
-    /// Addresses of DNS outside the pod network, as ranges separated by commas: a node-local cache, or a
-    /// server of the hosts.
+    /// Addresses of DNS outside the pod network, as ranges separated by commas: a node-local cache, or a server of
+    /// the hosts.
     #[arg(long, env = "DNS_CIDRS", value_delimiter = ',')]
     pub dns_cidrs: Vec<String>,
 
-    /// Ports on which DNS listens, UDP and TCP, separated by commas. In pods they are the pods' ports, not that of the
-    /// Service before them: 5353 on OpenShift.
+    /// Ports on which DNS listens, UDP and TCP, separated by commas. For DNS in pods, the ports of the pods, not of
+    /// their Service: 5353 on OpenShift.
     #[arg(long, env = "DNS_PORTS", value_delimiter = ',', default_value = "53", value_parser = clap::value_parser!(u16).range(1..))]
     pub dns_ports: Vec<u16>,
 
-    /// The cluster's domain: Services have the names `SERVICE.NAMESPACE.svc` and the same with it, and certificates
-    /// have both.
+    /// Domain of the cluster. Certificates contain the names of Services, `SERVICE.NAMESPACE.svc`, with and without
+    /// it.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
-    /// Who says as which user the pods of nodes run: `fixed`, the operator, which asks for user, group and volume group
-    /// 65532; or `platform`, the cluster, where it assigns each namespace a range, as OpenShift does.
+    /// What decides as which user the pods of nodes run: with `fixed` they request user, group and volume group
+    /// 65532; with `platform` they request none, for clusters that assign users by namespace, such as OpenShift.
     #[arg(long, env = "POD_USERS", default_value = "fixed", value_enum)]
     pub pod_users: Users,
 
-    /// Labels of the operator's own pods, as `key=value,key=value`. Node pods then let these in at the ports
-    /// that serve TLS, and the leader looks which certificates are served. Empty, nothing is opened and nobody
-    /// looks.
+    /// Labels of the operator's own pods, as `key=value,key=value`. Network policies then admit them at the TLS
+    /// ports of node pods, and the leader checks served certificates, chains and peers. If empty, the policies stay
+    /// closed and nothing is checked.
     #[arg(long, env = "OPERATOR_POD_LABELS", default_value = "")]
     pub operator_pod_labels: String,
 
-    /// Address of the server for the operator's own metrics and probes.
+    /// Address on which the operator serves its own metrics and probes.
     #[arg(long, env = "LISTEN", default_value = "[::]:8080")]
     pub listen: std::net::SocketAddr,
 
-    /// Namespace of the operator itself, which holds its lease.
+    /// Namespace of the operator itself, and of its lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "quorum-system")]
     pub namespace: String,
 
-    /// Name of this replica in the lease, which no other one may have. Left out, it is the host's, with something
-    /// random after it.
+    /// Name of this replica in the lease, unique among replicas. Default: the host name and a random suffix.
     #[arg(long, env = "POD_NAME")]
     pub identity: Option<String>,
 
-    /// Nodes that are worked on at the same time.
+    /// Maximum number of nodes that are reconciled at the same time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
     pub concurrency: u16,
 
-    /// Pods that are replaced at the same time, over all networks, where they served: each until its new pod has been ready
-    /// for its network's `spec.rollout.minReadySeconds`.
+    /// Maximum number of serving pods that are being replaced, over all networks. A replacement is done when the
+    /// new pod has been ready for its network's `spec.rollout.minReadySeconds`.
     #[arg(long, env = "MAX_ROLLOUTS", default_value_t = USUAL, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_rollouts: u16,
 
-    /// Filter of the log, as `info` or `quorum_operator=debug,info`.
+    /// Filter of the log, such as `info` or `quorum_operator=debug,info`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
 }
 
-/// What the rendered objects depend on besides the node: the cluster's surroundings.
+/// Settings that rendered objects depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct RenderConfig {
     /// Image of quorum-guard.
     pub guard_image: String,
-    /// Where DNS answers.
+    /// How pods reach DNS.
     pub dns: Dns,
-    /// The cluster's domain.
+    /// Domain of the cluster.
     pub domain: String,
-    /// Who says as which user pods run.
+    /// What decides as which user pods run.
     pub users: Users,
-    /// The operator's own pods, which look at what is served; `None` where none may.
+    /// The operator's own pods, which probe node pods; `None` disables probing.
     pub operator: Option<Pods>,
 }
 
-/// Who says as which user the pods of nodes run.
+/// What decides as which user the pods of nodes run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Users {
-    /// The operator asks for one.
+    /// The pods request a fixed user.
     #[default]
     Fixed,
-    /// The cluster assigns one of its namespace's range, and refuses any other.
+    /// The cluster assigns a user from the namespace's range and rejects any other.
     Platform,
 }
 
-/// Pods of a namespace.
+/// Pods of a namespace, by label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pods {
-    /// Where they are.
+    /// Namespace of the pods.
     pub namespace: String,
-    /// What they carry; not empty.
+    /// Labels of the pods; not empty.
     pub labels: BTreeMap<String, String>,
 }
 
-/// Where DNS answers.
+/// How pods reach DNS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
-    /// Namespace of its pods.
+    /// Namespace of the DNS pods.
     pub namespace: String,
-    /// Labels of its pods; empty where it has none.
+    /// Labels of the DNS pods; empty if DNS does not run in pods.
     pub pod_labels: BTreeMap<String, String>,
-    /// Ranges it has outside the pod network.
+    /// Address ranges of DNS outside the pod network.
     pub cidrs: Vec<String>,
-    /// Ports it listens on; not empty.
+    /// Ports on which DNS listens; not empty.
     pub ports: Vec<u16>,
 }
 
 impl Settings {
-    /// The name of this replica in the lease; another one at each call where none was given.
+    /// Name of this replica in the lease. Without a configured name, each call returns a new unique one.
     #[must_use]
     pub fn identity(&self) -> String {
-        // a lease whose holder has no name is free
+        // a lease with an empty holder counts as free
         self.identity.clone().filter(|given| !given.is_empty()).unwrap_or_else(unique)
     }
 
-    /// The part that objects are rendered from.
+    /// Returns the settings that rendered objects depend on.
     ///
     /// # Errors
-    /// Where DNS is neither in pods nor at an address, or a label, a range or the cluster's domain cannot be read.
-    pub fn surroundings(&self) -> anyhow::Result<Surroundings> {
+    /// If DNS has neither pods nor an address, or a label, a range or the cluster's domain is malformed.
+    pub fn render_config(&self) -> anyhow::Result<RenderConfig> {
         let pod_labels = labels("--dns-pod-labels", &self.dns_pod_labels)?;
         let own = labels("--operator-pod-labels", &self.operator_pod_labels)?;
         let cidrs: Vec<String> = self.dns_cidrs.iter().filter(|cidr| !cidr.is_empty()).cloned().collect();
@@ -152,7 +151,7 @@ impl Settings {
         }
         ensure!(
             !pod_labels.is_empty() || !cidrs.is_empty(),
-            "--dns-pod-labels and --dns-cidrs are both empty: say where DNS answers, or no pod could resolve a name"
+            "--dns-pod-labels and --dns-cidrs are both empty: set one of them, otherwise no pod can resolve a name"
         );
         let domain = self.cluster_domain.clone();
         ensure!(
@@ -163,11 +162,11 @@ impl Settings {
         let dns = Dns { namespace: self.dns_namespace.clone(), pod_labels, cidrs, ports };
         let operator = (!own.is_empty()).then(|| Pods { namespace: self.namespace.clone(), labels: own });
         let users = self.pod_users;
-        Ok(Surroundings { guard_image: self.guard_image.clone(), dns, domain, users, operator })
+        Ok(RenderConfig { guard_image: self.guard_image.clone(), dns, domain, users, operator })
     }
 }
 
-/// A name that no other process has, on this host or another.
+/// A name that is unique among processes and hosts.
 fn unique() -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{}_{random:016x}", rustix::system::uname().nodename().to_string_lossy())
@@ -212,10 +211,10 @@ mod tests {
         Settings { identity: identity.map(str::to_owned), ..read }.identity()
     }
 
-    fn read(arguments: &[&str]) -> Result<Surroundings, String> {
+    fn read(arguments: &[&str]) -> Result<RenderConfig, String> {
         let all = [&["run", "--guard-image", "guard"], arguments].concat();
         let settings = Command::try_parse_from(all).map_err(|error| error.to_string())?.settings;
-        settings.surroundings().map_err(|error| error.to_string())
+        settings.render_config().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -247,7 +246,7 @@ mod tests {
         assert_eq!(listen.to_string(), "[::]:8080");
     }
 
-    /// Two that share a name would both take the lease for their own.
+    /// Two replicas with the same name would both consider the lease theirs.
     #[test]
     fn replicas_that_are_given_no_name_have_different_ones() {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

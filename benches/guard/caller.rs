@@ -1,4 +1,4 @@
-//! A caller over TLS: one connection, one request at a time, every byte of the answer read.
+//! TLS client with one connection that sends one request at a time and reads the whole answer.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -9,7 +9,7 @@ use std::{
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
-/// Where and how to dial.
+/// Port and TLS configuration for new connections.
 #[derive(Clone)]
 pub(crate) struct Dial {
     pub(crate) port: u16,
@@ -22,16 +22,16 @@ pub(crate) struct Caller {
     answer: Vec<u8>,
 }
 
-/// What came back.
+/// An answer.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
-    /// The peer will close.
+    /// Whether the peer will close the connection.
     pub(crate) is_last: bool,
 }
 
 impl Answer<'_> {
-    /// Whether it is a result of the client's, and nothing else.
+    /// Whether it holds only results of the client, and no error.
     pub(crate) fn is_result(&self) -> bool {
         let has = |part: &[u8]| self.body.windows(part.len()).any(|window| window == part);
         self.status == 200 && has(b"\"result\"") && !has(b"\"error\"")
@@ -39,7 +39,7 @@ impl Answer<'_> {
 }
 
 impl Dial {
-    /// Connects, with the handshake done as far as the caller can tell.
+    /// Connects and completes the caller's side of the handshake.
     pub(crate) fn connect(&self) -> io::Result<Caller> {
         let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], self.port)))?;
         stream.set_nodelay(true)?;
@@ -74,7 +74,7 @@ impl Caller {
             }
             self.more()?;
         };
-        // chunks are not taken apart: nothing here is about what is around the text
+        // chunks are not decoded: callers only search the text
         while self.answer.len() < head + length || is_chunked && !self.answer.ends_with(b"\r\n0\r\n\r\n") {
             self.more()?;
         }
@@ -83,10 +83,10 @@ impl Caller {
         Ok(Answer { status, body: &self.answer[head..], is_last })
     }
 
-    /// Says that nothing more comes, as TLS wants it.
+    /// Closes the connection with a TLS close_notify.
     pub(crate) fn close(mut self) {
         self.stream.conn.send_close_notify();
-        // whoever has closed already needs no word
+        // fails if the peer has already closed, which does not matter
         let _ = self.stream.flush();
     }
 
@@ -102,7 +102,7 @@ impl Caller {
     }
 }
 
-/// A POST of JSON.
+/// A POST request with a JSON body.
 pub(crate) fn post(body: &str) -> Vec<u8> {
     request("POST", body)
 }

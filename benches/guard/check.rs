@@ -1,4 +1,4 @@
-//! The generator checked against another one: under the same load a peer has to take the same.
+//! Checks the load generator against oha: a peer must use the same CPU time under the same load.
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -18,7 +18,7 @@ const RATE: f64 = 1000.0;
 const SECONDS: f64 = 10.0;
 const CONNECTIONS: usize = 16;
 
-/// One row: what a peer takes for a small call under our load, over what it takes under oha's.
+/// Reports the ratio of a peer's CPU time for a small call under this generator to that under oha.
 pub(crate) fn against(oha: &Path, peer: &Peer, setup: &Setup, report: &mut Report) -> anyhow::Result<()> {
     let load = Load {
         dial: Dial { port: peer.port, config: setup.pki.dials()? },

@@ -1,5 +1,5 @@
-//! Instructions of a small call, counted by callgrind in one process once it has answered a few: start and handshake
-//! vary by more than a call takes. What it does in that time without being asked is counted too, and taken off.
+//! Counts the guard's instructions for a small call with callgrind. Counting starts after some calls, because start and
+//! handshake vary by more than a call costs. The instructions of an idle guard in the same time are subtracted.
 
 use std::{
     fs,
@@ -18,21 +18,21 @@ use crate::{
     verdicts,
 };
 
-/// Calls before the first count, and those that are counted.
+/// Calls before the count, and counted calls.
 const FEW: usize = 100;
 const MANY: usize = 1000;
 
-/// How long the guard is watched doing nothing.
+/// Duration of the idle measurement.
 const REST: Duration = Duration::from_secs(10);
 
-/// What a small call may take.
+/// Goal: maximum number of instructions for a small call.
 pub(crate) const GOAL: f64 = 50_000.0;
 
-/// What it took when this was written down, and what it may be over that.
+/// Instructions measured for a small call, and the accepted ratio to that number.
 const KNOWN: f64 = 45_000.0;
 const MARGIN: f64 = 1.02;
 
-/// Instructions of the guard for a small call, of the library code that it calls too, and not of the kernel.
+/// Instructions of the guard for a small call, including libraries and excluding the kernel.
 pub(crate) fn count(mut setup: Setup) -> anyhow::Result<f64> {
     let out = setup.folder.join("callgrind.out");
     let flag = format!("--callgrind-out-file={}", out.display());
@@ -57,7 +57,7 @@ pub(crate) fn count(mut setup: Setup) -> anyhow::Result<f64> {
     Ok((busy - idle * took.as_secs_f64() / REST.as_secs_f64()) / MANY as f64)
 }
 
-/// What was counted since it was last asked.
+/// Instructions since the last dump.
 fn dumped(peer: &Peer, out: &Path, number: u32) -> anyhow::Result<f64> {
     let asked = Command::new("vgdb").arg(format!("--pid={}", peer.pid())).arg("dump").output()?;
     ensure!(asked.status.success(), "vgdb: {}", String::from_utf8_lossy(&asked.stderr));
@@ -67,7 +67,7 @@ fn dumped(peer: &Peer, out: &Path, number: u32) -> anyhow::Result<f64> {
     Ok(totals.trim().parse()?)
 }
 
-/// Refuses a guard that takes more than it is known to take.
+/// Fails if a small call takes more instructions than [`KNOWN`], with a margin.
 pub(crate) fn check(setup: Setup) -> anyhow::Result<()> {
     let count = count(setup)?;
     println!("instructions of a small call: {count:.0}, of {KNOWN:.0} known; the goal is {GOAL:.0}");

@@ -1,5 +1,5 @@
-//! Load with open-loop timing: when each request is due is fixed before the first is sent, so a peer that is slow
-//! is not asked less, and how long it took is counted from when it was due.
+//! Open-loop load generator: the schedule of all requests is fixed before the first, so a slow peer gets no fewer
+//! requests, and latency counts from the scheduled time.
 
 use std::{
     io,
@@ -12,34 +12,34 @@ use anyhow::{Context as _, anyhow, ensure};
 
 use crate::caller::{Caller, Dial};
 
-/// What is asked, how often, for how long.
+/// A load: request, rate, number of requests and connections.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) dial: Dial,
     pub(crate) request: Arc<Vec<u8>>,
-    /// Requests a second, of all connections.
+    /// Requests per second over all connections.
     pub(crate) rate: f64,
     pub(crate) count: usize,
     pub(crate) connections: usize,
-    /// A connection is made for each request, and closed.
+    /// Whether each request uses a new connection.
     pub(crate) is_new_each: bool,
-    /// What is right: the client's result, or a refusal.
+    /// Expected answer: the client's result if true, a rejection if false.
     pub(crate) is_allowed: bool,
 }
 
-/// What happened.
+/// Outcome of a load.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) count: usize,
-    /// Milliseconds from when each was due.
+    /// Latency of each request in milliseconds, from its scheduled time.
     pub(crate) took: Vec<f64>,
     /// Connections that the peer closed after an answer.
     pub(crate) closed: usize,
 }
 
 impl Load {
-    /// Opens the connections, has each asked once, and then sends what is due. `measured` is called before the first
-    /// and after the last; the difference is what the requests cost.
+    /// Opens the connections, sends one request on each, and then sends the scheduled requests. Calls `measured` before
+    /// the first and after the last of them and returns the difference as their cost.
     pub(crate) fn send(&self, measured: impl Fn() -> anyhow::Result<f64>) -> anyhow::Result<(Sent, f64)> {
         let ready = Arc::new(Barrier::new(self.connections + 1));
         let begin = Arc::new(Barrier::new(self.connections + 1));
@@ -77,7 +77,7 @@ impl Load {
         Ok(caller)
     }
 
-    /// Whether the peer closes after it.
+    /// Sends one request. Returns whether the peer closes the connection afterwards.
     fn ask(&self, caller: &mut Caller) -> io::Result<bool> {
         let answer = caller.ask(&self.request)?;
         if answer.is_result() == self.is_allowed && answer.status != 429 {

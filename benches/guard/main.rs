@@ -1,6 +1,6 @@
-//! The guard's cost beside that of nginx with Lua, HAProxy and Envoy, each before the same upstream with the same
-//! certificates, policy, record and limits. `make bench-guard` builds what it needs and runs this;
-//! docs/performance.md says what is measured and has results.
+//! Compares the guard's cost with that of nginx with Lua, HAProxy and Envoy, in front of the same upstream with the
+//! same certificates, policy, audit records and limits. `make bench-guard` runs it; docs/performance.md describes the
+//! measures and has results.
 
 mod caller;
 mod check;
@@ -15,7 +15,7 @@ mod policy;
 mod report;
 mod setup;
 #[path = "../../src/guard/testing/standin/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "only what is written is of use here, not who writes it")]
+#[allow(dead_code, unused_imports, reason = "this program uses only the encoding of answers")]
 mod standin;
 mod upstream;
 mod verdicts;
@@ -31,22 +31,22 @@ use report::Report;
 use setup::Setup;
 use upstream::Upstream;
 
-/// Measures the guard.
+/// Measures the cost of the guard and of comparable proxies.
 #[derive(Parser)]
 struct Options {
-    /// Times that each measure is taken of each peer, in turn.
+    /// Rounds. Each round takes each measure once for each peer.
     #[arg(long, env = "BENCH_ROUNDS", default_value_t = 5)]
     rounds: usize,
-    /// How long each measure takes.
+    /// Duration of each measure in seconds.
     #[arg(long, env = "BENCH_SECONDS", default_value_t = 5.0)]
     seconds: f64,
-    /// Requests a second, as a share of the usual: less than 1 on a machine that is not at rest.
+    /// Factor for all request rates. Use less than 1 on a busy machine.
     #[arg(long, env = "BENCH_RATE", default_value_t = 1.0)]
     rate: f64,
-    /// Idle connections.
+    /// Number of idle connections for the memory measure.
     #[arg(long, env = "BENCH_IDLE_CONNECTIONS", default_value_t = 1000)]
     idle: usize,
-    /// Who takes part.
+    /// Programs to compare.
     #[arg(long, env = "BENCH_PEERS", value_delimiter = ',', default_value = "guard,nginx,haproxy,envoy")]
     peers: Vec<Kind>,
     /// File for the result as JSON.
@@ -58,7 +58,7 @@ struct Options {
     /// Envoy's program.
     #[arg(long, env = "BENCH_ENVOY", default_value = "envoy")]
     envoy: PathBuf,
-    /// Another generator, oha, to check ours against.
+    /// Path of oha, to check the load generator against it.
     #[arg(long, env = "BENCH_OHA")]
     oha: Option<PathBuf>,
     /// Configurations of the peers.
@@ -67,7 +67,7 @@ struct Options {
     /// Folder for certificates, configurations and records.
     #[arg(long, env = "BENCH_WORK", global = true, default_value = "target/bench-guard")]
     work: PathBuf,
-    /// Processor of the peers; this program should be on another.
+    /// Processor on which the peers run. Run this program on another.
     #[arg(long, env = "BENCH_PROCESSOR", global = true)]
     processor: Option<usize>,
     #[command(subcommand)]
@@ -76,7 +76,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Only {
-    /// Counts the guard's instructions for a small call, and refuses more than are known.
+    /// Counts the guard's instructions for a small call and fails if it exceeds the known number.
     Instructions,
 }
 
@@ -116,8 +116,8 @@ fn run(options: &Options, setup: Setup, report: &mut Report) -> anyhow::Result<(
     for peer in &peers {
         let count = verdicts::check(peer, &setup)?;
         let batches =
-            if peer.kind.reads_batches() { "" } else { "; cannot look into batches, and refuses them" };
-        println!("{}: {count} verdicts as they have to be{batches}", peer.kind.name());
+            if peer.kind.reads_batches() { "" } else { "; cannot inspect batches, and refuses them" };
+        println!("{}: {count} verdicts are correct{batches}", peer.kind.name());
     }
     measures::rounds(&peers, options, &setup, report)?;
     if let Some(oha) = &options.oha {

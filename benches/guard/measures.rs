@@ -1,4 +1,4 @@
-//! Processor time of a request: the same load for each peer in turn, in several rounds.
+//! CPU time of a request: each peer gets the same load, one after another, in several rounds.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -16,20 +16,20 @@ use crate::{
     verdicts,
 };
 
-/// Something that is asked again and again.
+/// A request whose cost is measured, and its load.
 struct Measure {
     what: &'static str,
     body: String,
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
     connections: usize,
     is_new_each: bool,
     is_allowed: bool,
-    /// What the guard's may be over a peer's.
+    /// Goals: maximum ratio of the guard's CPU time to that of each peer.
     goals: &'static [(Kind, f64)],
 }
 
-/// What a peer took, a figure for each round.
+/// Figures of a peer: CPU time per request for each round, and latencies.
 #[derive(Default)]
 struct Taken {
     cpu: Vec<f64>,
@@ -58,7 +58,7 @@ fn all() -> [Measure; 5] {
         Measure { goals: LARGE, ..call("48 KB", verdicts::large(), 400.0) },
         Measure { goals: LARGE, ..call("48 KB of small values", verdicts::many(), 400.0) },
         Measure { is_allowed: false, ..call("denied", verdicts::denied(), 2000.0) },
-        // with a small call on each connection, which is taken off afterwards
+        // each connection also carries a small call, whose cost is subtracted afterwards
         Measure {
             is_new_each: true,
             connections: 8,
@@ -68,7 +68,7 @@ fn all() -> [Measure; 5] {
     ]
 }
 
-/// Takes every measure of every peer, as often as there are rounds.
+/// Takes every measure for every peer in every round, and reports the results.
 pub(crate) fn rounds(
     peers: &[Peer],
     options: &Options,
@@ -105,7 +105,7 @@ pub(crate) fn rounds(
     Ok(())
 }
 
-/// What a new connection takes is without the small call on it, of the same round.
+/// Subtracts the cost of a small call in the same round from that of a new connection.
 fn without_the_call(taken: &mut [Vec<Taken>]) {
     let [small, .., new] = taken else { return };
     for (new, small) in new.iter_mut().zip(small) {
@@ -113,7 +113,7 @@ fn without_the_call(taken: &mut [Vec<Taken>]) {
     }
 }
 
-/// A line of the record for each request, which some write late.
+/// Waits until the peer has recorded each request, since some write their records late.
 fn written(peer: &Peer, wanted: usize) -> anyhow::Result<()> {
     for _ in 0..150 {
         if peer.records() >= wanted {

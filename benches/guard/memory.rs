@@ -1,4 +1,4 @@
-//! Memory at rest, and of a connection that is open and says nothing.
+//! Memory at rest, and memory of an idle connection.
 
 use std::{thread, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     verdicts,
 };
 
-/// What has to settle settles in this time: allocators that give back, threads that start.
+/// Time for threads to start and for allocators to return memory.
 const SETTLES: Duration = Duration::from_secs(3);
 
-/// Goals: of the guard at rest in MB, and of its connection over that of nginx.
+/// Goals: the guard's memory at rest in MB, and the ratio of its memory per connection to that of nginx.
 const AT_REST: f64 = 8.0;
 const OVER_NGINX: f64 = 1.0;
 
@@ -40,8 +40,8 @@ pub(crate) fn measure(
     Ok(())
 }
 
-/// In bytes: at rest, and for each connection. A few connections come and go before, so that what is made once is
-/// not counted.
+/// Bytes at rest, and bytes for each connection. Ten connections open and close first, so that one-time allocations
+/// do not count.
 fn one(kind: Kind, setup: &Setup, count: usize) -> anyhow::Result<(f64, f64)> {
     let peer = Peer::start(kind, setup)?;
     thread::sleep(SETTLES);

@@ -1,4 +1,4 @@
-//! The programs that are compared, as processes of this machine: started, measured, ended.
+//! Starts, measures and stops the compared programs.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{policy, setup::Setup};
 
-/// Which program.
+/// Kind of program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     Guard,
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Envoy,
 }
 
-/// A running program, with all that it starts.
+/// A running program with its child processes.
 pub(crate) struct Peer {
     pub(crate) kind: Kind,
     pub(crate) port: u16,
@@ -40,14 +40,14 @@ impl Kind {
         }
     }
 
-    /// Whether it can look at each call of a batch.
+    /// Whether it can inspect each call of a batch.
     pub(crate) fn reads_batches(self) -> bool {
         matches!(self, Kind::Guard | Kind::Nginx)
     }
 }
 
 impl Peer {
-    /// Starts a program in front of what stands in for the client, and waits until it takes connections.
+    /// Starts a program in front of the stand-in client and waits until it accepts connections.
     pub(crate) fn start(kind: Kind, setup: &Setup) -> anyhow::Result<Self> {
         let port = free_port()?;
         let name = format!("{kind:?}").to_lowercase();
@@ -85,7 +85,7 @@ impl Peer {
                 "warning",
             ]),
         };
-        // HAProxy and the guard write their records to where they were told to: the standard output
+        // HAProxy and the guard write their records to standard output
         let stdout = if matches!(kind, Kind::Guard | Kind::Haproxy) {
             File::create(&record)?
         } else {
@@ -119,7 +119,7 @@ impl Peer {
         self.child.id()
     }
 
-    /// Requests of which its record tells so far: one a line, or as many as the line says that it stands for.
+    /// Number of recorded requests so far: one for each line, or the line's `count`.
     pub(crate) fn records(&self) -> usize {
         let text = fs::read_to_string(&self.record).unwrap_or_default();
         let several = |line: &str| {
@@ -132,7 +132,7 @@ impl Peer {
             .sum()
     }
 
-    /// Microseconds that its threads have run, in the kernel too.
+    /// CPU time of all its threads in microseconds, kernel time included.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for pid in self.tree()? {
@@ -145,7 +145,7 @@ impl Peer {
         Ok(sum)
     }
 
-    /// Bytes of memory; what several processes share is divided among them.
+    /// Proportional set size (PSS) in bytes: shared pages are divided among the processes that share them.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let mut sum = 0.0;
         for pid in self.tree()? {
@@ -156,7 +156,7 @@ impl Peer {
         Ok(sum)
     }
 
-    /// The process and all below it.
+    /// PIDs of the process and all its descendants.
     fn tree(&self) -> anyhow::Result<Vec<u32>> {
         let mut tree = vec![self.child.id()];
         let mut next = 0;

@@ -1,4 +1,4 @@
-//! One authority and what it signs, of ECDSA P-256, as every peer has them on disk.
+//! Test CA with ECDSA P-256 certificates for the peers and their callers.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -14,21 +14,21 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
-/// Certificate and key, PEM.
+/// Certificate and key in PEM.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
 }
 
-/// Everything that callers and peers have.
+/// Certificates of the peers and of their callers.
 pub(crate) struct Pki {
     pub(crate) authority: String,
     server: Pair,
-    /// The caller of the policy.
+    /// Certificate of the caller that the policy allows.
     pub(crate) caller: Pair,
-    /// Of the same authority, with another name.
+    /// Certificate of the same CA with another name.
     stranger: Pair,
-    /// The caller's name, of another authority.
+    /// Certificate of another CA with the caller's name.
     forger: Pair,
 }
 
@@ -48,7 +48,7 @@ impl Authority {
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
     }
 
-    /// With its name as common name and as DNS name, since not every peer can look at either.
+    /// Signs a certificate with `name` as common name and as DNS name, since not every peer can check both.
     fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> anyhow::Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
@@ -73,7 +73,7 @@ impl Pki {
         })
     }
 
-    /// Writes the server's side to a folder, and the caller's for a generator that is not ours.
+    /// Writes the CA and the server's and caller's pairs to a folder, for the peers and for oha.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let put = |name: &str, text: &str| {
             let path = folder.join(name);
@@ -87,12 +87,12 @@ impl Pki {
         put("caller.key", &self.caller.key)
     }
 
-    /// How the caller dials.
+    /// TLS configuration of the allowed caller.
     pub(crate) fn dials(&self) -> anyhow::Result<Arc<ClientConfig>> {
         self.config(Some(&self.caller))
     }
 
-    /// How others dial, who are nobody to the policy.
+    /// TLS configurations of callers that the policy does not know.
     pub(crate) fn others(&self) -> anyhow::Result<[(&'static str, Arc<ClientConfig>); 3]> {
         Ok([
             ("no certificate", self.config(None)?),
@@ -101,7 +101,7 @@ impl Pki {
         ])
     }
 
-    /// TLS 1.3 and nothing resumed, so that every connection has a whole handshake.
+    /// TLS 1.3 without resumption, so that every connection makes a full handshake.
     fn config(&self, pair: Option<&Pair>) -> anyhow::Result<Arc<ClientConfig>> {
         let builder = ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?

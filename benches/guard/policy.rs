@@ -1,12 +1,12 @@
-//! The guard's policy and flags: what the peers' configurations say, in its own words.
+//! Policy and flags of the guard, equivalent to the configurations of the other programs.
 
 use std::{fs, path::Path, process::Command};
 
-use quorum_operator::policy::{Caller, FILE, Identity, Limits, Policy, VERSION};
+use quorum_operator::protocol::policy::{Caller, FILE, Identity, Limits, Policy, VERSION};
 
 use crate::{peer, setup::Setup};
 
-/// What the caller may call.
+/// Methods that the caller may call.
 pub(crate) const METHODS: [&str; 14] = [
     "eth_blockNumber",
     "eth_call",
@@ -48,7 +48,7 @@ fn policy(authority: &str) -> Policy {
     }
 }
 
-/// The guard's flags; writes what they name.
+/// Writes the policy file and adds the guard's flags to `command`.
 pub(crate) fn arguments<'a>(
     command: &'a mut Command,
     setup: &Setup,

@@ -1,4 +1,4 @@
-//! What every peer gets: certificates, a folder, something to answer for the client, and a processor.
+//! Setup that all peers share: certificates, folder, upstream and processor.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,22 +9,22 @@ use std::{
 
 use crate::{pki::Pki, upstream::Upstream};
 
-/// The same for all of them.
+/// Setup of every peer.
 pub(crate) struct Setup {
     pub(crate) folder: PathBuf,
-    /// Where their configurations are.
+    /// Folder with the configuration templates of the peers.
     pub(crate) peers: PathBuf,
-    /// The guard's program, with what it runs under before it.
+    /// Command line of the guard: its program, with a wrapper such as valgrind before it.
     pub(crate) guard: Vec<OsString>,
     pub(crate) envoy: PathBuf,
     pub(crate) pki: Pki,
     pub(crate) upstream: Arc<Upstream>,
-    /// The processor that they run on, and nothing of ours does.
+    /// Processor on which only the peers run.
     pub(crate) processor: Option<usize>,
 }
 
 impl Setup {
-    /// A program on the processor of the peers.
+    /// Command that runs a program on the processor of the peers.
     pub(crate) fn command(&self, words: &[OsString]) -> Command {
         let pinned =
             self.processor.map(|processor| ["taskset".into(), "-c".into(), processor.to_string().into()]);

@@ -1,4 +1,4 @@
-//! What stands in for the client: answers JSON-RPC at once, and can tell what it was asked.
+//! Stand-in client: answers JSON-RPC at once and records the methods that it receives.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -17,7 +17,7 @@ use crate::standin::{
     wire::{self, Dialect},
 };
 
-/// A server on loopback, with a thread for each connection: the peers have 64 at most.
+/// A server on loopback with a thread for each connection. Peers open at most 64.
 pub(crate) struct Upstream {
     pub(crate) port: u16,
     seen: Arc<Seen>,
@@ -25,12 +25,12 @@ pub(crate) struct Upstream {
 
 #[derive(Default)]
 struct Seen {
-    /// Bodies are kept; while requests are timed they are not.
+    /// Whether bodies are stored. They are not while requests are timed.
     is_kept: AtomicBool,
     bodies: Mutex<Vec<Vec<u8>>>,
 }
 
-/// What every call is answered.
+/// Result of every call.
 const RESULT: &str = "\"0x10d4f\"";
 
 impl Upstream {
@@ -41,19 +41,19 @@ impl Upstream {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let seen = seen.clone();
-                // a peer that closes its connection is no trouble
+                // ignore errors, such as a peer that closes its connection
                 thread::spawn(move || serve(stream, &seen));
             }
         });
         Ok(upstream)
     }
 
-    /// Keeps what it is asked from now on.
+    /// Starts or stops storing request bodies.
     pub(crate) fn keep(&self, is_kept: bool) {
         self.seen.is_kept.store(is_kept, Ordering::SeqCst);
     }
 
-    /// The methods that a lenient client would have run since this was last asked.
+    /// Methods that a lenient client would have run since the last call of this function.
     pub(crate) fn asked(&self) -> Vec<String> {
         let bodies = self.seen.bodies.lock().map(|mut bodies| std::mem::take(&mut *bodies));
         bodies.unwrap_or_default().iter().flat_map(|body| methods(body)).collect()
@@ -83,7 +83,7 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
         {
             bodies.push(body.clone());
         }
-        // an id that comes first is found at once, whatever follows it
+        // the scan ends at the id if it comes first, however long the body is
         if scan::member(&body, "id") == Some(b"1") {
             to.write_all(&usual)?;
         } else {
@@ -93,7 +93,7 @@ fn serve(stream: TcpStream, seen: &Seen) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a header; the length of its body, or nothing at the end.
+/// Reads a request's header. Returns the length of the body, or `None` at the end of the connection.
 fn head(from: &mut BufReader<TcpStream>) -> io::Result<Option<usize>> {
     let (mut length, mut line) = (0, String::new());
     loop {
@@ -114,7 +114,7 @@ fn head(from: &mut BufReader<TcpStream>) -> io::Result<Option<usize>> {
     }
 }
 
-/// What the client answers: nothing where there is nothing to say.
+/// Answer to a request, empty if it needs none.
 fn reply(body: &[u8]) -> Vec<u8> {
     answers::reply(&answers::read(body), &mut |_| Answer::Result(RESULT.into())).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Before anything is timed: that all peers let the same through.
+//! Checks before the measurements that all peers allow and deny the same requests.
 
 use std::{io, sync::Arc};
 
@@ -17,18 +17,18 @@ pub(crate) fn small() -> String {
     call("eth_blockNumber", "[]")
 }
 
-/// A call of 48 KB: a contract that is deployed.
+/// A call of 48 KB, the size of a contract deployment.
 pub(crate) fn large() -> String {
     sized(48 * 1024)
 }
 
-/// As large, of many small values: what was logged for some thousand addresses.
+/// A call of 48 KB with many small values: the logs of 1090 addresses.
 pub(crate) fn many() -> String {
     let addresses = vec![format!(r#""0x{}""#, "6b".repeat(20)); 1090];
     call("eth_getLogs", &format!(r#"[{{"address":[{}]}}]"#, addresses.join(",")))
 }
 
-/// A call that nobody may make.
+/// A call that the policy denies.
 pub(crate) fn denied() -> String {
     call("admin_nodeInfo", "[]")
 }
@@ -42,7 +42,7 @@ fn sized(bytes: usize) -> String {
     call("eth_sendRawTransaction", &format!(r#"["0x{}"]"#, "6b".repeat((bytes - empty) / 2)))
 }
 
-/// Something asked, and what of it reaches the client.
+/// A request, and the methods that must reach the client.
 struct Case {
     what: String,
     request: Vec<u8>,
@@ -59,7 +59,7 @@ fn cases(kind: Kind) -> Vec<Case> {
         let calls: Vec<String> = methods.iter().map(|method| call(method, "[]")).collect();
         post(&format!("[{}]", calls.join(",")))
     };
-    // what cannot be looked at is refused; what is refused of a batch, the guard alone takes out of it
+    // a peer that cannot inspect batches refuses them; only the guard drops denied calls and forwards the others
     let reads = |methods: &'static [&'static str]| if kind.reads_batches() { methods } else { &[] };
     let kept: &[&str] = if kind == Kind::Guard { &["eth_chainId"] } else { &[] };
     let mut cases = vec![
@@ -97,10 +97,10 @@ fn cases(kind: Kind) -> Vec<Case> {
     cases
 }
 
-/// Asks a peer everything.
+/// Sends all test requests to a peer and returns their number.
 ///
 /// # Errors
-/// Where something else reached the client, or was answered, than has to be.
+/// If a wrong set of methods reaches the client, or an answer is wrong.
 pub(crate) fn check(peer: &Peer, setup: &Setup) -> anyhow::Result<usize> {
     let (upstream, port) = (&setup.upstream, peer.port);
     upstream.keep(true);
@@ -123,14 +123,15 @@ pub(crate) fn check(peer: &Peer, setup: &Setup) -> anyhow::Result<usize> {
     Ok(cases.len() + others.len())
 }
 
-/// On a connection of its own, since some close after a refusal; whether a result of the client's came back.
+/// Sends a request on a new connection, since some peers close after a rejection. Returns whether the answer has a
+/// result.
 fn ask(port: u16, config: Arc<ClientConfig>, request: &[u8]) -> io::Result<bool> {
     let mut caller = Dial { port, config }.connect()?;
     let answer = caller.ask(request)?;
     Ok(answer.body.windows(8).any(|window| window == b"\"result\""))
 }
 
-/// What a call is, in bytes.
+/// Checks the sizes of the calls in bytes.
 pub(crate) fn sizes() -> anyhow::Result<()> {
     let sizes = [small().len(), large().len(), many().len() / 100];
     ensure!(sizes == [63, 48 * 1024, 491], "{sizes:?}");

@@ -1,4 +1,4 @@
-//! Requests, counted where they arrive: the API server's audit log, by user. Nothing is sampled.
+//! Counts requests by user in the API server's audit log, without sampling.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::cluster::SYSTEM;
 
-/// One request, as the API server wrote it down.
+/// A request from the audit log.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) user: String,
@@ -25,11 +25,11 @@ pub(crate) struct Entry {
     pub(crate) received: Timestamp,
     pub(crate) done: Timestamp,
     pub(crate) code: u16,
-    /// What was sent, where the policy keeps it.
+    /// Request body, if the audit policy records it.
     pub(crate) body: Option<String>,
 }
 
-/// What a request is about.
+/// Object of a request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(default)]
 pub(crate) struct Of {
@@ -44,22 +44,22 @@ impl Entry {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 
-    /// Whether it is for the lead, which a replica renews whatever there is to do.
+    /// Whether it concerns the leader election lease, which replicas renew even when idle.
     pub(crate) fn is_lease(&self) -> bool {
         self.of.resource == "leases"
     }
 
-    /// A write to what the operator looks after, successful or not.
+    /// Whether it is a write, successful or not, other than to the lease.
     pub(crate) fn is_work(&self) -> bool {
         self.mutates() && !self.is_lease()
     }
 
-    /// What is written with it: an object, its status, or its finalizers.
+    /// What it writes: the object or subresource, and whether only its finalizers.
     pub(crate) fn target(&self) -> (Of, bool) {
         (self.of.clone(), self.is_merge())
     }
 
-    /// Finalizers are merged; everything else is applied or created.
+    /// Whether it is a merge patch, which the operator uses only for finalizers.
     pub(crate) fn is_merge(&self) -> bool {
         self.verb == "patch" && !self.uri.contains("force=true")
     }
@@ -93,11 +93,11 @@ struct Code {
     code: u16,
 }
 
-/// The log, read as it grows.
+/// The audit log, read as it grows.
 pub(crate) struct Audit {
     path: PathBuf,
     reader: BufReader<File>,
-    /// The last line, where it is not whole yet.
+    /// Last line, while it is incomplete.
     part: String,
     entries: Vec<Entry>,
 }
@@ -108,13 +108,13 @@ impl Audit {
         Ok(Self { path: path.into(), reader: BufReader::new(file), part: String::new(), entries: Vec::new() })
     }
 
-    /// All requests of a user since a moment.
+    /// All requests of a user since `from`.
     pub(crate) fn since(&mut self, user: &str, from: Timestamp) -> anyhow::Result<Vec<&Entry>> {
         self.read()?;
         Ok(self.entries.iter().filter(|entry| entry.user == user && entry.received >= from).collect())
     }
 
-    /// Bodies are needed once, and are large.
+    /// Discards all requests that were read, since their bodies are large and no longer needed.
     pub(crate) fn forget(&mut self) {
         self.entries.clear();
     }
@@ -130,7 +130,7 @@ impl Audit {
         }
     }
 
-    /// Waits until a user has written nothing for a while, and gives the end of its last write.
+    /// Waits until a user has not written for `quiet`, and returns the end of its last write.
     pub(crate) async fn at_rest(
         &mut self,
         user: &str,
@@ -153,7 +153,7 @@ impl Audit {
         }
     }
 
-    /// How many requests of each kind, for people.
+    /// Number of requests by verb and resource, for the report.
     pub(crate) fn listed(entries: &[&Entry]) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for entry in entries {
@@ -164,7 +164,7 @@ impl Audit {
     }
 }
 
-/// A watch is a request when it begins, any other one when it ends.
+/// Parses a line. A watch counts when it starts, any other request when it ends.
 fn entry(line: &str) -> anyhow::Result<Option<Entry>> {
     let line: Line = serde_json::from_str(line).context("a line of the audit log")?;
     let begins = line.stage == "ResponseStarted";

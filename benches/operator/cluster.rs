@@ -1,4 +1,4 @@
-//! The cluster as this program uses it: users of their own, and plain requests.
+//! Access to the cluster: separate users and raw requests.
 
 use std::{collections::HashMap, path::Path};
 
@@ -12,18 +12,18 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// Where the operator's lease and everybody's accounts are.
+/// Namespace of the operator's lease and of all service accounts.
 pub(crate) const SYSTEM: &str = "bench-system";
 
-/// What a patch is, as the server is told.
+/// Content types of requests.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 pub(crate) const MERGE: &str = "application/merge-patch+json";
 pub(crate) const JSON: &str = "application/json";
 
-/// What comes back of an object: its metadata, as the operator asks.
+/// Accept header for answers with metadata only, as the operator asks.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// One request of any kind.
+/// A raw request.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: &'static str,
@@ -54,7 +54,7 @@ pub(crate) async fn send(client: &Client, call: &Call) -> anyhow::Result<String>
     client.request_text(request).await.with_context(|| format!("{} {}", call.method, call.uri))
 }
 
-/// Sends all, some at a time, and fails with the first that fails.
+/// Sends all requests, `at_a_time` concurrently, and stops at the first error.
 pub(crate) async fn send_all(client: &Client, calls: Vec<Call>, at_a_time: usize) -> anyhow::Result<()> {
     use futures::{StreamExt as _, TryStreamExt as _};
     futures::stream::iter(calls)
@@ -72,7 +72,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// An account with the operator's rights, a token, and a file that has it.
+    /// Creates a service account and a kubeconfig with a token for it.
     pub(crate) async fn make(admin: &Client, name: &'static str, folder: &Path) -> anyhow::Result<Self> {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
         let uri = format!("/api/v1/namespaces/{SYSTEM}/serviceaccounts/{name}");
@@ -98,7 +98,7 @@ impl User {
         Ok(Self { name, kubeconfig })
     }
 
-    /// A client as the operator's own: nothing is repeated by itself.
+    /// A client without automatic retries, like the operator's.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -107,14 +107,14 @@ impl User {
     }
 }
 
-/// What is secret is left out, or hidden, when a kubeconfig is printed.
+/// Writes the token into a serialized kubeconfig, since serialization omits or masks it.
 fn reveal(config: &mut Value, token: &str) {
     for user in config["users"].as_array_mut().into_iter().flatten() {
         user["user"] = json!({"token": token});
     }
 }
 
-/// The rights of the operator, for every account of [`SYSTEM`].
+/// Grants the operator's permissions to every service account of [`SYSTEM`].
 pub(crate) async fn grant(admin: &Client) -> anyhow::Result<()> {
     let everyone = json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group",
         "name": format!("system:serviceaccounts:{SYSTEM}")}]);
@@ -143,7 +143,7 @@ pub(crate) async fn grant(admin: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names, uids and versions of the nodes of some namespaces.
+/// Uid and resource version of each node, by namespace and name.
 pub(crate) type Nodes = HashMap<(String, String), (String, String)>;
 
 pub(crate) async fn nodes(admin: &Client, namespaces: &[String]) -> anyhow::Result<Nodes> {

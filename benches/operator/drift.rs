@@ -1,5 +1,5 @@
-//! Drift and its repair, as a third party sees them: from the moment a watch shows the foreign change until
-//! the moment the same watch shows it undone.
+//! Measures drift repair as an observer sees it: from the moment a watch shows a change by another client until the
+//! same watch shows the repair.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,14 @@ use serde_json::json;
 
 use crate::cluster::{Call, send};
 
-/// Between two changes.
+/// Pause between two changes.
 const REST: Duration = Duration::from_millis(150);
 const LIMIT: Duration = Duration::from_secs(60);
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<ConfigMap>>>;
 
-/// Milliseconds until each of `count` changes was undone, one after another, each on the next ConfigMap.
+/// Makes `count` changes one after another, each to the next ConfigMap, and returns the time to each repair in
+/// milliseconds.
 pub(crate) async fn repairs(
     admin: &Client,
     maps: &[(String, String)],
@@ -51,7 +52,7 @@ pub(crate) async fn repairs(
     Ok(took)
 }
 
-/// A field of the operator's, changed by someone else.
+/// Changes a field of the operator as another client.
 pub(crate) async fn change(
     admin: &Client,
     namespace: &str,

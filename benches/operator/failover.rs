@@ -1,4 +1,4 @@
-//! Two replicas: how long a change waits when the one that leads ends.
+//! Measures failover between two replicas: how long a change waits after the leader ends.
 
 use std::{path::Path, time::Duration};
 
@@ -11,13 +11,13 @@ use crate::{audit::Audit, cluster::User, drift, fleet::Fleet, process::Operator}
 /// How the leader ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It is asked to.
+    /// It receives SIGTERM.
     Graceful,
-    /// It has no time for anything.
+    /// It is killed.
     Crash,
 }
 
-/// What replicas run with.
+/// Environment of the replicas.
 pub(crate) struct Replicas<'a> {
     pub(crate) admin: &'a Client,
     pub(crate) program: &'a Path,
@@ -27,7 +27,7 @@ pub(crate) struct Replicas<'a> {
 }
 
 impl Replicas<'_> {
-    /// Seconds from the leader's end to the first write of the standby, for each time.
+    /// Ends the leader `times` times and returns the seconds until the first write of the standby for each.
     pub(crate) async fn lead_changes(
         &self,
         audit: &mut Audit,
@@ -41,7 +41,7 @@ impl Replicas<'_> {
         for time in 0..times {
             let mut standby = self.start(1 - leader)?;
             standby.ready().await?;
-            // another moment between two looks at the lease each time
+            // end the leader at a different point of the standby's polling interval each time
             tokio::time::sleep(Duration::from_millis(3000 + 430 * time as u64)).await;
             let from = Timestamp::now();
             match end {

@@ -1,5 +1,5 @@
-//! What the operator is given: networks of four nodes, a validator, two members, and a member with
-//! transaction manager and database; 25 networks to a namespace.
+//! Nodes for the benchmark: networks of a validator, two members, and a member with transaction manager and database,
+//! with 25 networks in each namespace.
 
 use aws_lc_rs::{
     agreement::{PrivateKey, X25519},
@@ -16,7 +16,7 @@ const NETWORKS_PER_NAMESPACE: usize = 25;
 const AT_A_TIME: usize = 8;
 const DIGEST: &str = "sha256:2a200c8c51f406b176450fb8f48f6840cf66708e59d8b639011438e9e2593be9";
 
-/// A set of namespaces with nodes. Sets differ in their tag alone, which has three letters.
+/// A set of namespaces with nodes. Sets differ only in their tag, which has three letters.
 #[derive(Clone)]
 pub(crate) struct Fleet {
     pub(crate) tag: String,
@@ -47,7 +47,7 @@ impl Fleet {
         places
     }
 
-    /// Namespaces, genesis, and managers' keys: what people bring.
+    /// Creates what users provide: namespaces, genesis ConfigMaps and managers' keys.
     pub(crate) async fn prepare(&self, admin: &Client) -> anyhow::Result<()> {
         let namespace = |name: &String| {
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -78,7 +78,7 @@ impl Fleet {
         cluster::send_all(admin, calls.collect(), AT_A_TIME).await
     }
 
-    /// Every node annotated anew, so that each is looked at.
+    /// Changes an annotation of every node, so that the operator reconciles each.
     pub(crate) async fn touch(&self, admin: &Client, value: &str) -> anyhow::Result<()> {
         let calls = self.members().map(|(network, member)| {
             let (place, name) = (self.place(network), node_name(network, member));
@@ -88,7 +88,7 @@ impl Fleet {
         cluster::send_all(admin, calls.collect(), AT_A_TIME).await
     }
 
-    /// A ConfigMap of each node that the operator writes, by namespace and name.
+    /// Namespace and name of each node's peers ConfigMap, which the operator writes.
     pub(crate) fn config_maps(&self) -> Vec<(String, String)> {
         self.members()
             .map(|(network, member)| {
@@ -138,7 +138,7 @@ fn node(network: usize, member: usize) -> Value {
     node
 }
 
-/// The end-to-end suite's, with a chain id of its own.
+/// The end-to-end suite's genesis with a chain ID for each network.
 fn genesis(network: usize) -> anyhow::Result<String> {
     let mut genesis: Value = serde_json::from_str(include_str!("../../e2e/genesis.json"))?;
     genesis["config"]["chainId"] = json!(1337 + network);

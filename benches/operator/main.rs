@@ -1,6 +1,5 @@
-//! Speed and size of the operator against a raw client that writes the very same objects to the same API
-//! server in the same run. `make bench-operator` builds what it needs and runs this; docs/performance.md says
-//! what is measured and has results.
+//! Compares the operator's speed and size with a raw client that writes the same objects to the same API server in
+//! the same run. `make bench-operator` runs it; docs/performance.md describes the measures and has results.
 
 mod audit;
 mod cluster;
@@ -34,22 +33,22 @@ use report::{Report, listed, median, percentile};
 /// Measures the operator.
 #[derive(Parser)]
 struct Options {
-    /// Nodes.
+    /// Number of nodes.
     #[arg(long, env = "N", default_value_t = 200)]
     nodes: usize,
-    /// Times that the operator and the raw client each write everything, in turn.
+    /// Rounds. In each, the operator and then the raw client write everything.
     #[arg(long, env = "BENCH_SAMPLES", default_value_t = 3)]
     samples: usize,
-    /// Drifts that are repaired, and the same by the bare loop.
+    /// Number of drift repairs by the operator and by the bare loop.
     #[arg(long, env = "BENCH_DRIFTS", default_value_t = 200)]
     drifts: usize,
-    /// Seconds at rest in which requests are counted.
+    /// Duration of the idle measurement in seconds.
     #[arg(long, env = "BENCH_IDLE", default_value_t = 120)]
     idle: u64,
-    /// Ends of the leader: in order, and by crash.
+    /// Number of failovers after a graceful end, and after a crash.
     #[arg(long, env = "BENCH_FAILOVERS", default_value_t = 5)]
     failovers: usize,
-    /// Starts of the operator over nodes that are all as wanted.
+    /// Number of restarts with nodes that need no change.
     #[arg(long, env = "BENCH_RESTARTS", default_value_t = 5)]
     restarts: usize,
     /// File for the result as JSON.
@@ -66,7 +65,7 @@ struct Options {
     work: PathBuf,
 }
 
-/// What every phase works with.
+/// State that all phases share.
 struct Bench {
     options: Options,
     admin: Client,
@@ -77,7 +76,7 @@ struct Bench {
     report: Report,
 }
 
-/// Nothing written for so long is rest.
+/// Time without writes after which the operator counts as settled.
 const QUIET: Duration = Duration::from_secs(4);
 const AT_A_TIME: usize = 8;
 
@@ -112,7 +111,7 @@ impl Bench {
         Ok(fleet)
     }
 
-    /// The warm-up: what the operator writes is kept, body by body.
+    /// Warm-up that records every object that the operator writes.
     async fn record(&mut self, recorder: &User) -> anyhow::Result<Recording> {
         say("warm-up, which records what the operator writes");
         let fleet = self.fleet("rec").await?;
@@ -194,7 +193,7 @@ impl Bench {
         operator.stop().await
     }
 
-    /// What is measured once everything is there.
+    /// Measures everything that needs converged nodes.
     async fn last(&mut self, operator: Operator, fleet: &Fleet, least: usize) -> anyhow::Result<()> {
         say("at rest");
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -223,31 +222,31 @@ impl Bench {
     }
 
     async fn resync(&mut self, operator: &Operator, fleet: &Fleet) -> anyhow::Result<()> {
-        say("every node looked at again");
-        let (from, before) = (Timestamp::now(), operator.passes().await?);
+        say("forced resync of every node");
+        let (from, before) = (Timestamp::now(), operator.reconciles().await?);
         fleet.touch(&self.admin, &from.to_string()).await?;
         let wanted = before + self.options.nodes as u64;
         let started = Instant::now();
-        while operator.passes().await? < wanted {
-            anyhow::ensure!(started.elapsed() < Duration::from_secs(300), "not every node is looked at");
+        while operator.reconciles().await? < wanted {
+            anyhow::ensure!(started.elapsed() < Duration::from_secs(300), "not every node was reconciled");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         tokio::time::sleep(QUIET).await;
-        let passes = (operator.passes().await? - before) as f64;
+        let reconciles = (operator.reconciles().await? - before) as f64;
         let entries = self.audit.since(self.operator.name, from)?;
         let work: Vec<&Entry> =
             entries.into_iter().filter(|entry| !entry.is_lease() && entry.verb != "watch").collect();
         let kinds = Audit::listed(&work);
         let writes = work.iter().filter(|entry| entry.mutates()).count() as f64;
         let reads = work.len() as f64 - writes;
-        let note = format!("{passes} passes, {kinds:?}");
-        self.report.row("reads per converged pass", (reads / passes, ""), Some(0.0), note);
+        let note = format!("{reconciles} reconciles, {kinds:?}");
+        self.report.row("reads per converged pass", (reads / reconciles, ""), Some(0.0), note);
         self.report.row("mutating requests on a forced resync", (writes, ""), Some(0.0), "leases apart");
         Ok(())
     }
 
     async fn idle(&mut self) -> anyhow::Result<()> {
-        say(&format!("{} s of nothing to do", self.options.idle));
+        say(&format!("idle for {} s", self.options.idle));
         let from = Timestamp::now();
         tokio::time::sleep(Duration::from_secs(self.options.idle)).await;
         let minutes = self.options.idle as f64 / 60.0;
@@ -297,13 +296,14 @@ impl Bench {
         operator.stop().await
     }
 
-    /// The operator, the seconds until its caches were filled and those until it had looked at every node.
+    /// Starts the operator. Returns it with the seconds until its caches were filled and until it had reconciled every
+    /// node.
     async fn started_again(&self, fleet: &Fleet) -> anyhow::Result<(Operator, f64, f64)> {
         let started = Instant::now();
         let mut operator = self.start(&self.operator, fleet)?;
         operator.ready().await?;
         let ready = started.elapsed().as_secs_f64();
-        while operator.passes().await? < self.options.nodes as u64 {
+        while operator.reconciles().await? < self.options.nodes as u64 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok((operator, ready, started.elapsed().as_secs_f64()))

@@ -1,4 +1,4 @@
-//! The operator as a process of this machine: started, asked, measured, ended.
+//! Starts, queries, measures and stops the operator's process.
 
 use std::{
     fs::{self, File},
@@ -25,14 +25,14 @@ pub(crate) struct Operator {
 /// Memory of a process, in MB (10^6 bytes), as the kernel counts it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    /// What is resident now.
+    /// Current resident memory.
     pub(crate) now: f64,
-    /// The most that ever was.
+    /// Peak resident memory.
     pub(crate) peak: f64,
 }
 
 impl Operator {
-    /// Starts the program in the name of a user.
+    /// Starts the program with a user's kubeconfig.
     pub(crate) fn start(
         program: &Path,
         user: &User,
@@ -69,8 +69,8 @@ impl Operator {
         self.wait("leading", leads, "/metrics").await
     }
 
-    /// How many passes it has made.
-    pub(crate) async fn passes(&self) -> anyhow::Result<u64> {
+    /// Number of reconciles so far.
+    pub(crate) async fn reconciles(&self) -> anyhow::Result<u64> {
         let answer = self.ask("/metrics").await?;
         let counted = answer.lines().filter_map(|line| line.strip_prefix("quorum_operator_reconcile_total{"));
         counted.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<u64>()?)).sum()
@@ -86,7 +86,7 @@ impl Operator {
         Ok(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
     }
 
-    /// Asks it to end, and waits for that.
+    /// Sends SIGTERM and waits for the end.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.signal("-TERM").await?;
         tokio::time::timeout(Duration::from_secs(30), self.child.wait())
@@ -95,7 +95,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }

@@ -1,4 +1,4 @@
-//! The other side of every ratio: a client that knows what to write and does nothing else.
+//! Raw client, the baseline of every ratio: it replays recorded writes and does nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,8 +17,8 @@ use crate::{
     fleet::Fleet,
 };
 
-/// What the operator wrote for a fleet, each object once and as it was in the end, finalizers first and then in the
-/// order in which they were first written: the least that anyone must write for the same outcome.
+/// The final version of each object that the operator wrote for a set of nodes: the minimum of writes for the same
+/// result. Finalizers come first, then objects in the order of their first write.
 pub(crate) struct Recording {
     fleet: Fleet,
     nodes: Nodes,
@@ -57,7 +57,7 @@ impl Recording {
                 }
             }
         }
-        // a status that is written at the same time would take the version away that a finalizer asks for
+        // finalizers go first, since a concurrent status write changes the resource version that their patch requires
         writes.sort_by_key(|write| !write.merge);
         Ok(Self { fleet: fleet.clone(), nodes, writes })
     }
@@ -66,7 +66,7 @@ impl Recording {
         self.writes.len()
     }
 
-    /// The same writes for another fleet of the same size, whose nodes are there already.
+    /// The same writes for another set of the same size, whose nodes exist.
     pub(crate) fn calls(&self, fleet: &Fleet, nodes: &Nodes) -> anyhow::Result<Vec<Call>> {
         let there = |namespace: &str| namespace.replace(&self.fleet.prefix(), &fleet.prefix());
         let uids: HashMap<&str, &str> = self
@@ -97,7 +97,7 @@ impl Recording {
             .collect()
     }
 
-    /// What each ConfigMap of a fleet must be, for [`keep_right`].
+    /// Expected content of each ConfigMap of a set, for [`keep_right`].
     pub(crate) fn config_maps(&self, fleet: &Fleet, nodes: &Nodes) -> anyhow::Result<Right> {
         let calls = self.calls(fleet, nodes)?;
         let maps = self.writes.iter().zip(calls).filter(|(write, _)| write.of.resource == "configmaps");
@@ -110,10 +110,10 @@ impl Recording {
     }
 }
 
-/// By namespace and name, the data that must be there and the write that puts it there.
+/// Expected data of each ConfigMap and the write that restores it, by namespace and name.
 pub(crate) type Right = HashMap<(String, String), (BTreeMap<String, String>, Call)>;
 
-/// Events are no part of the outcome.
+/// Whether to record a request: a successful write of anything but an event.
 pub(crate) fn is_recorded(entry: &Entry) -> bool {
     entry.is_work() && (200..300).contains(&entry.code) && entry.of.resource != "events"
 }
@@ -131,7 +131,7 @@ fn replace(body: &mut Value, uids: &HashMap<&str, &str>) {
     }
 }
 
-/// A bare loop: a ConfigMap that is not as it should be is written at once.
+/// Bare loop: restores each ConfigMap as soon as its data differs.
 pub(crate) async fn keep_right(client: Client, right: Right) -> anyhow::Result<()> {
     let api = Api::<ConfigMap>::all(client.clone());
     let version = api.list_metadata(&Default::default()).await?.metadata.resource_version.unwrap_or_default();

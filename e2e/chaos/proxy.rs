@@ -1,5 +1,5 @@
-//! Between one replica of the operator and the API server: plain HTTP on loopback on this side, TLS on the
-//! other. Passes everything on, or does to it what an API server and a network can do.
+//! Proxy between a replica of the operator and the API server: plain HTTP on loopback for the replica, TLS to the
+//! server. It forwards requests or injects faults that networks and API servers can have.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,25 +17,25 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    dice::Dice,
-    plane::Plane,
+    api_server::ApiServer,
     record::{self, Asked, Record},
+    rng::Rng,
 };
 
-/// What the proxy does to those who pass.
+/// Mode of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// Nothing.
+    /// It forwards everything.
     Calm,
-    /// Faults, as the dice fall.
+    /// It injects random faults.
     Foul,
-    /// The API server is away: every connection is cut.
+    /// It cuts every connection, as if the API server were down.
     Away,
 }
 
 pub(crate) struct Proxy {
     pub(crate) replica: String,
-    pub(crate) plane: Plane,
+    pub(crate) api_server: ApiServer,
     pub(crate) upstream: Client,
     pub(crate) record: Arc<Record>,
     pub(crate) weather: watch::Receiver<Weather>,
@@ -47,34 +47,34 @@ type Answer = Response<UnsyncBoxBody<Bytes, Trouble>>;
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// Not passed on, no answer.
+    /// Not forwarded and not answered.
     Lost,
-    /// Passed on, no answer.
+    /// Forwarded and not answered.
     Unanswered,
-    /// Passed on, half an answer.
+    /// Forwarded; only half of the answer arrives.
     Cut,
-    /// Passed on, answered with 500.
+    /// Forwarded; the answer is replaced by 500.
     Denied,
-    /// Not passed on, answered with this.
+    /// Not forwarded, answered with this code.
     Refused(u16),
-    /// Not passed on; nothing for 30 s.
+    /// Not forwarded; silent for 30 s, then cut.
     Hangs,
-    /// Passed on after a while.
+    /// Forwarded after a delay.
     Late(Duration),
 }
 
-fn fault(dice: &mut Dice) -> Option<Fault> {
-    if !dice.percent(12) {
+fn fault(rng: &mut Rng) -> Option<Fault> {
+    if !rng.percent(12) {
         return None;
     }
-    Some(match dice.below(10) {
+    Some(match rng.below(10) {
         0 => Fault::Lost,
         1 => Fault::Unanswered,
         2 => Fault::Cut,
         3 => Fault::Denied,
         4 => Fault::Hangs,
-        5 | 6 => Fault::Late(dice.millis(100, 3000)),
-        _ => Fault::Refused(dice.one_of(&[409, 410, 429, 500, 503])),
+        5 | 6 => Fault::Late(rng.millis(100, 3000)),
+        _ => Fault::Refused(rng.one_of(&[409, 410, 429, 500, 503])),
     })
 }
 
@@ -113,7 +113,7 @@ fn refused(code: u16) -> Answer {
 }
 
 impl Proxy {
-    /// Serves until the process ends; the port it took.
+    /// Serves until the process ends. Returns the port.
     pub(crate) async fn serve(self) -> anyhow::Result<u16> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -145,9 +145,9 @@ impl Proxy {
             body: serde_json::from_slice(&body).unwrap_or_default(),
         };
         let watches = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-        let mut dice = Dice::new(self.seed, &self.replica, asked.number);
+        let mut rng = Rng::new(self.seed, &self.replica, asked.number);
         let foul = *self.weather.borrow() == Weather::Foul;
-        let fault = if foul { fault(&mut dice) } else { None };
+        let fault = if foul { fault(&mut rng) } else { None };
         if let Some(fault) = fault {
             self.record.line(&asked, &format!("{fault:?}"));
             self.record.fault(&kind(fault));
@@ -163,14 +163,14 @@ impl Proxy {
             _ => {}
         }
         let request = Request::from_parts(parts, Body::from(body));
-        // what has been passed on is heard of to its end, whoever asked is killed meanwhile
+        // records a forwarded request to its end, even if the replica is killed meanwhile
         let this = Arc::clone(&self);
         let passed = tokio::spawn(async move { this.pass_on(request, &asked, watches).await });
         let answer = passed.await??;
         match fault {
             Some(Fault::Unanswered) => Err("chaos".into()),
             Some(Fault::Denied) => Ok(refused(500)),
-            _ if watches && answer.status().is_success() => Ok(self.watch(answer, dice)),
+            _ if watches && answer.status().is_success() => Ok(self.watch(answer, rng)),
             cut => {
                 let (parts, body) = answer.into_parts();
                 let bytes = body.collect().await?.to_bytes();
@@ -190,8 +190,8 @@ impl Proxy {
         asked: &Asked,
         watches: bool,
     ) -> Result<Response<Body>, Trouble> {
-        let before = record::before_eviction(&self.plane, asked).await;
-        self.record.judge(&self.plane, asked).await;
+        let before = record::before_eviction(&self.api_server, asked).await;
+        self.record.judge(&self.api_server, asked).await;
         let answer = self.upstream.send(request).await;
         let said = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.status().to_string());
         self.record.line(asked, if watches { "watch" } else { &said });
@@ -202,22 +202,22 @@ impl Proxy {
         Ok(answer)
     }
 
-    /// A watch, event by event. An event is lost only together with its connection, as with a real server:
-    /// what is silently left out of a live stream no client could ever know of.
-    fn watch(self: Arc<Self>, answer: Response<Body>, mut dice: Dice) -> Answer {
+    /// Forwards a watch, event by event. It drops an event only together with the connection, as a real server
+    /// does, since no client could notice a gap in a live stream.
+    fn watch(self: Arc<Self>, answer: Response<Body>, mut rng: Rng) -> Answer {
         let (parts, body) = answer.into_parts();
         let (mut out, events) = mpsc::channel::<Result<Frame<Bytes>, Trouble>>(1);
         tokio::spawn(async move {
             let mut lines = body.into_data_stream().map_err(std::io::Error::other).into_async_read().lines();
             let mut weather = self.weather.clone();
-            if *weather.borrow() == Weather::Foul && dice.percent(15) {
+            if *weather.borrow() == Weather::Foul && rng.percent(15) {
                 self.record.fault("watch: snapshot held back");
-                tokio::time::sleep(dice.millis(1000, 9000)).await;
+                tokio::time::sleep(rng.millis(1000, 9000)).await;
             }
             while let Some(Ok(line)) = lines.next().await {
                 let event = Bytes::from(line + "\n");
                 let foul = *weather.borrow() == Weather::Foul;
-                let throw = if foul { dice.below(200) } else { 200 };
+                let throw = if foul { rng.below(200) } else { 200 };
                 match throw {
                     0..4 => {
                         self.record.fault("watch: event lost, cut");
@@ -230,7 +230,7 @@ impl Proxy {
                     }
                     10..20 => {
                         self.record.fault("watch: event late");
-                        tokio::time::sleep(dice.millis(200, 4000)).await;
+                        tokio::time::sleep(rng.millis(200, 4000)).await;
                     }
                     20..22 => {
                         self.record.fault("watch: 410");

@@ -1,4 +1,4 @@
-//! Every request of the operator, numbered, and the safety rules it is held against before it goes on.
+//! Record of every request of the operator, and the safety rules that are checked before a request is forwarded.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::plane::{Plane, path};
+use crate::api_server::{ApiServer, path};
 
-/// Where the replicas' lease is.
+/// Namespace and name of the replicas' lease.
 pub(crate) const LEASE: (&str, &str) = ("quorum-system", "quorum-operator");
 
 pub(crate) struct Record {
@@ -29,11 +29,11 @@ struct State {
     faults: BTreeMap<String, u64>,
     broken: Vec<String>,
     writes: Vec<(Duration, String)>,
-    /// When somebody else last changed an object, by namespace and name.
+    /// When another client last changed an object, by namespace and name.
     touched: BTreeMap<(String, String), Duration>,
 }
 
-/// A request as the rules see it.
+/// A request, as far as the rules need it.
 pub(crate) struct Asked {
     pub(crate) number: u64,
     pub(crate) replica: String,
@@ -55,7 +55,7 @@ impl Asked {
         (resource, namespace, parts.next().unwrap_or_default())
     }
 
-    /// Leases and events are no writes to the nodes.
+    /// Whether it is a write other than to leases and events.
     pub(crate) fn changes_nodes(&self) -> bool {
         self.is_write() && !["leases", "events"].contains(&self.object().0)
     }
@@ -67,7 +67,7 @@ impl Record {
         Ok(Self { began: Instant::now(), state: Mutex::default(), file, judges: true })
     }
 
-    /// For the calm side, which is what the other is compared with: only what nobody has a hand in is held against it.
+    /// Checks only [`SECOND_WRITER`], for the replica without faults.
     pub(crate) fn without_rules(mut self) -> Self {
         self.judges = false;
         self
@@ -84,7 +84,7 @@ impl Record {
         *state.faults.entry(kind.to_owned()).or_default() += 1;
     }
 
-    /// A line of the log; what a request's body says is not in it.
+    /// Writes a line to the log, without the request's body.
     pub(crate) fn line(&self, asked: &Asked, what: &str) {
         let at = self.began.elapsed().as_millis();
         let Asked { number, replica, method, path, .. } = asked;
@@ -98,17 +98,19 @@ impl Record {
         let _ = writeln!(file, "{:>8} ms -------- {what}", self.began.elapsed().as_millis());
     }
 
-    /// Somebody else changes this object now.
+    /// Notes that another client changes this object now.
     pub(crate) fn touches(&self, namespace: &str, name: String) {
         let at = self.began.elapsed();
         self.state.lock().expect("no panic under it").touched.insert((namespace.to_owned(), name), at);
     }
 
-    /// What a status says of a fight, and whether somebody else was in it.
+    /// Checks that a reported field conflict names an object that another client changed recently.
     fn contested(&self, asked: &Asked, namespace: &str) {
         let conditions = asked.body["status"]["conditions"].as_array();
-        let fight =
-            conditions.into_iter().flatten().find(|it| it["type"] == "Contested" && it["status"] == "True");
+        let fight = conditions
+            .into_iter()
+            .flatten()
+            .find(|it| it["type"] == "FieldConflict" && it["status"] == "True");
         let message = fight.and_then(|fight| fight["message"].as_str());
         let since = self.began.elapsed().saturating_sub(FOUGHT);
         let holds = message.is_none_or(|message| {
@@ -128,20 +130,20 @@ impl Record {
         self.state.lock().expect("no panic under it").broken.clone()
     }
 
-    /// Rules and how often each was asked; faults and how often each was dealt; requests in all.
+    /// Number of checks by rule, of faults by kind, and of requests.
     pub(crate) fn counts(&self) -> (BTreeMap<&'static str, u64>, BTreeMap<String, u64>, u64) {
         let state = self.state.lock().expect("no panic under it");
         (state.asked.clone(), state.faults.clone(), state.next)
     }
 
-    /// What was written to the nodes in the last `time`.
+    /// Writes to the nodes in the last `time`.
     pub(crate) fn writes_within(&self, time: Duration) -> Vec<String> {
         let since = self.began.elapsed().saturating_sub(time);
         let state = self.state.lock().expect("no panic under it");
         state.writes.iter().filter(|(at, _)| *at >= since).map(|(_, what)| what.clone()).collect()
     }
 
-    /// `None` from a question that the API server did not answer leaves it open.
+    /// Records a check of a rule. `None` means that the API server did not answer, so that the rule was not checked.
     fn rule(&self, name: &'static str, asked: &Asked, holds: Option<bool>) {
         let Some(holds) = holds else { return };
         *self.state.lock().expect("no panic under it").asked.entry(name).or_default() += 1;
@@ -153,8 +155,8 @@ impl Record {
         }
     }
 
-    /// What must hold at the moment a request is passed on to the API server.
-    pub(crate) async fn judge(&self, plane: &Plane, asked: &Asked) {
+    /// Checks the rules for a request that is about to be forwarded.
+    pub(crate) async fn judge(&self, api_server: &ApiServer, asked: &Asked) {
         let (resource, namespace, name) = asked.object();
         if resource == "quorumnodes" && asked.is_write() && name.ends_with("/status") {
             self.contested(asked, namespace);
@@ -166,13 +168,13 @@ impl Record {
             let at = self.began.elapsed();
             let what = format!("{} {}", asked.method, asked.path);
             self.state.lock().expect("no panic under it").writes.push((at, what));
-            self.rule(WRITER, asked, holds_lease(plane, &asked.replica).await);
+            self.rule(WRITER, asked, holds_lease(api_server, &asked.replica).await);
         }
         let method = asked.method.as_str();
         match (resource, method) {
             ("secrets", "PUT" | "PATCH" | "POST" | "DELETE") => {
                 let key = name.ends_with("-nodekey") || name.ends_with("-ca");
-                // its metadata may change: what holds it, and how it is labelled
+                // metadata such as finalizers and labels may change
                 let content =
                     ["data", "stringData", "immutable"].iter().any(|part| !asked.body[*part].is_null());
                 let rewrites = method == "PUT" || method == "PATCH" && content;
@@ -182,19 +184,19 @@ impl Record {
             ("persistentvolumeclaims", "DELETE" | "PUT" | "PATCH") => self.rule(LOSS, asked, Some(false)),
             ("statefulsets", "PUT" | "PATCH" | "POST") => {
                 let deny = path("networkpolicies", namespace, &format!("{}-deny", node_of(name)));
-                self.rule(DENY_FIRST, asked, plane.find(&deny).await.ok().map(|found| found.is_some()));
+                self.rule(DENY_FIRST, asked, api_server.find(&deny).await.ok().map(|found| found.is_some()));
             }
             ("networkpolicies", "DELETE" | "PATCH")
                 if name.ends_with("-deny") && (method == "DELETE" || is_release(&asked.body)) =>
             {
                 let node = name.trim_end_matches("-deny");
                 let pods = path("pods", namespace, "") + "?labelSelector=quorum.security/node%3D" + node;
-                let left = plane.list(&pods).await.ok();
-                // somebody else's deletion is let through, for the policy to be made again at once
+                let left = api_server.list(&pods).await.ok();
+                // after a deletion by another client the finalizer may go, since the operator creates the policy again
                 let stays = |node: Option<Value>| {
                     node.is_some_and(|node| node["metadata"]["deletionTimestamp"].is_null())
                 };
-                let own = plane.find(&path("quorumnodes", namespace, node)).await.ok();
+                let own = api_server.find(&path("quorumnodes", namespace, node)).await.ok();
                 let remade = method == "PATCH" && own.is_some_and(stays);
                 self.rule(DENY_LAST, asked, left.map(|left| remade || left.is_empty()));
             }
@@ -202,7 +204,7 @@ impl Record {
         }
     }
 
-    /// What must hold once the API server has agreed to an eviction.
+    /// Checks the rules for an eviction that the API server has allowed.
     pub(crate) fn evicted(&self, asked: &Asked, before: &[String]) {
         let (_, _, name) = asked.object();
         let pod = name.trim_end_matches("/eviction");
@@ -211,15 +213,15 @@ impl Record {
     }
 }
 
-/// Ready validators of the namespace that a request asks to evict from; `None` where it does not.
-pub(crate) async fn before_eviction(plane: &Plane, asked: &Asked) -> Option<Vec<String>> {
+/// Ready validators of the namespace; `None` if the request does not evict a validator.
+pub(crate) async fn before_eviction(api_server: &ApiServer, asked: &Asked) -> Option<Vec<String>> {
     let (_, namespace, name) = asked.object();
     if !name.ends_with("/eviction") {
         return None;
     }
     let pods = path("pods", namespace, "")
         + "?labelSelector=quorum.security/role%3DValidator,quorum.security/component%3Dclient";
-    let pods = plane.list(&pods).await.ok()?;
+    let pods = api_server.list(&pods).await.ok()?;
     let names: Vec<String> = pods
         .iter()
         .filter(|pod| {
@@ -231,7 +233,7 @@ pub(crate) async fn before_eviction(plane: &Plane, asked: &Asked) -> Option<Vec<
         })
         .map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
         .collect();
-    // the eviction of another node is no validator's
+    // `None` if the pod is not a validator's
     let pod = name.trim_end_matches("/eviction");
     pods.iter().any(|found| found["metadata"]["name"] == pod).then_some(names)
 }
@@ -242,14 +244,15 @@ pub(crate) const LOSS: &str = "no claim and no Secret is deleted";
 pub(crate) const DENY_FIRST: &str = "the deny policy is there before a workload";
 pub(crate) const DENY_LAST: &str = "the deny policy goes after the pods";
 pub(crate) const QUORUM: &str = "three of four validators stay Ready through an eviction";
-pub(crate) const SECOND_WRITER: &str = "nobody is said to fight who does not";
-/// A rule that was never asked has proved nothing.
+pub(crate) const SECOND_WRITER: &str =
+    "a field conflict is reported only for an object that another client changed";
+/// All rules. A run reports those that it never checked.
 pub(crate) const RULES: [&str; 7] = [WRITER, KEY, LOSS, DENY_FIRST, DENY_LAST, QUORUM, SECOND_WRITER];
-/// A fight may be told for so long after the last change by somebody else.
+/// How long after the last change by another client a field conflict may be reported.
 const FOUGHT: Duration = Duration::from_secs(180);
 
-async fn holds_lease(plane: &Plane, replica: &str) -> Option<bool> {
-    let lease = plane.find(&path("leases", LEASE.0, LEASE.1)).await.ok()?;
+async fn holds_lease(api_server: &ApiServer, replica: &str) -> Option<bool> {
+    let lease = api_server.find(&path("leases", LEASE.0, LEASE.1)).await.ok()?;
     Some(lease.is_some_and(|lease| lease["spec"]["holderIdentity"] == replica))
 }
 

@@ -1,4 +1,4 @@
-//! The operator's own program as a process of this machine, started again whenever it ends.
+//! Replica of the operator: runs the program as a process and restarts it whenever it ends.
 
 use std::{
     fs::File,
@@ -59,7 +59,7 @@ impl Replica {
         Ok(Self { pid })
     }
 
-    /// `KILL`, `STOP` or `CONT`, to this process alone.
+    /// Sends `KILL`, `STOP` or `CONT` to the process.
     pub(crate) async fn signal(&self, signal: &str) {
         let pid = *self.pid.lock().expect("no panic under it");
         if let Some(pid) = pid {

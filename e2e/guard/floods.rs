@@ -1,19 +1,19 @@
-//! Callers and strangers that do their worst, one flood after the other, each before a guard of its own with the memory
-//! of its container, while a well-behaved caller makes 200 calls a second: it sees no error, waits for nothing, each of
-//! its calls has its record, and the guard's memory comes back.
+//! Floods: misbehaving callers and unknown clients, one flood after another, each with its own guard, which has the
+//! memory limit of its container. Meanwhile a well-behaved caller makes 200 calls a second: it must see no error and no
+//! delay, each of its calls must have a record, and the guard must release its memory afterwards.
 
+mod abandoned_calls;
 mod audit;
 mod caller;
 mod cgroup;
-mod direct;
 mod memory;
 mod records;
 mod revoked;
-mod stage;
-mod strangers;
+mod setup;
 mod subscribers;
-mod turns;
-mod well;
+mod unauthorized_callers;
+mod well_behaved_caller;
+mod without_guard;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,64 +22,63 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::select_all;
-use quorum_operator::policy::{Limits, Policy};
+use quorum_operator::protocol::policy::{Limits, Policy};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use caller::Caller;
-use stage::{Behind, Stage};
-use well::{RATE, Ways};
+pub(crate) use setup::Programs;
+use setup::{Behind, Stage};
+use well_behaved_caller::{RATE, Ways};
 
-pub(crate) use stage::Programs;
-
-/// What 99 of 100 answers to the well-behaved caller may take, in milliseconds, whatever others have the client do, unless
-/// `E2E_GUARD_P99_MS` says otherwise: a machine that does other work too is not the guard's fault.
+/// Limit of the well-behaved caller's 99th percentile of latency in milliseconds. `E2E_GUARD_P99_MS` overrides it, for
+/// busy machines.
 const P99: u64 = 100;
-/// What the guard may hold after a flood over twice what it held before, in bytes: allocators keep some for next time.
+/// Bytes that the guard may hold after a flood beyond twice its memory before, since allocators retain some.
 const SLACK: u64 = 40 * 1024 * 1024;
-/// How long a flood may take to end.
+/// Deadline for a flood to end.
 const END: Duration = Duration::from_secs(90);
 
-/// What a flood has to do with.
+/// Context of a flood.
 struct Scene {
     stage: Arc<Stage>,
     good: Caller,
     bad: Caller,
-    /// As bad, where one alone is not enough.
+    /// A second misbehaving caller.
     worse: Caller,
     until: Instant,
     limits: Limits,
 }
 
-/// What a flood has seen by itself.
+/// Result of a flood's own checks.
 #[derive(Default)]
 struct Told {
     note: String,
     faults: Vec<String>,
 }
 
-type Deed<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
+type UserAction<T> = Pin<Box<dyn Future<Output = anyhow::Result<T>> + Send>>;
 
-/// What others do while somebody behaves.
+/// A flood, which runs beside the well-behaved caller.
 struct Flood {
     name: &'static str,
     behind: Behind,
-    /// Seconds that it takes at least to show what it is for.
+    /// Minimum duration in seconds.
     least: u64,
-    /// Whether some bodies of the well-behaved caller are large, and some of its calls slow.
+    /// Whether the well-behaved caller also sends large bodies, and also makes slow calls.
     is_large: bool,
     is_slow: bool,
-    /// What of it must have reached the client, or it proves nothing.
+    /// Method that must have reached the client, otherwise the flood proves nothing.
     asks: Option<&'static str>,
     policy: fn(&mut Policy),
-    deed: fn(Arc<Scene>) -> Deed<Told>,
+    deed: fn(Arc<Scene>) -> UserAction<Told>,
 }
 
 impl Flood {
-    /// Before the stand-in, by somebody with the rate that callers have by default.
-    const fn new(name: &'static str, deed: fn(Arc<Scene>) -> Deed<Told>) -> Self {
+    /// A flood with the stand-in client, by callers with the default rate.
+    const fn new(name: &'static str, deed: fn(Arc<Scene>) -> UserAction<Told>) -> Self {
         Self {
             name,
-            behind: Behind::Moody,
+            behind: Behind::MisbehavingClient,
             least: 3,
             is_large: false,
             is_slow: false,
@@ -89,13 +88,13 @@ impl Flood {
         }
     }
 
-    /// One that has the client asked for this.
+    /// The same flood, which must make this method reach the client.
     const fn asking(self, method: &'static str) -> Self {
         Self { asks: Some(method), ..self }
     }
 }
 
-/// The rate of callers by default, but for whoever behaves.
+/// Sets the default rate for all callers except the well-behaved one.
 fn usual(policy: &mut Policy) {
     for caller in &mut policy.callers[1..] {
         (caller.calls_per_second, caller.burst) = (100, 200);
@@ -103,24 +102,30 @@ fn usual(policy: &mut Policy) {
 }
 
 fn all() -> Vec<Flood> {
-    [strangers::floods(), memory::floods(), turns::floods(), audit::floods(), subscribers::floods()]
-        .into_iter()
-        .chain([revoked::floods()])
-        .flatten()
-        .collect()
+    [
+        unauthorized_callers::floods(),
+        memory::floods(),
+        abandoned_calls::floods(),
+        audit::floods(),
+        subscribers::floods(),
+    ]
+    .into_iter()
+    .chain([revoked::floods()])
+    .flatten()
+    .collect()
 }
 
-/// Whether there is a flood of this name.
+/// Whether there is a flood with this name.
 pub(crate) fn has(name: &str) -> bool {
     all().iter().any(|flood| flood.name == name)
 }
 
-/// So many do the same again and again, whatever comes of it.
-async fn crowd(scene: Arc<Scene>, number: usize, deed: fn(Caller) -> Deed<()>) -> anyhow::Result<Told> {
+/// Repeats an action with `number` concurrent callers until the scene ends, and ignores errors.
+async fn crowd(scene: Arc<Scene>, number: usize, deed: fn(Caller) -> UserAction<()>) -> anyhow::Result<Told> {
     let worst = |caller: Caller| async move {
         loop {
             let _ = deed(caller.clone()).await;
-            // a guard that is gone is not dialled as fast as it goes
+            // do not dial a dead guard in a busy loop
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -132,7 +137,7 @@ async fn crowd(scene: Arc<Scene>, number: usize, deed: fn(Caller) -> Deed<()>) -
     Ok(Told::default())
 }
 
-/// Floods the guard in every way or in one, each for so long, and gives what went wrong.
+/// Runs all floods or one, each at least for `each`, and returns the faults.
 pub(crate) async fn run(
     programs: &Programs,
     each: Duration,
@@ -163,11 +168,11 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
     let limits = stage.place.policy.limits.clone();
     let scene = Arc::new(Scene { stage: stage.clone(), good: good.clone(), bad, worse, until, limits });
     let records = stage.records.volume();
-    // in tasks of its own: what one thread does would delay the other
+    // separate tasks, so that they do not delay each other
     let deed = tokio::spawn(timeout_at(until + END, (flood.deed)(scene)));
-    // what the client takes by itself is not the guard's
-    let itself = tokio::spawn(direct::latency(stage.client_at, until));
-    let seen = well::behave(good, ways).await?;
+    // latency of the client itself, to tell it from that of the guard
+    let itself = tokio::spawn(without_guard::latency(stage.client_at, until));
+    let seen = well_behaved_caller::behave(good, ways).await?;
     let itself = itself.await??;
     let told = match deed.await? {
         Ok(Ok(told)) => told,
@@ -198,7 +203,7 @@ async fn one(programs: &Programs, flood: &Flood, each: Duration) -> anyhow::Resu
         println!("  {}", told.note);
     }
     let mut faults = told.faults;
-    // a client that has ended counts nothing any more, which is a fault of its own
+    // a client that has ended cannot be asked, which is reported as another fault
     if let (Some(method), Ok(asked)) = (flood.asks, stage.asked().await)
         && asked.get(method).is_none_or(|times| *times == 0)
     {

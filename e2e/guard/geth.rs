@@ -1,5 +1,5 @@
-//! The client: the very go-ethereum that GoQuorum 24.4 is built on, with every method on its listeners. It
-//! counts what it executes itself, method by method, in its metrics.
+//! The real client: the go-ethereum on which GoQuorum 24.4 is built, with every method on its listeners. Its metrics
+//! count the executions of each method.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,18 +14,18 @@ use tokio::net::TcpStream;
 
 const MODULES: &str = "admin,debug,eth,miner,net,personal,txpool,web3";
 
-/// How often each method was executed.
+/// Number of executions by method.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
-/// What the client begins with.
+/// Chain of the client.
 pub(crate) enum Chain<'a> {
-    /// A genesis of which no block follows.
+    /// A genesis without further blocks.
     Still(&'a Path),
-    /// A chain for development, with an account that is unlocked.
+    /// A development chain with a block each second and an unlocked account.
     BlockEachSecond,
 }
 
-/// A client that ends with this.
+/// A running client, which ends on drop.
 pub(crate) struct Geth {
     process: Child,
     pub(crate) http: SocketAddr,
@@ -41,12 +41,12 @@ impl Drop for Geth {
     }
 }
 
-/// A port of loopback that nobody listens on at this moment.
+/// A loopback address with a free port.
 pub(crate) fn free() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A program behind a command that starts it, if there is one.
+/// A command for `program`, which `within` starts if it is not empty.
 pub(crate) fn behind(within: &[String], program: &OsStr) -> Command {
     match within {
         [] => Command::new(program),
@@ -59,12 +59,12 @@ pub(crate) fn behind(within: &[String], program: &OsStr) -> Command {
 }
 
 impl Geth {
-    /// With a chain of its own, which makes no blocks.
+    /// Starts a client with this genesis and no further blocks.
     pub(crate) async fn start(program: &str, genesis: &Path) -> anyhow::Result<Self> {
         Self::within(&[], program, Chain::Still(genesis)).await
     }
 
-    /// Behind a command that starts it.
+    /// Starts a client through the command `within`.
     pub(crate) async fn within(within: &[String], program: &str, chain: Chain<'_>) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
         let data = format!("--datadir={}", home.path().display());
@@ -115,12 +115,12 @@ impl Geth {
         Ok(geth)
     }
 
-    /// The client's process.
+    /// PID of the client.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it has executed since it began, whether that went well or not.
+    /// Executions since its start, successful or not.
     pub(crate) async fn executed(&self) -> anyhow::Result<Counts> {
         let mut stream = TcpStream::connect(self.metrics).await.context("the client's metrics")?;
         stream.write_all(b"GET /debug/metrics/prometheus HTTP/1.0\r\nhost: x\r\n\r\n").await?;
@@ -142,7 +142,7 @@ impl Geth {
     }
 }
 
-/// What came in between.
+/// Difference between two counts.
 pub(crate) fn since(before: &Counts, after: &Counts) -> Counts {
     let more = |(method, count): (&String, &u64)| {
         let more = count - before.get(method).copied().unwrap_or_default();

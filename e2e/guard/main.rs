@@ -1,25 +1,25 @@
-//! Hostile payloads against the real client: each tries to have it execute a method that its caller may not
-//! call. `make test-guard` builds the client and runs this; the same seed makes the same payloads.
+//! Hostile payloads against the real client: each tries to make it execute a method that the caller may not call.
+//! `make test-guard` builds the client and runs this. The same seed generates the same payloads.
 //!
-//! Each is sent three times: to the client itself, which shows that the payloads have teeth; as the guard writes
-//! it anew; and through the guard as it is run. What was executed is what the client itself counts.
+//! Each payload is sent three times: directly to the client, which shows that the payloads can do harm; as the guard
+//! rewrites it; and through a running guard. The client's own metrics count what it executed.
 
-mod alike;
-mod bodies;
-#[path = "../dice.rs"]
-mod dice;
-mod draft;
 mod floods;
-mod frames;
 mod geth;
-mod http2;
-mod kinds;
-mod moody;
-mod naive;
-mod place;
-mod pure;
-mod requests;
-mod served;
+mod guard_process;
+mod guard_server;
+mod hostile_bodies;
+mod hostile_frames;
+mod hostile_http2;
+mod hostile_requests;
+mod in_process;
+mod misbehaving_client;
+mod naive_filters;
+mod payload_draft;
+mod payload_kinds;
+#[path = "../support/rng.rs"]
+mod rng;
+mod stand_in_parity;
 #[path = "../../src/guard/testing/standin/mod.rs"]
 #[allow(dead_code, reason = "unit tests use more of it")]
 mod standin;
@@ -31,17 +31,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use quorum_operator::policy::grants::Grants;
+use quorum_operator::protocol::policy::grants::Grants;
 
 use floods::Programs;
 use geth::Geth;
-use served::Guard;
+use guard_server::Guard;
 use suite::{Outcome, Suite};
 
-/// So many payloads of an axis show whether it has teeth.
+/// Number of payloads of an axis that must include some that get past a naive filter.
 const ENOUGH: u64 = 60;
 
-/// Axes on which what a naive filter passes is known to run what it should not.
+/// Axes whose payloads are known to get past a naive filter and run methods that are not granted.
 const KNOWN: [&str; 20] = [
     "key case",
     "key fold",
@@ -93,9 +93,7 @@ async fn run() -> anyhow::Result<()> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let seed = number("E2E_GUARD_SEED", now.as_secs())?;
     let cases = number("E2E_GUARD_CASES", 300)?;
-    println!(
-        "seed {seed}: E2E_GUARD_SEED={seed} E2E_GUARD_CASES={cases} make test-guard sends the same again"
-    );
+    println!("seed {seed}: E2E_GUARD_SEED={seed} E2E_GUARD_CASES={cases} make test-guard repeats this run");
     let genesis = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/genesis.json");
     let only = setting("E2E_GUARD_AXIS");
     let each = Duration::from_secs(number("E2E_GUARD_FLOOD_SECONDS", cases.clamp(60, 600) / 20)?);
@@ -107,15 +105,16 @@ async fn run() -> anyhow::Result<()> {
     }
     let geth = Geth::start(&client, &genesis).await?;
     let guard = Guard::start(Path::new(&program), &geth).await?;
-    let grants =
-        Grants::read(place::GRANTED).map_err(|wrong| anyhow::anyhow!("{wrong}"))?.with_private_state(true);
+    let grants = Grants::read(guard_process::GRANTED)
+        .map_err(|wrong| anyhow::anyhow!("{wrong}"))?
+        .with_private_state(true);
     let mut suite = Suite { geth, guard, grants, seed, cases, faults: vec![] };
     println!(
         "{:22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>7} {:>6}",
         "kind", "cases", "bare", "naive", "granted", "executed", "behind", "s"
     );
     for (axis, make) in
-        kinds::all().into_iter().filter(|(axis, _)| only.as_ref().is_none_or(|only| only == axis))
+        payload_kinds::all().into_iter().filter(|(axis, _)| only.as_ref().is_none_or(|only| only == axis))
     {
         let from = Instant::now();
         let outcome = suite.axis(axis, make).await.with_context(|| format!("seed {seed}, {axis}"))?;
@@ -129,7 +128,7 @@ async fn run() -> anyhow::Result<()> {
         }
     }
     if only.as_ref().is_none_or(|only| only == "stand-in") {
-        suite.faults.extend(alike::run(&suite.geth).await?);
+        suite.faults.extend(stand_in_parity::run(&suite.geth).await?);
     }
     if only.is_none() {
         suite.unknown().await?;

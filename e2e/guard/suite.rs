@@ -1,31 +1,33 @@
-//! Sends payloads, and asks the client what it executed.
+//! Sends payloads and checks what the client executed.
 
 use std::time::{Duration, Instant};
 
-use quorum_operator::policy::grants::Grants;
+use quorum_operator::protocol::policy::grants::Grants;
 use tokio::net::TcpStream;
 
-use crate::dice::Dice;
-use crate::geth::{Counts, Geth, since};
-use crate::kinds::{self, Make, Sent};
-use crate::served::Guard;
-use crate::wire::{self, Who};
-use crate::{draft, frames, naive, pure, requests};
+use crate::{
+    geth::{Counts, Geth, since},
+    guard_server::Guard,
+    hostile_frames, hostile_requests, in_process, naive_filters, payload_draft,
+    payload_kinds::{self, Make, Sent},
+    rng::Rng,
+    wire::{self, Who},
+};
 
-/// How long a record may take to be written after its call was executed.
+/// Deadline for the record of an executed call.
 const RECORDED: Duration = Duration::from_secs(5);
 
-/// What came of the payloads of an axis.
+/// Results of an axis.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    /// Ran what is not granted, sent as they are.
+    /// Payloads that ran methods that are not granted when sent directly.
     pub(crate) bare: u64,
-    /// So, and a naive filter would have passed them on.
+    /// Those of them that a naive filter would forward.
     pub(crate) naive: u64,
-    /// Calls that were granted, and how many of them ran.
+    /// Granted calls in rewritten payloads, and how many of them ran.
     pub(crate) granted: u64,
     pub(crate) ran: u64,
-    /// Calls that ran behind the guard, all of them granted.
+    /// Calls that ran behind the guard, all granted.
     pub(crate) behind: u64,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Suite {
 impl Suite {
     pub(crate) async fn axis(&mut self, axis: &str, make: Make) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
-        let payload = |case| move |seed| make.make(&mut Dice::new(seed, axis, case));
+        let payload = |case| move |seed| make.make(&mut Rng::new(seed, axis, case));
         for case in 0..self.cases {
             let sent = payload(case)(self.seed);
             self.bare(&sent, &mut outcome).await?;
@@ -68,49 +70,51 @@ impl Suite {
         Ok(outcome)
     }
 
-    /// Payloads of whoever has no token, or not one of a caller: nothing at all is executed.
+    /// Sends payloads without a token or with an invalid one: the client must execute nothing.
     pub(crate) async fn unknown(&mut self) -> anyhow::Result<()> {
         let host = &self.guard.caller.host;
         let strangers =
             [None, Some(""), Some("e30.e30.e30"), Some("eyJhbGciOiJub25lIiwia2lkIjoib25lIn0.e30.")]
                 .map(|token| Who { host: host.clone(), bearer: token.map(str::to_owned) });
         let before = self.geth.executed().await?;
-        let mut dice = Dice::new(self.seed, "unknown", 0);
-        let all = kinds::all();
+        let mut rng = Rng::new(self.seed, "unknown", 0);
+        let all = payload_kinds::all();
         for _ in 0..self.cases {
-            let which = dice.below(all.len() as u64) as usize;
-            let who = dice.below(strangers.len() as u64) as usize;
-            let sent = all[which].1.make(&mut dice);
-            // a WebSocket is not even opened
+            let which = rng.below(all.len() as u64) as usize;
+            let who = rng.below(strangers.len() as u64) as usize;
+            let sent = all[which].1.make(&mut rng);
+            // fails for a WebSocket, which the guard does not open
             let _ = self.guard.send(&sent, &strangers[who]).await;
         }
         let ran = since(&before, &self.geth.executed().await?);
         if !ran.is_empty() {
-            self.faults.push(format!("{ran:?} ran for somebody unknown"));
+            self.faults.push(format!("{ran:?} ran for an unknown caller"));
         }
-        println!("{:22} {:>6}", "nobody's", self.cases);
+        println!("{:22} {:>6}", "unknown callers", self.cases);
         Ok(())
     }
 
-    /// Sends it to the client itself, which speaks no HTTP/2.
+    /// Sends a payload directly to the client, which does not speak HTTP/2.
     async fn bare(&mut self, sent: &Sent, outcome: &mut Outcome) -> anyhow::Result<()> {
         let nobody = Who { host: "localhost".to_owned(), bearer: None };
         let before = self.geth.executed().await?;
         let passes = match sent {
             Sent::Body(body) => {
                 let mut stream = TcpStream::connect(self.geth.http).await?;
-                wire::exchange(&mut stream, &nobody.signed(&requests::post(body))).await;
-                naive::passes(body, &self.grants)
+                wire::exchange(&mut stream, &nobody.signed(&hostile_requests::post(body))).await;
+                naive_filters::passes(body, &self.grants)
             }
             Sent::Request(pieces) => {
                 let mut stream = TcpStream::connect(self.geth.http).await?;
                 wire::exchange(&mut stream, &nobody.signed(pieces)).await;
-                naive::passes_request(&pieces.concat(), &self.grants)
+                naive_filters::passes_request(&pieces.concat(), &self.grants)
             }
             Sent::Frames(frames) => {
                 let mut stream = TcpStream::connect(self.geth.socket).await?;
                 wire::socket(&mut stream, &nobody, frames).await?;
-                frames::messages(&frames.concat()).iter().all(|it| naive::passes(it, &self.grants))
+                hostile_frames::messages(&frames.concat())
+                    .iter()
+                    .all(|it| naive_filters::passes(it, &self.grants))
             }
             Sent::Streams(_) => return Ok(()),
         };
@@ -121,14 +125,14 @@ impl Suite {
         Ok(())
     }
 
-    /// Sends what the guard writes anew.
+    /// Sends a body as the guard rewrites it.
     async fn anew(&mut self, name: &str, body: &[u8], outcome: &mut Outcome) -> anyhow::Result<()> {
-        let Some(written) = pure::written(body, &self.grants) else { return Ok(()) };
+        let Some(written) = in_process::written(body, &self.grants) else { return Ok(()) };
         let before = self.geth.executed().await?;
         let nobody = Who { host: "localhost".to_owned(), bearer: None };
         for body in &written.bodies {
             let mut stream = TcpStream::connect(self.geth.http).await?;
-            wire::exchange(&mut stream, &nobody.signed(&requests::post(body))).await;
+            wire::exchange(&mut stream, &nobody.signed(&hostile_requests::post(body))).await;
         }
         let ran = since(&before, &self.geth.executed().await?);
         outcome.granted += written.granted.values().sum::<u64>();
@@ -141,7 +145,7 @@ impl Suite {
         Ok(())
     }
 
-    /// Compares what was executed with what was recorded as passed on; how much that was.
+    /// Checks that every executed call is recorded as forwarded. Returns the number of executed calls.
     async fn recorded(&mut self, axis: &str, begin: &Counts) -> anyhow::Result<u64> {
         let end = Instant::now() + RECORDED;
         let mut passed = Counts::new();
@@ -163,14 +167,14 @@ impl Suite {
     }
 }
 
-/// Those that the caller may not call, whatever the guard thinks.
+/// Executed methods that the caller may not call, independently of the guard's decision.
 fn strays(ran: &Counts) -> Counts {
     let mut stray = ran.clone();
-    stray.retain(|method, _| !draft::is_open(method));
+    stray.retain(|method, _| !payload_draft::is_open(method));
     stray
 }
 
-/// What is more than there may be.
+/// Counts in `ran` that exceed those in `most`.
 fn beyond(ran: &Counts, most: &Counts) -> Counts {
     let mut more = ran.clone();
     more.retain(|method, count| most.get(method).is_none_or(|most| *count > *most));

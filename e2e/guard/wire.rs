@@ -1,4 +1,4 @@
-//! What goes over a connection, and what comes back: as bytes, since libraries would refuse to send it.
+//! Exchanges raw bytes over a connection, since libraries would refuse to send them.
 
 use std::time::Duration;
 
@@ -6,22 +6,24 @@ use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::frames::frame;
-use crate::http2::{PREFACE, Part};
-use crate::requests::WHO;
+use crate::{
+    hostile_frames::frame,
+    hostile_http2::{PREFACE, Part},
+    hostile_requests::WHO,
+};
 
-/// A connection of whatever kind.
+/// A connection of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// How long nothing has to come for an answer to be over.
+/// Time without data after which an answer counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long it may take at most.
+/// Deadline for the next byte of a handshake.
 const MOST: Duration = Duration::from_secs(10);
-/// Between two pieces, so that each arrives by itself.
+/// Pause between two pieces, so that each arrives separately.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Who sends.
+/// Sender of a request.
 pub(crate) struct Who {
     pub(crate) host: String,
     pub(crate) bearer: Option<String>,
@@ -33,7 +35,7 @@ impl Who {
         format!("Host: {}\r\n{}", self.host, bearer.collect::<String>())
     }
 
-    /// Pieces with the sender's own lines in place of [`WHO`], wherever it stands.
+    /// Replaces every [`WHO`] in the pieces by the sender's header lines.
     pub(crate) fn signed(&self, pieces: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let lines = self.lines();
         let signed = |piece: &Vec<u8>| {
@@ -52,7 +54,7 @@ impl Who {
 
 async fn put(stream: &mut dyn Stream, pieces: &[Vec<u8>]) {
     for piece in pieces {
-        // whoever has heard enough closes; what it has answered is still there to be read
+        // the peer may close early; its answer can still be read
         if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
             return;
         }
@@ -62,7 +64,7 @@ async fn put(stream: &mut dyn Stream, pieces: &[Vec<u8>]) {
     }
 }
 
-/// Reads until the peer closes, or says nothing for a while.
+/// Reads until the peer closes or sends nothing for `quiet`. Returns the bytes and whether the peer closed.
 async fn rest(stream: &mut dyn Stream, quiet: Duration) -> (Vec<u8>, bool) {
     let mut answer = Vec::new();
     let is_closed = loop {
@@ -76,7 +78,7 @@ async fn rest(stream: &mut dyn Stream, quiet: Duration) -> (Vec<u8>, bool) {
     (answer, is_closed)
 }
 
-/// Sends a request and takes what is answered. A peer that waits for more is told that no more comes.
+/// Sends a request and reads the answer. If the peer waits for more, closes the sending direction.
 pub(crate) async fn exchange(stream: &mut dyn Stream, pieces: &[Vec<u8>]) -> Vec<u8> {
     put(stream, pieces).await;
     let (mut answer, is_closed) = rest(stream, QUIET).await;
@@ -87,10 +89,10 @@ pub(crate) async fn exchange(stream: &mut dyn Stream, pieces: &[Vec<u8>]) -> Vec
     answer
 }
 
-/// A call that everybody may make. What was sent before it has been read when it is answered.
+/// A granted call that is sent last. Its answer shows that the peer has read everything before it.
 const LAST: &[u8] = br#"{"jsonrpc":"2.0","id":"the last one","method":"eth_chainId"}"#;
 
-/// Opens a WebSocket, sends frames, and takes what is answered.
+/// Opens a WebSocket, sends frames and returns the answers.
 pub(crate) async fn socket(
     stream: &mut dyn Stream,
     who: &Who,
@@ -126,7 +128,7 @@ pub(crate) async fn socket(
     Ok(answer)
 }
 
-/// Sends frames of HTTP/2, and reads until a stream has ended.
+/// Sends HTTP/2 frames and reads until a stream has ended.
 pub(crate) async fn streams(stream: &mut dyn Stream, who: &Who, parts: &[Part]) {
     let frames = parts.iter().map(|part| part.bytes(who));
     put(stream, &[&[PREFACE.to_vec()][..], &frames.collect::<Vec<_>>()].concat()).await;
@@ -144,7 +146,7 @@ pub(crate) async fn streams(stream: &mut dyn Stream, who: &Who, parts: &[Part]) 
     let _ = stream.shutdown().await;
 }
 
-/// Whether some stream was answered to its end or given up, or the connection was.
+/// Whether a stream has ended or was reset, or the connection was closed.
 fn has_ended(mut frames: &[u8]) -> bool {
     while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = frames {
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;

@@ -1,4 +1,5 @@
-//! JSON-RPC: what is read, is JSON; what is written anew means to any other decoder what was authorised.
+//! Fuzzes JSON-RPC messages: an accepted body is JSON, and a rewritten call means to any other decoder what the guard
+//! authorized.
 #![no_main]
 
 mod lenient;
@@ -6,15 +7,15 @@ mod members;
 
 use libfuzzer_sys::fuzz_target;
 use quorum_operator::{
-    guard::rpc::{
+    guard::rpc::decide::{
         json::DEPTH,
         message::{self, Body, Call, Refused},
     },
-    policy::grants,
+    protocol::policy::grants,
 };
 use serde_json::{Value, value::RawValue};
 
-/// Calls that a batch may have here.
+/// Maximum number of calls in a batch.
 const MOST: usize = 8;
 
 fuzz_target!(|body: &[u8]| {
@@ -33,7 +34,7 @@ fuzz_target!(|body: &[u8]| {
         Err(Refused::Syntax(fault)) => {
             assert!(fault.at <= body.len(), "{fault}");
             if serde_json::from_slice::<Value>(body).is_ok() {
-                // the levels of a member's value, without those of the call
+                // `DEPTH` limits the levels of a member's value, without the call itself
                 assert!(levels(body) > DEPTH + 1, "{fault}: refused, and is JSON");
             }
         }
@@ -43,13 +44,13 @@ fuzz_target!(|body: &[u8]| {
 
 fn is_json(body: &[u8]) {
     serde_json::from_slice::<&RawValue>(body).expect("what was read is JSON");
-    // this looks into strings too, and stops at a number that no machine holds, which is JSON all the same
+    // `Value` also decodes strings, and refuses numbers out of range, which are valid JSON
     if let Err(error) = serde_json::from_slice::<Value>(body) {
         assert!(error.to_string().contains("out of range"), "{error}");
     }
 }
 
-/// Levels of a text that is JSON, duplicate members included, which a tree of values would not hold.
+/// Nesting depth of a JSON text, including duplicate members, which `Value` drops.
 fn levels(text: &[u8]) -> u32 {
     let (mut depth, mut most, mut is_string, mut is_escaped) = (0, 0, false, false);
     for byte in text {

@@ -1,10 +1,11 @@
-//! The policy file: what is read can be written and read again, and grants nothing that has to be named.
+//! Fuzzes the policy file: an accepted policy is the same after writing and reading, and a wildcard grants no method
+//! that needs its exact name.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quorum_operator::policy::{Policy, grants};
+use quorum_operator::protocol::policy::{Policy, grants};
 
-/// What a caller gets by its name alone.
+/// Methods that only their exact name grants.
 const NAMED: [&str; 6] = [
     "admin_peers",
     "debug_traceTransaction",
@@ -14,10 +15,10 @@ const NAMED: [&str; 6] = [
     "personal_listAccounts",
 ];
 
-/// What a wildcard grants with private state alone.
+/// Methods that a wildcard grants only with private state.
 const PRIVATE: [&str; 3] = ["eth_call", "eth_getLogs", "eth_subscribe"];
 
-/// What nobody gets.
+/// Methods that no policy can grant.
 const NEVER: [&str; 6] = [
     "admin_startWS",
     "debug_cpuProfile",

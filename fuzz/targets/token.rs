@@ -1,6 +1,6 @@
-//! Tokens: whoever is known by one is who its issuer said, for whom, and for so long, as any other reader of it
-//! would find. Up to the first NUL the input is a header, and behind it claims; they are signed here. As it is, it
-//! is a token that nobody has signed, by which nobody may be known.
+//! Fuzzes tokens: if a token identifies a caller, its issuer, subject, audience and lifetime must be those that any
+//! other reader finds. The input holds a header, a NUL and claims, which the target signs. The input itself is tried as
+//! a token too; it has no valid signature and must identify no caller.
 #![no_main]
 
 mod members;
@@ -15,12 +15,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use libfuzzer_sys::fuzz_target;
 use members::Members;
 use quorum_operator::{
-    guard::rpc::identity::{Identities, LIFETIME, SERVICE_ACCOUNT_LIFETIME, SKEW},
-    policy::{Algorithm, Caller, Identity, Issuer, Key, Limits, Policy, Public, VERSION},
+    guard::rpc::decide::identity::{Identities, LIFETIME, SERVICE_ACCOUNT_LIFETIME, SKEW},
+    protocol::policy::{Algorithm, Caller, Identity, Issuer, Key, Limits, Policy, Public, VERSION},
 };
 use serde_json::{Value, value::RawValue};
 
-/// When it is; the seeds are made for it.
+/// Current time in Unix seconds. The seeds are made for it.
 const NOW: u64 = 1_700_000_000;
 
 struct Signer {
@@ -30,7 +30,7 @@ struct Signer {
 
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-    // 4, and both coordinates
+    // an uncompressed point: 4, then both coordinates
     let (x, y) = key.public_key().as_ref()[1..].split_at(32);
     let (x, y) = (BASE64.encode(x), BASE64.encode(y));
     let identities = Identities::of(&policy(&Public::Ec { x, y })).expect("a policy");
@@ -111,7 +111,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Every name is there once, at every depth.
+/// Checks that no object has duplicate names, at any depth.
 fn unique(value: &RawValue) {
     let text = value.get();
     if text.starts_with('{') {

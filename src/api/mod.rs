@@ -1,4 +1,4 @@
-//! What users write and what they read back: the kinds of `quorum.security/v1alpha1`.
+//! Custom resources of `quorum.security/v1alpha1`: the spec that users write and the status that they read.
 
 pub mod client;
 mod consensus;
@@ -21,13 +21,14 @@ use kube::CustomResourceExt as _;
 pub use node::{QuorumNode, QuorumNodeSpec};
 pub use status::QuorumNodeStatus;
 
-/// The custom resource definitions, as `crds/` holds them and `quorum-operator crds` prints them.
+/// The custom resource definitions, as `crds/` contains them and `quorum-operator crds` prints them.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![never_looks_finished(QuorumNode::crd())]
 }
 
-/// A new object has no status; tools that read `observedGeneration` would take that for "nothing to wait for".
+/// Gives a new object the status `observedGeneration: -1`. Without it, tools that read `observedGeneration` take a
+/// new object for a finished one.
 fn never_looks_finished(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         let status = version
@@ -43,10 +44,10 @@ fn never_looks_finished(mut definition: CustomResourceDefinition) -> CustomResou
     definition
 }
 
-/// A definition as the text that `crds/` holds.
+/// A definition as YAML, as in `crds/`.
 ///
 /// # Errors
-/// Never in practice: a definition is plain data.
+/// If the definition cannot be serialized; it is plain data, so this does not happen.
 pub fn yaml(definition: &CustomResourceDefinition) -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string(definition)?)
 }

@@ -1,4 +1,4 @@
-//! Pieces that several fields share: references, storage, resources, sources of connections.
+//! Types that several fields share: references, storage, resources, sources of connections.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub struct ConfigMapKey {
     /// Name of the ConfigMap, in the node's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-    /// Key inside the ConfigMap.
+    /// Key in the data of the ConfigMap.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
@@ -25,12 +25,12 @@ pub struct SecretKey {
     /// Name of the Secret, in the node's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-    /// Key inside the Secret.
+    /// Key in the data of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 
-/// A Secret of the same namespace, as a whole.
+/// A Secret of the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretName {
@@ -39,37 +39,39 @@ pub struct SecretName {
     pub name: String,
 }
 
-/// A volume claim.
+/// A PersistentVolumeClaim.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Size of the claim as a Kubernetes quantity, such as `20Gi`. It may grow: the claim asks for the new size at
-    /// once and no pod is restarted; the storage class must allow volume expansion. What was refused, or what the
-    /// volume has not got, may be taken back; a volume never shrinks, and a size below what it has stalls the node.
+    /// Size of the PersistentVolumeClaim as a Kubernetes quantity, such as `20Gi`. You may raise the size if the
+    /// storage class allows volume expansion: the claim then requests the new size at once, and no pod restarts. As
+    /// long as the volume has not reached the requested size, you may set a smaller size that is above the volume's
+    /// present size. A volume never shrinks, so a size below the volume's present size stalls the node.
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$"))]
     pub size: String,
-    /// Storage class. Default: the cluster's default class. Immutable.
+    /// Storage class of the PersistentVolumeClaim. Default: the cluster's default class. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub class_name: Option<String>,
-    /// How the volume may be mounted: `ReadWriteOncePod` (default), by one pod of the whole cluster, which the volume's
-    /// driver must know; or `ReadWriteOnce`, by the pods of one host, where it does not. Immutable.
+    /// Access mode of the PersistentVolumeClaim. `ReadWriteOncePod` (default): only one pod of the cluster may mount
+    /// the volume; the volume's driver must support this mode. `ReadWriteOnce`: only pods of one host may mount the
+    /// volume. Immutable.
     #[serde(default)]
     pub access_mode: AccessMode,
 }
 
-/// How a volume may be mounted.
+/// Access mode of a volume.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum AccessMode {
-    /// By one pod: two processes with one node key would sign two blocks.
+    /// Only one pod may mount the volume, because two processes with one node key would sign two blocks.
     #[default]
     ReadWriteOncePod,
-    /// By the pods of one host.
+    /// Only pods of one host may mount the volume.
     ReadWriteOnce,
 }
 
 impl AccessMode {
-    /// As it stands in a volume claim.
+    /// The access mode as written in a PersistentVolumeClaim.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,19 +85,21 @@ impl AccessMode {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// CPU requested, as a Kubernetes quantity such as `500m` or `2`. No limit is set on CPU.
+    /// CPU request, as a Kubernetes quantity such as `500m` or `2`.
     #[schemars(length(max = 16), regex(pattern = r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2})$"))]
     pub cpu: String,
-    /// Memory requested and limit in one, such as `2Gi`: memory that is not there must not be promised.
+    /// Memory request and memory limit, such as `2Gi`. Request and limit are equal, so that the node's pods do not
+    /// overcommit a host's memory.
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi)$"))]
     pub memory: String,
-    /// Limit of CPU, at least `cpu`, where a quota of the namespace asks for one: a container that reaches it is slowed
-    /// down. Default: none.
+    /// CPU limit, at least `cpu`. Set the limit if the namespace's quota requires one. Kubernetes throttles a container
+    /// that reaches its CPU limit. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([1-9][0-9]{0,5}m|[1-9][0-9]{0,2})$"))]
     pub cpu_limit: Option<String>,
-    /// Ephemeral storage requested and limit in one, such as `1Gi`, where a quota of the namespace asks for it: a pod that
-    /// takes more, its log included, is evicted. Default: none.
+    /// Request and limit of ephemeral storage, such as `1Gi`. Set this field if the namespace's quota requires it.
+    /// Kubernetes evicts a pod that uses more ephemeral storage, including the pod's logs. Default: no request and no
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^[1-9][0-9]{0,5}(Mi|Gi)$"))]
     pub ephemeral_storage: Option<String>,
@@ -105,39 +109,47 @@ pub struct Resources {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Sidecars {
-    /// Of the container `metrics`, beside the client. Default: 20m CPU requested, 64Mi memory.
+    /// CPU and memory of the container `metrics` in the client's pod. Default: a CPU request of 20m, and 64Mi of
+    /// memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Resources>,
-    /// Of the container `probe`, beside the transaction manager. Default: 20m CPU requested, 64Mi memory.
+    /// CPU and memory of the container `probe` in the transaction manager's pod. Default: a CPU request of 20m, and
+    /// 64Mi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Resources>,
-    /// Of each init container of quorum-guard's image. Default: 20m CPU requested, 64Mi memory.
+    /// CPU and memory of each init container with quorum-guard's image. Default: a CPU request of 20m, and 64Mi of
+    /// memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Resources>,
 }
 
-/// Labels and annotations beside the operator's.
+/// Labels and annotations in addition to those of the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Notes {
-    /// Labels, at most 16. None of Kubernetes' or the operator's own. Default: none.
+    /// At most 16 labels to add. These keys are rejected: keys that begin with `quorum.security/`; keys whose prefix is
+    /// `kubernetes.io`, `k8s.io` or a subdomain of either; `controller-revision-hash`; `pod-template-hash`. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations, at most 16. None of the operator's own, and none that loosens a pod's security. Default: none.
+    /// At most 16 annotations to add. Keys with these prefixes are rejected: `quorum.security`,
+    /// `kubectl.kubernetes.io`, `statefulset.kubernetes.io`. Keys whose prefix contains `security` as a DNS label, such
+    /// as `container.apparmor.security.beta.kubernetes.io`, are also rejected, because these annotations may weaken the
+    /// pod's security. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Resources {
-    /// So much CPU and memory.
+    /// Resources with this CPU and memory, without other limits.
     #[must_use]
     pub fn of(cpu: &str, memory: &str) -> Self {
         Self { cpu: cpu.into(), memory: memory.into(), cpu_limit: None, ephemeral_storage: None }
     }
 
-    /// Memory in MiB. The schema has admitted the form; anything else counts as none.
+    /// Memory in MiB; 0 if the text does not have the form that the schema requires.
     #[must_use]
     pub fn memory_mib(&self) -> u64 {
         let number = |digits: &str| digits.parse::<u64>().unwrap_or(0);
@@ -149,97 +161,98 @@ impl Resources {
     }
 }
 
-/// Where connections may come from: pods of a namespace, or a range of addresses.
+/// Source of connections: pods of a namespace, or a range of addresses.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.__namespace__) != has(self.cidr)")
-        .message("give either namespace (with podLabels) or cidr"),
+        .message("give either namespace and podLabels, or cidr"),
     validation = Rule::new("has(self.__namespace__) == has(self.podLabels)")
-        .message("namespace and podLabels go together: name the pods, a whole namespace is too wide"),
+        .message("set namespace and podLabels together, because a source selects pods, not a whole namespace"),
     validation = Rule::new("!has(self.podLabels) || size(self.podLabels) > 0")
-        .message("podLabels must not be empty: that would admit every pod of the namespace")
+        .message("podLabels must not be empty, because empty podLabels would admit every pod of the namespace")
 )]
 pub struct Source {
-    /// Namespace the pods are in, by name.
+    /// Namespace of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-    /// Labels that a pod must all have, 1 to 16 of them.
+    /// One to 16 labels of the pods. A pod must have all of these labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub pod_labels: Option<BTreeMap<String, String>>,
-    /// Range of addresses, no wider than /24 (IPv4) or /64 (IPv6).
+    /// Range of IP addresses in CIDR notation, no wider than /24 (IPv4) or /64 (IPv6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 43), regex(pattern = NARROW_CIDR))]
     pub cidr: Option<String>,
 }
 
-/// Pods of a namespace to which connections go. Network policies see the address of a pod, never that of the
-/// Service before it.
+/// Pods of a namespace, as the target of connections. Network policies match the addresses of pods, never the address
+/// of a Service.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("size(self.podLabels) > 0")
-        .message("name the pods by podLabels: all pods of the namespace are too many")
+        .message("podLabels needs at least one label, because a target cannot be every pod of the namespace")
 )]
 pub struct PodTarget {
-    /// Namespace the pods are in, by name.
+    /// Namespace of the pods.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: String,
-    /// Labels that a pod must all have, 1 to 16 of them.
+    /// One to 16 labels of the pods. A pod must have all of these labels.
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub pod_labels: BTreeMap<String, String>,
-    /// TCP port on which the pods listen, which need not be that of their Service. Default: the port that is
-    /// dialled; of peers 30303.
+    /// TCP port on which the pods listen. Set the port if it differs from the port of the pods' Service. Default: for
+    /// peers of the client, 30303; for a transaction manager, the port in its `url`; for a database, its `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
 }
 
-/// No wider than /24 or /64. Whether it is an address at all is checked when it is used.
+/// Pattern of a range no wider than /24 or /64. The code that uses the range checks the address itself.
 pub(super) const NARROW_CIDR: &str = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/(2[4-9]|3[0-2])|[0-9a-fA-F:]{2,39}/(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-8]))$";
 
-/// Peers outside this namespace's network.
+/// Peers that are not nodes of this network in this namespace (outside nodes).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Peering {
-    /// Outside nodes to dial and to admit, as enode URLs with an address (not a name), at most 128. Letters of either
-    /// case, `discport` and `raftport` are taken. New ones are admitted at once and dialled from the client's next start
-    /// on. Default: none.
+    /// At most 128 outside nodes that the client dials and admits, as enode URLs with an IP address (not a DNS name).
+    /// Upper-case and lower-case letters are accepted, and so are the parameters `discport` and `raftport`. The client
+    /// admits a new node at once, but dials the node only after the client's next start. Default: none.
     #[serde(default, rename = "static", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub dialled: Vec<String>,
 
-    /// Outside nodes to admit without dialling them, as enode URLs, at most 128. Takes effect at their
-    /// next dial; only the key counts. Default: none.
+    /// At most 128 outside nodes that the client admits but does not dial, as enode URLs. Only the public key in an
+    /// enode URL counts. A change takes effect when the outside node next dials. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 512)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub permissioned: Vec<String>,
 
-    /// Pods of this cluster that the addresses in `static` lead to, at most 64: the network is opened to them. An
-    /// address that is a Service's opens nothing by itself. Default: none.
+    /// At most 64 entries, each for pods of this cluster behind an address in `static`. Network policies allow egress
+    /// to these pods. The address of a Service in `static` does not allow egress to the pods of that Service. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub to: Vec<PodTarget>,
 
-    /// Where outside nodes' connections to the P2P port come from, at most 64. Default: nowhere.
+    /// At most 64 sources from which nodes of other networks or namespaces may connect to the P2P port. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub from: Vec<Source>,
 
-    /// Address under which outside nodes find this one. Default: the address of its Service.
+    /// Address and port under which outside nodes reach this node. Default: the address of the node's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<Advertise>,
 }
 
-/// An address and port that lead to the node from outside.
+/// An address and port under which outside nodes reach the node.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Advertise {
-    /// IP address, not a name.
+    /// IP address, not a DNS name.
     #[schemars(length(max = 39), regex(pattern = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]{2,39})$"))]
     pub address: String,
     /// TCP port, default 30303.
@@ -252,63 +265,67 @@ fn default_p2p_port() -> i32 {
     30303
 }
 
-/// What the client must show before it counts as ready.
+/// What the client needs to be ready.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// Peers it must have, 0 to 1000, default 0. Takes effect when the pod is next replaced.
+    /// Number of peers that the client must have to be ready: 0 to 1000, default 0. A change takes effect when the
+    /// client's pod is next replaced.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub min_peers: i32,
 }
 
-/// Who may read the client's metrics.
+/// Access to the client's metrics.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.podMonitor) || self.podMonitor == 'Disabled' || (has(self.scrapers) && size(self.scrapers) > 0)")
-        .message("podMonitor needs a scraper: name Prometheus in scrapers, or nobody may connect")
+        .message("podMonitor needs a scraper: add Prometheus to scrapers, because otherwise Prometheus cannot connect")
         .field_path(".podMonitor"),
     validation = Rule::new("!has(self.podMonitor) || self.podMonitor == 'Disabled' || !has(self.clientAuthority)")
-        .message("podMonitor and clientAuthority exclude each other: write a PodMonitor of your own, with the scraper's certificate")
+        .message("podMonitor and clientAuthority exclude each other: set podMonitor to Disabled, and create a PodMonitor of your own that names the scraper's client certificate")
         .field_path(".podMonitor")
 )]
 pub struct Metrics {
-    /// Scrapers that may connect to port 9545, at most 16. Default: nobody.
+    /// At most 16 scrapers that may connect to port 9545, which serves the metrics. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub scrapers: Vec<Scraper>,
 
-    /// Authority whose certificate a scraper must show: a ConfigMap of this namespace with its
-    /// certificate as PEM. Default: scrapers are admitted by the network alone.
+    /// Key of a ConfigMap of this namespace with the certificate of the scrapers' certificate authority (CA), as PEM. A
+    /// scraper must present a client certificate that this CA signed. Default: no CA; a scraper needs no client
+    /// certificate, and network policies alone decide which scrapers may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_authority: Option<ConfigMapKey>,
 
-    /// Whether a PodMonitor tells the Prometheus operator of the client: `Enabled`, with port, authority and
-    /// name to check, or `Disabled` (default). Needs `monitoring.coreos.com/v1`; where that is missing a
-    /// condition says so and the node is as ready as without.
+    /// Whether the operator creates a PodMonitor, so that the Prometheus operator finds the client. `Enabled`: the
+    /// operator creates a PodMonitor with port, CA and server name. `Disabled` (default): no PodMonitor. `Enabled`
+    /// needs the API `monitoring.coreos.com/v1`. If that API is missing, the condition `Monitored` is `False`, and the
+    /// node can still be ready.
     #[serde(default)]
     pub pod_monitor: PodMonitoring,
 }
 
-/// Whether a PodMonitor is written.
+/// Whether the operator creates a PodMonitor.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum PodMonitoring {
-    /// It is.
+    /// The operator creates a PodMonitor.
     Enabled,
-    /// It is not.
+    /// The operator creates no PodMonitor.
     #[default]
     Disabled,
 }
 
-/// A scraper by name.
+/// A scraper.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Scraper {
-    /// Name of the scraper, a lower-case DNS label of at most 20 characters; part of its policy's name.
+    /// Name of the scraper, a lower-case DNS label of at most 20 characters. The name of the scraper's network policy
+    /// ends with this name.
     #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Where its connections come from.
+    /// Source of the scraper's connections.
     pub from: Source,
 }

@@ -1,4 +1,4 @@
-//! Which hosts pods may run on, and how validators are kept apart.
+//! Hosts that may run the pods of a node, and the spread of validators.
 
 use std::collections::BTreeMap;
 
@@ -6,90 +6,97 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which hosts may run the node's pods.
+/// Hosts that may run the node's pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// Labels a host must all have, at most 16. Default: any host.
+    /// At most 16 labels of the hosts that may run the node's pods. A host must have all of these labels. Default: any
+    /// host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub node_selector: BTreeMap<String, String>,
 
-    /// Taints of hosts that the pods tolerate, at most 16. Default: none.
+    /// At most 16 taints of hosts that the pods tolerate. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Tolerated>,
 
-    /// How the clients of a network's validators are kept apart, so that no host and no zone takes several of them along:
-    /// `Preferred` (default), on other hosts and in other zones where there are enough; `Required`, never on one host, and in
-    /// other zones where there are enough: a validator that has no host of its own does not run; or `None`. It counts for nodes
-    /// with role Validator, and takes effect when the client's pod is next replaced.
+    /// How the clients of a network's validators are spread over hosts and zones, so that the loss of one host or zone
+    /// stops only one validator. `Preferred` (default): on different hosts and in different zones if there are enough
+    /// hosts and zones. `Required`: never two validators on one host, and in different zones if there are enough zones;
+    /// a validator for which no host is left stays pending. `None`: on any host. The field applies only to nodes with
+    /// role Validator. A change takes effect when the client's pod is next replaced.
     #[serde(default)]
     pub spread: Spread,
 
-    /// Other hosts for the client. Default: as for all parts.
+    /// Hosts for the client. `nodeSelector` and `tolerations` set here replace `placement.nodeSelector` and
+    /// `placement.tolerations` for the client. Default: the same hosts as for all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<PartPlacement>,
 
-    /// Other hosts for the transaction manager. Default: as for all parts.
+    /// Hosts for the transaction manager. `nodeSelector` and `tolerations` set here replace `placement.nodeSelector`
+    /// and `placement.tolerations` for the transaction manager. Default: the same hosts as for all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_manager: Option<PartPlacement>,
 
-    /// Other hosts for the database. Default: as for all parts.
+    /// Hosts for the database. `nodeSelector` and `tolerations` set here replace `placement.nodeSelector` and
+    /// `placement.tolerations` for the database. Default: the same hosts as for all parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<PartPlacement>,
 }
 
-/// How the clients of a network's validators are kept apart.
+/// How the clients of a network's validators are spread.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Spread {
-    /// Where there are hosts and zones enough.
+    /// On different hosts and in different zones if there are enough hosts and zones.
     #[default]
     Preferred,
-    /// By hosts in any case.
+    /// Never two validators on one host; in different zones if there are enough zones.
     Required,
-    /// Not at all.
+    /// On any host.
     None,
 }
 
-/// Which hosts may run one part.
+/// Hosts that may run one part.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PartPlacement {
-    /// Labels a host must all have, at most 16, instead of those for all parts. Default: those for all parts.
+    /// At most 16 labels of the hosts that may run this part. A host must have all of these labels. The labels replace
+    /// `placement.nodeSelector` for this part. Default: `placement.nodeSelector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub node_selector: Option<BTreeMap<String, String>>,
 
-    /// Taints that the pod tolerates, at most 16, instead of those for all parts. Default: those for all parts.
+    /// At most 16 taints of hosts that this part's pod tolerates. The taints replace `placement.tolerations` for this
+    /// part. Default: `placement.tolerations`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub tolerations: Option<Vec<Tolerated>>,
 }
 
-/// A taint that is tolerated.
+/// A taint that pods tolerate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Tolerated {
     /// Key of the taint.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
-    /// Value of the taint. Default: any.
+    /// Value of the taint. Default: any value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
-    /// Effect of the taint. Default: all effects.
+    /// Effect of the taint. Default: any effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
 }
 
-/// What a taint does to pods that do not tolerate it. Default: all effects.
+/// What a taint does to pods that do not tolerate it. Default: any effect.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum TaintEffect {
-    /// New pods stay away.
+    /// Hosts with the taint get no new pods.
     NoSchedule,
-    /// New pods stay away if they can.
+    /// Hosts with the taint get new pods only if no other host can run them.
     PreferNoSchedule,
-    /// Pods are evicted.
+    /// Hosts with the taint evict their pods.
     NoExecute,
 }

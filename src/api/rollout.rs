@@ -1,22 +1,25 @@
-//! How pods are replaced, as users of StatefulSets know it.
+//! Limits of a rollout, by the field names of StatefulSets.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How pods of a network are replaced by pods of a newer revision. Of different values of a network's nodes the strictest
-/// counts. The StatefulSets of a node have one pod each, and leave this to the operator.
+/// Limits for replacing a network's pods with pods of a newer revision. If the nodes of a network set different limits,
+/// the strictest value of each field applies. Each StatefulSet of a node has one pod, which the operator replaces.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
-    /// How many pods of the network may be unavailable while one is replaced, 1 to 100, default 1: clients, transaction
-    /// managers and databases of all its nodes together. Of n validators at most f are, where n is 3f + 1 or more, but one may
-    /// be. A pod that is not ready may be replaced at any time.
+    /// Number of pods of the network that may be unavailable during a rollout: 1 to 100, default 1. The clients,
+    /// transaction managers and databases of all nodes of the network count together. If the nodes set different
+    /// numbers, the lowest applies. In addition, at most (n - 1) / 3 of n validators, rounded down but at least one,
+    /// may be unavailable. These limits do not delay the replacement of an outdated pod that has not served for a
+    /// minute.
     #[serde(default = "default_max_unavailable")]
     #[schemars(range(min = 1, max = 100))]
     pub max_unavailable: i32,
 
-    /// How many seconds a pod must have been ready to count as available, 0 to 3600, default 30: the next pod of the network
-    /// is replaced no earlier.
+    /// Seconds that a pod must have been ready to count as available: 0 to 3600, default 30. The operator waits until a
+    /// new pod is available before it replaces the network's next pod. If the nodes of a network set different numbers,
+    /// the highest applies.
     #[serde(default = "default_min_ready_seconds")]
     #[schemars(range(min = 0, max = 3600))]
     pub min_ready_seconds: i32,

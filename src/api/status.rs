@@ -1,4 +1,4 @@
-//! What the operator reports back.
+//! Status of a `QuorumNode`, which the operator reports.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,37 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is known about a node. Written only when it differs.
+/// Observed state of a node.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct QuorumNodeStatus {
-    /// Last generation of the spec that every part of the node ran, so a change has ended when it is the present one;
-    /// while the node is stalled, the present one. -1 before the first look, 0 before every part has run.
+    /// Last generation of the spec that every part of the node has run. A change of the spec is complete when this
+    /// field is the current generation (`metadata.generation`). While the node is stalled, the field is also the
+    /// current generation. The field is -1 before the first reconcile, and 0 until every part has run.
     #[serde(default)]
     pub observed_generation: i64,
 
-    /// State of the node and of its parts. `Ready` is always there; `Reconciling` and `Stalled` only while
-    /// they are true.
+    /// State of the node and of its parts. `Ready` is always present. `Reconciling` and `Stalled` are present only
+    /// while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Who the node is. Once set it is never changed: another key under the same node stalls it.
+    /// Identity of the node. The identity never changes once it is set: a different node key stalls the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<IdentityStatus>,
 
-    /// The genesis that the node's client has taken: `geth init` has ended well with it.
+    /// The pinned genesis, which is the genesis with which `geth init` has initialised the client's database. Empty
+    /// until `geth init` has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub genesis: Option<GenesisStatus>,
 
-    /// URL under which peers find the node.
+    /// Enode URL under which peers reach the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enode: Option<String>,
 
-    /// Address of the P2P Service inside the cluster. It is asked for again if the Service is lost.
+    /// Cluster IP of the node's P2P Service. If the Service is deleted, the operator creates the Service again and
+    /// requests the same address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_address: Option<String>,
 
@@ -41,8 +44,8 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_manager_key: Option<String>,
 
-    /// Database that holds the transaction manager's private state, as it was found when it was first in use. Another
-    /// one stalls the node, until its loss is accepted.
+    /// Database server with the transaction manager's private state, as the operator first found it. If the operator
+    /// finds a different database server, the node stalls until you restore the recorded database or accept its loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseStatus>,
 
@@ -50,50 +53,51 @@ pub struct QuorumNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Hosts>,
 
-    /// What the node's running parts hold of the network's authorities, while one follows another. The
-    /// other nodes of the network go by it.
+    /// Certificate authorities (CAs) of the network that the node's running parts use. The field is set only while the
+    /// network has more than one CA, which is during a rotation of the network's CA. The other nodes of the network
+    /// read this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_authorities: Option<AuthoritiesInUse>,
 
-    /// Kinds of others of which the node has objects, or is to have some, such as
-    /// `certificates.cert-manager.io`: they are looked for as long as they stand here.
+    /// Third-party kinds that the node uses or whose objects the node still has, such as
+    /// `certificates.cert-manager.io`. The operator watches a kind while the kind is listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub optional_kinds: Vec<String>,
 
-    /// When the first of the node's certificates ends.
+    /// Time at which the first of the node's certificates expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiry: Option<Time>,
 
-    /// When each certificate ends.
+    /// Expiry time of each certificate of the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["purpose".into()]))]
     pub certificates: Vec<CertificateStatus>,
 }
 
-/// Who a node is.
+/// Identity of a node.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityStatus {
     /// Public key, 128 lower-case hex characters: the part of the enode URL before the `@`.
     pub public_key: String,
-    /// Address that the key has on the chain: a validator's name in the genesis.
+    /// Address of the node key on the chain. A genesis lists validators by this address.
     pub address: String,
-    /// Secret that holds the private key.
+    /// Name of the Secret with the private key.
     pub secret_name: String,
 }
 
-/// The genesis that a node's client has taken.
+/// Genesis with which a node's client is initialised.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct GenesisStatus {
-    /// SHA-256 of its bytes, lower-case hex.
+    /// SHA-256 of the genesis file, lower-case hex.
     pub sha256: String,
-    /// Chain id.
+    /// Chain id in the genesis.
     pub chain_id: i64,
-    /// What the hash of the genesis block is made from: the members of the genesis but `config`, by name, those left
-    /// out that are zero. What may be long is there as its SHA-256. A genesis that comes later may differ in
-    /// `config` alone.
+    /// Members of the genesis that determine the hash of the genesis block, by name: all members except `config` and
+    /// members that are zero. A long value is stored as its SHA-256. A later genesis may differ from this genesis only
+    /// in `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BTreeMap<String, String>>,
 }
@@ -102,9 +106,10 @@ pub struct GenesisStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseStatus {
-    /// PostgreSQL's system identifier, a decimal number: `initdb` chooses one, replicas and restored volumes keep it.
+    /// PostgreSQL's system identifier, a decimal number that `initdb` chooses. Replicas and restored volumes have the
+    /// same system identifier as the original database.
     pub system_identifier: String,
-    /// Major version of PostgreSQL that made the data directory, such as 15, of a managed database.
+    /// Major version of PostgreSQL that created the data directory, such as 15. Set only for a managed database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major_version: Option<i32>,
 }
@@ -124,24 +129,25 @@ pub struct Hosts {
     pub database: Option<String>,
 }
 
-/// Authorities by the SHA-256 of their certificate's DER, lower-case hexadecimal, in order.
+/// CAs of a network that a node uses. Each list is sorted, and has the SHA-256 of the DER of each CA's certificate in
+/// lower-case hexadecimal.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthoritiesInUse {
-    /// Those that every running part trusts.
+    /// CAs that every running part trusts, as the SHA-256 of each CA's certificate.
     #[serde(default)]
     pub trusted: Vec<String>,
-    /// Those that signed what running parts present.
+    /// CAs that signed the certificates of running parts, as the SHA-256 of each CA's certificate.
     #[serde(default)]
     pub presented: Vec<String>,
 }
 
-/// When a certificate ends.
+/// Expiry time of a certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// What the certificate is for; a Secret of the operator's is `qn-NODE-tls-PURPOSE`.
+    /// Purpose of the certificate. The Secret `qn-NODE-tls-PURPOSE` contains the certificate if the operator issued it.
     pub purpose: String,
-    /// End of its validity.
+    /// End of the certificate's validity.
     pub not_after: Time,
 }

@@ -1,4 +1,4 @@
-//! What the definition says, and what it refuses. The same refusals are tried on a real API server.
+//! Tests of the custom resource definition. The e2e tests try the same rejections on a real API server.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn typed(node: &Value) -> QuorumNode {
     serde_json::from_value(node.clone()).unwrap_or_else(|error| panic!("{error}: {node}"))
 }
 
-/// Fields that the schema's bounds refuse, as the API server names them.
+/// Fields that the bounds of the schema reject, in the notation of the API server.
 fn refused_fields(schema: &Value, node: &Value) -> BTreeSet<String> {
     let validator = jsonschema::validator_for(schema).expect("a JSON schema");
     validator
@@ -40,7 +40,7 @@ fn refused_fields(schema: &Value, node: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every message of a rule of the definition.
+/// Collects the messages of all rules of the definition.
 fn rules(schema: &Value, found: &mut BTreeSet<String>) {
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
         found.insert(rule["message"].as_str().expect("a rule has a message").to_owned());
@@ -60,7 +60,7 @@ fn the_committed_definition_is_that_of_the_types() {
     assert_eq!(committed.trim(), format!("---\n{}", types.trim_end()), "run `make crds`");
 }
 
-/// Fields of which another one may stand in the place.
+/// Optional fields that another field may replace, so that they have no default.
 const ONE_OF: [&str; 8] = [
     ".managed",
     ".external",
@@ -78,7 +78,9 @@ fn every_field_is_described_and_says_what_happens_without_it() {
         *seen += 1;
         let text = schema["description"].as_str().unwrap_or_default();
         assert!(text.len() > 10 && text.ends_with('.'), "{field}: {text:?}");
-        let says_default = text.to_lowercase().contains("default") || text.contains("Immutable");
+        let says_default = text.to_lowercase().contains("default")
+            || text.contains("Immutable")
+            || text.contains("must be set");
         let one_of = field.ends_with("Ref") || ONE_OF.iter().any(|end| field.ends_with(end));
         assert!(
             required || says_default || one_of,
@@ -265,7 +267,7 @@ fn what_may_change_is_not_refused() {
     typed(&after).validate_cel_update(&typed(&before)).expect("no rule is broken");
 }
 
-/// No pattern stands before what tells in words what is wrong with an outside node.
+/// The schema has no pattern for enode URLs, so that the condition can explain what is wrong.
 #[test]
 fn an_outside_node_is_let_in_however_it_is_written() {
     let (schema, key) = (schema(), "5FA1".repeat(32));

@@ -1,4 +1,4 @@
-//! Who issues a node's certificates, how long they last, and who else is trusted.
+//! Issuer and lifetime of a node's certificates, and trusted CAs of other organisations.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -11,33 +11,35 @@ use super::parts::{ConfigMapKey, SecretName};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("duration(self.renewBefore) + duration(self.renewBefore) <= duration(self.duration)")
-        .message("renewBefore must be at most half of duration, or a certificate would be renewed as soon as it is made")
+        .message("renewBefore must be at most half of duration, because otherwise a new certificate would soon be due for renewal")
         .field_path(".renewBefore"),
     validation = Rule::new("(self.issuer == 'Provided') == has(self.provided)")
-        .message("provided goes with issuer Provided, and with no other: name the Secrets there")
+        .message("provided must be set if issuer is Provided, and must not be set otherwise: name the Secrets in tls.provided")
         .field_path(".provided"),
     validation = Rule::new("(self.issuer == 'CertManager') == has(self.certManager)")
-        .message("certManager goes with issuer CertManager, and with no other: name cert-manager's issuer there")
+        .message("certManager must be set if issuer is CertManager, and must not be set otherwise: name the issuer in tls.certManager")
         .field_path(".certManager")
 )]
 pub struct Tls {
-    /// Who issues what others see of the node, that is what is served to scrapers, to callers and between
-    /// transaction managers: `BuiltIn` (default), the operator from the network's own authority; `CertManager`, an
-    /// issuer of cert-manager, which is asked for them; or `Provided`, you, in Secrets that are read and
-    /// never written. What the node's own parts show each other is always built in. A change takes effect
-    /// when the pods are next replaced.
+    /// Issuer of the certificates that scrapers, callers and other transaction managers see. `BuiltIn` (default): the
+    /// operator, which signs with the network's own certificate authority (CA). `CertManager`: an issuer of
+    /// cert-manager. `Provided`: you supply Secrets, which the operator only reads. The operator always issues the
+    /// certificates between the node's own parts. A change takes effect when the pods are next replaced.
     #[serde(default)]
     pub issuer: Issuer,
 
-    /// Where the certificates are that you provide; with `issuer: Provided`, and only then. Default: none.
+    /// Secrets with the certificates that you supply. Required if `tls.issuer` is `Provided`, rejected otherwise.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provided: Option<Provided>,
 
-    /// Whom cert-manager is to ask; with `issuer: CertManager`, and only then. Default: none.
+    /// Issuer of cert-manager that signs the certificates. Required if `tls.issuer` is `CertManager`, rejected
+    /// otherwise. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_manager: Option<CertManager>,
 
-    /// Lifetime of a certificate in hours, such as `2160h` (default, 90 days), 24h to 8760h.
+    /// Lifetime, in hours, of the certificates that the operator issues or requests: `24h` to `8760h`, default `2160h`
+    /// (90 days).
     #[serde(default = "default_duration")]
     #[schemars(
         length(max = 6),
@@ -47,14 +49,14 @@ pub struct Tls {
     )]
     pub duration: String,
 
-    /// How long before its end a certificate is renewed, in hours, default `720h` (30 days). At most half
-    /// of the lifetime.
+    /// Number of hours before expiry at which a certificate is renewed, default `720h` (30 days). The value must be at
+    /// most half of `duration`.
     #[serde(default = "default_renew_before")]
     #[schemars(length(max = 6), regex(pattern = r"^[1-9][0-9]{0,3}h$"))]
     pub renew_before: String,
 
-    /// Authorities of other organisations whose transaction managers may connect to this one's, at most
-    /// 16. Default: only this network's own authority.
+    /// At most 16 CAs of other organisations. Transaction managers with certificates that one of these CAs signed may
+    /// connect to this node's transaction manager. Default: none; only this network's own CA is trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub trust: Vec<Trust>,
@@ -80,25 +82,25 @@ impl Default for Tls {
     }
 }
 
-/// Who issues what others see of a node.
+/// Issuer of the certificates that others see.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum Issuer {
-    /// The operator, from the network's own authority.
+    /// The operator, which signs with the network's own CA.
     #[default]
     BuiltIn,
     /// An issuer of cert-manager.
     CertManager,
-    /// Somebody else: the Secrets are named.
+    /// You: the spec names Secrets with the certificates.
     Provided,
 }
 
-/// Certificates through cert-manager.
+/// Certificates that cert-manager issues.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CertManager {
-    /// Issuer of the certificates. It must honour names, usages and lifetime as they are asked for, and put
-    /// its own certificate into `ca.crt`; every manager with a certificate of it is admitted. Changing it
-    /// has the certificates issued anew, by the new one.
+    /// Issuer of the certificates. The issuer must use the names, usages and lifetime of the request, and put its own
+    /// certificate into `ca.crt`. The transaction manager admits every other transaction manager with a certificate
+    /// that this issuer signed. If you change the issuer, the new issuer issues all certificates again.
     pub issuer_ref: IssuerRef,
 }
 
@@ -107,18 +109,18 @@ pub struct CertManager {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.group != 'cert-manager.io' || self.kind in ['Issuer', 'ClusterIssuer']")
-        .message("kind must be Issuer or ClusterIssuer; name the group too where the issuer is of another")
+        .message("kind must be Issuer or ClusterIssuer if group is cert-manager.io. For another kind, set group to the API group of that kind")
         .field_path(".kind")
 )]
 pub struct IssuerRef {
-    /// Its name; an `Issuer` is in the node's namespace.
+    /// Name of the issuer. An `Issuer` must be in the node's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-    /// Its kind: `Issuer` (default), `ClusterIssuer`, or a kind of another group.
+    /// Kind of the issuer: `Issuer` (default), `ClusterIssuer`, or a kind of another group.
     #[serde(default = "default_issuer_kind")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,
-    /// API group of its kind, default `cert-manager.io`.
+    /// API group of the kind, default `cert-manager.io`.
     #[serde(default = "default_issuer_group")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub group: String,
@@ -131,31 +133,34 @@ fn default_issuer_group() -> String {
     "cert-manager.io".into()
 }
 
-/// Certificates from elsewhere. Each Secret holds `tls.crt`, `tls.key` (unencrypted PKCS#8, PEM) and
-/// `ca.crt` with the authority that signed.
+/// Certificates that you supply. Each Secret contains `tls.crt`, `tls.key` (unencrypted PKCS#8, PEM) and `ca.crt` with
+/// the CA that signed the certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Provided {
-    /// Secret with the certificate that scrapers see: a server's and nothing else, EC P-256 or RSA 2048,
-    /// for `NODE-metrics.NAMESPACE.svc` and the same with the cluster's domain. New contents are served at once.
+    /// Secret with the certificate that scrapers see. The certificate must be for server authentication only, have an
+    /// EC P-256 or RSA 2048 key, and have the name `NODE-metrics.NAMESPACE.svc` and the same name with the cluster's
+    /// domain. If the Secret changes, the metrics sidecar serves the new certificate at once.
     pub metrics: SecretName,
-    /// Secret with the certificate of the transaction manager towards others: server and client, RSA
-    /// 2048, for `NODE-tm.NAMESPACE.svc`, the same with the cluster's domain, and the name in
-    /// `transactionManager.advertise`. Every manager whose certificate an authority in its `ca.crt` has
-    /// signed is admitted. Needed where there is a transaction manager, and only there. Default: none, for a node without one.
+    /// Secret with the certificate for connections between transaction managers. The certificate must be for server and
+    /// client authentication, have an RSA 2048 key, and have these names: `NODE-tm.NAMESPACE.svc`, the same name with
+    /// the cluster's domain, and the host in `transactionManager.advertise`. The transaction manager admits every other
+    /// transaction manager with a certificate that a CA in `ca.crt` signed. Required if the node has a
+    /// transactionManager, rejected otherwise. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tm_peers: Option<SecretName>,
-    /// Secret with the certificate that callers see: a server's and nothing else, EC P-256 or RSA 2048, for
-    /// `NODE-rpc.NAMESPACE.svc`, the same with the cluster's domain, and the names in `rpc.hostnames`. New contents are
-    /// served at once. Needed where there is a caller, and only there. Default: none, for a node without one.
+    /// Secret with the certificate that callers see. The certificate must be for server authentication only, have an EC
+    /// P-256 or RSA 2048 key, and have these names: `NODE-rpc.NAMESPACE.svc`, the same name with the cluster's domain,
+    /// and the names in `rpc.hostnames`. If the Secret changes, the guard serves the new certificate at once. Required
+    /// if `rpc.callers` is not empty, rejected otherwise. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpc: Option<SecretName>,
 }
 
-/// A foreign authority.
+/// A trusted CA of another organisation.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Trust {
-    /// ConfigMap of this namespace that holds the authority's certificate as PEM.
+    /// Key of a ConfigMap of this namespace with the CA's certificate, as PEM.
     pub config_map_ref: ConfigMapKey,
 }

@@ -7,40 +7,43 @@ use super::parts::{
     AccessMode, ConfigMapKey, NARROW_CIDR, PodTarget, Resources, SecretKey, SecretName, Storage,
 };
 
-/// A Tessera transaction manager: a pod and a host of its own.
+/// A Tessera transaction manager, in its own pod on its own host.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionManager {
-    /// Image of Tessera, with `/tessera/bin/tessera` and the PostgreSQL driver among its libraries. Must
-    /// be pinned by digest unless profile is Development. Takes effect when the pod is next replaced.
+    /// Image of Tessera, with `/tessera/bin/tessera`, and with the PostgreSQL driver among Tessera's libraries. Unless
+    /// `profile` is Development, the image must be pinned by digest. A change replaces the transaction manager's pod in
+    /// a rollout.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
     pub image: String,
 
-    /// Tessera version inside the image, such as `24.4.2`.
+    /// Tessera version inside the image, such as `24.4.2`. A change replaces the transaction manager's pod in a
+    /// rollout.
     #[schemars(length(max = 32), regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+$"))]
     pub version: String,
 
-    /// The manager's key pair. It is mounted and never written.
+    /// Key pair of the transaction manager. The operator mounts the Secret with the key pair and never writes it.
     pub keys: Keys,
 
-    /// CPU and memory of the manager's container. Default: 250m CPU requested, 1Gi memory. A locked key
-    /// needs another 1Gi while it is opened.
+    /// CPU and memory of the transaction manager's container. If the private key is encrypted, the container needs
+    /// another 1Gi of memory while it decrypts the key. Default: a CPU request of 250m, and 1Gi of memory.
     #[serde(default = "manager_resources")]
     pub resources: Resources,
 
-    /// Managers of other organisations, at most 64. Those of this namespace's network are added by
-    /// themselves. Default: none.
+    /// At most 64 transaction managers of other organisations. The operator adds the transaction managers of the other
+    /// nodes of this network in this namespace. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub peers: Vec<ManagerPeer>,
 
-    /// URL under which other organisations' managers find this one, such as
-    /// `https://tm.example:9000`. Its host is added to the certificate. Default: its Service.
+    /// URL under which transaction managers of other organisations reach this transaction manager, such as
+    /// `https://tm.example:9000`. The transaction manager's certificate includes the host of this URL. Default: the URL
+    /// of the transaction manager's Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), regex(pattern = r"^https://[a-z0-9]([-a-z0-9.]*[a-z0-9])?:[0-9]{1,5}$"))]
     pub advertise: Option<String>,
 
-    /// The database, on a host of its own.
+    /// Database of the transaction manager. A managed database runs on its own host.
     pub database: Database,
 }
 
@@ -48,31 +51,31 @@ fn manager_resources() -> Resources {
     Resources::of("250m", "1Gi")
 }
 
-/// The manager's key pair, in Tessera's file formats.
+/// Key pair of the transaction manager, in Tessera's file formats.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Keys {
-    /// Secret of this namespace that holds both files.
+    /// Secret of this namespace with the private and the public key.
     pub secret_ref: KeyPair,
 
-    /// Password of a locked private key, from another Secret: key and password never share one.
-    /// Default: the key is not locked.
+    /// Password of the private key, if that key is encrypted. The password must be in a different Secret from the key.
+    /// If `passwordRef` is not set, the private key must not be encrypted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_ref: Option<SecretKey>,
 }
 
-/// Two keys of one Secret.
+/// A Secret with the private and the public key of a key pair.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyPair {
     /// Name of the Secret, in the node's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
-    /// Key of the private half, default `tm.key`.
+    /// Key in the data of the Secret with the private key, default `tm.key`.
     #[serde(default = "default_private")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub private_key: String,
-    /// Key of the public half, default `tm.pub`.
+    /// Key in the data of the Secret with the public key, default `tm.pub`.
     #[serde(default = "default_public")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub public_key: String,
@@ -85,69 +88,76 @@ fn default_public() -> String {
     "tm.pub".into()
 }
 
-/// Another organisation's manager.
+/// Transaction manager of another organisation.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.cidrs) || has(self.pods)")
-        .message("say where the manager is: give cidrs, pods, or both")
+        .message("a peer needs cidrs, pods, or both, so that network policies can allow connections to the transaction manager")
 )]
 pub struct ManagerPeer {
-    /// Its URL, such as `https://tm.example:9000`.
+    /// URL of the transaction manager, such as `https://tm.example:9000`.
     #[schemars(length(max = 256), regex(pattern = r"^https://[a-z0-9]([-a-z0-9.]*[a-z0-9])?:[0-9]{1,5}/?$"))]
     pub url: String,
-    /// Addresses it has outside this cluster, 1 to 16 ranges no wider than /24 or /64: to them and from them the
-    /// network is opened. Default: none, where `pods` says where it is.
+    /// One to 16 IP address ranges of the transaction manager outside this cluster. No range may be wider than /24
+    /// (IPv4) or /64 (IPv6). Network policies allow connections to and from these ranges. If `pods` is not set, `cidrs`
+    /// must be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 43), regex(pattern = NARROW_CIDR)))]
     pub cidrs: Vec<String>,
-    /// Its pods, where it runs in this cluster: to them and from them the network is opened. The port is the URL's
-    /// unless they listen on another one. Default: none.
+    /// Pods of the transaction manager, if the transaction manager runs in this cluster. Network policies allow
+    /// connections to and from these pods at `pods.port`, which defaults to the port in `url`. If `cidrs` is not set,
+    /// `pods` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodTarget>,
 }
 
-/// The manager's database: one that is run here, or one that exists.
+/// Database of the transaction manager: run by the operator, or an existing one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.managed) != has(self.external)")
         .message("give either managed or external"),
     validation = Rule::new("has(self.managed) == has(oldSelf.managed)")
-        .message("a database cannot be changed between managed and external: the private state would be lost"),
+        .message("a database cannot be changed between managed and external, because the private state would be lost"),
     validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || has(self.managed.storage.className) == has(oldSelf.managed.storage.className) && (!has(self.managed.storage.className) || self.managed.storage.className == oldSelf.managed.storage.className)")
-        .message("managed.storage.className cannot be changed: a volume claim keeps the class it was made with"),
+        .message("managed.storage.className cannot be changed, because the storage class of a PersistentVolumeClaim is immutable"),
     validation = Rule::new("!has(self.managed) || !has(oldSelf.managed) || self.managed.storage.accessMode == oldSelf.managed.storage.accessMode")
-        .message("managed.storage.accessMode cannot be changed: a volume claim keeps the access mode it was made with")
+        .message("managed.storage.accessMode cannot be changed, because the access mode of a PersistentVolumeClaim is immutable")
 )]
 pub struct Database {
-    /// A PostgreSQL run by the operator.
+    /// PostgreSQL server that the operator runs on its own host. The server accepts only client certificates, no
+    /// passwords. Set either `managed` or `external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<ManagedDatabase>,
-    /// A PostgreSQL that exists.
+    /// An existing PostgreSQL server. Set either `managed` or `external`. If a different database server takes the
+    /// place of this one, the node stalls. The operator identifies a database server by PostgreSQL's system identifier,
+    /// so the role in `username` must be allowed to call `pg_control_system()`, which PostgreSQL allows to every role
+    /// by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalDatabase>,
 }
 
-/// A PostgreSQL run by the operator, on a host of its own, reached with certificates alone.
+/// PostgreSQL server that the operator runs on its own host. The server accepts only client certificates, no passwords.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedDatabase {
-    /// Image with `initdb`, `postgres` and `pg_isready` on its path. Must be pinned by digest unless
-    /// profile is Development. Takes effect when the pod is next replaced.
+    /// Image of PostgreSQL, with `initdb`, `postgres` and `pg_isready` on the image's `PATH`. Unless `profile` is
+    /// Development, the image must be pinned by digest. A change replaces the database's pod in a rollout.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$"))]
     pub image: String,
 
-    /// PostgreSQL version inside the image, such as `15` or `15.18`. The major version cannot change under a database
-    /// that is in use: the node stalls before anything is restarted.
+    /// PostgreSQL version inside the image, such as `15` or `15.18`. A change replaces the database's pod in a rollout.
+    /// The major version of a database that is in use cannot be changed: with another major version, the node stalls
+    /// before the database restarts.
     #[schemars(length(max = 16), regex(pattern = r"^[0-9]+(\.[0-9]+)?$"))]
     pub version: String,
 
-    /// Volume for the data. Default: 10Gi of the cluster's default storage class. It may grow.
+    /// PersistentVolumeClaim for the data. Default: 10Gi of the cluster's default storage class.
     #[serde(default = "database_storage")]
     pub storage: Storage,
 
-    /// CPU and memory of the database's container. Default: 250m CPU requested, 1Gi memory.
+    /// CPU and memory of the database's container. Default: a CPU request of 250m, and 1Gi of memory.
     #[serde(default = "manager_resources")]
     pub resources: Resources,
 }
@@ -156,21 +166,23 @@ fn database_storage() -> Storage {
     Storage { size: "10Gi".into(), class_name: None, access_mode: AccessMode::default() }
 }
 
-/// A PostgreSQL that exists. Its certificate is verified, host name included. Another database in its place stalls
-/// the node; it is known by its system identifier, if its role may call `pg_control_system()`, as every role may by default.
+/// An existing PostgreSQL server. The transaction manager verifies the server's certificate, including the host name.
+/// If the operator finds a different database server in place of the recorded one, the node stalls. The operator
+/// identifies a database server by PostgreSQL's system identifier. For that, the role in `username` must be allowed to
+/// call `pg_control_system()`, which PostgreSQL allows to every role by default.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.clientCertificateRef) != has(self.passwordRef)")
         .message("give either clientCertificateRef or passwordRef"),
     validation = Rule::new("has(self.cidrs) || has(self.pods)")
-        .message("say where the database is: give cidrs, pods, or both")
+        .message("an external database needs cidrs, pods, or both, so that network policies can allow connections to the database")
 )]
 pub struct ExternalDatabase {
-    /// Host name, as its certificate has it.
+    /// Host name of the database server. The server's certificate must contain this name.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub host: String,
-    /// TCP port, default 5432.
+    /// TCP port of the database server, default 5432.
     #[serde(default = "default_postgres_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
@@ -178,25 +190,26 @@ pub struct ExternalDatabase {
     #[serde(default = "default_database")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub database: String,
-    /// Addresses it has outside this cluster, 1 to 16 ranges no wider than /24 or /64: to them the network is opened.
-    /// Default: none, where `pods` says where it is.
+    /// One to 16 IP address ranges of the database server outside this cluster. No range may be wider than /24 (IPv4)
+    /// or /64 (IPv6). Network policies allow egress to these ranges. If `pods` is not set, `cidrs` must be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16), inner(length(max = 43), regex(pattern = NARROW_CIDR)))]
     pub cidrs: Vec<String>,
-    /// Its pods, where it runs in this cluster: to them the network is opened. The port is that of `port` unless they
-    /// listen on another one. Default: none.
+    /// Pods of the database server, if the server runs in this cluster. Network policies allow egress to these pods at
+    /// `pods.port`, which defaults to `port`. If `cidrs` is not set, `pods` must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodTarget>,
-    /// ConfigMap of this namespace with the authority of its certificate, as PEM.
+    /// Key of a ConfigMap of this namespace with the CA of the database server's certificate, as PEM.
     pub ca_ref: ConfigMapKey,
-    /// Role to log in as.
+    /// PostgreSQL role that the transaction manager logs in as.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub username: String,
-    /// Secret of this namespace with `tls.crt`, `tls.key` and `tls.pk8` (the key as PKCS#8 DER, which the
-    /// manager's driver wants).
+    /// Secret of this namespace with the client certificate of the role: `tls.crt`, `tls.key` and `tls.pk8` (the key as
+    /// PKCS#8 DER, for the transaction manager's PostgreSQL driver). Set either this field or `passwordRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate_ref: Option<SecretName>,
-    /// Password of the role, from a Secret of this namespace.
+    /// Key of a Secret of this namespace with the password of the role. Set either this field or
+    /// `clientCertificateRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_ref: Option<SecretKey>,
 }

@@ -4,17 +4,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use quorum_operator::{
-    dumps,
-    guard::{init, logs, metrics, probe, rpc, stop},
+    core_dumps,
+    guard::{init, logs, metrics, probe, rpc, shutdown},
 };
 use tracing::level_filters::LevelFilter;
 
-/// Runs beside a GoQuorum client and its transaction manager: prepares their directories, lets named callers
-/// call JSON-RPC, exposes metrics over TLS, and answers the kubelet.
+/// Runs next to a GoQuorum client and its transaction manager: prepares their directories, authorizes callers of
+/// JSON-RPC, exposes metrics over TLS, and answers the kubelet's probes.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// error, warn, info, debug, trace or off; lines are JSON, on stderr
+    /// error, warn, info, debug, trace or off; the log is JSON lines on stderr
     #[arg(long, global = true, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
     log_level: LevelFilter,
     #[command(subcommand)]
@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prepare a pod before its main process starts, without a shell
+    /// Prepare a pod before its main process starts
     #[command(subcommand)]
     Init(Init),
     Metrics(Box<metrics::Args>),
@@ -37,12 +37,12 @@ enum Init {
     Copy(init::copy::Args),
     Database(init::database::Args),
     ExternalDatabase(Box<init::external_database::Args>),
-    Pod(init::only::Args),
+    Pod(init::single_pod::Args),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let undumped = dumps::refuse();
+    let undumped = core_dumps::refuse();
     let cli = Cli::parse();
     logs::start(cli.log_level);
     let outcome = match undumped {
@@ -61,10 +61,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(command) => {
-            let asked = stop::asked()?;
+            let asked = shutdown::asked()?;
             tokio::select! {
                 result = prepare(command) => result,
-                () = asked => Err(anyhow::anyhow!("asked to end before it was done; run it again")),
+                () = asked => Err(anyhow::anyhow!("stopped by a signal before it finished; run it again")),
             }
         }
         Command::Metrics(args) => metrics::run(*args).await,
@@ -77,7 +77,7 @@ async fn prepare(command: Init) -> anyhow::Result<()> {
     match command {
         Init::Client(args) => init::client::run(*args).await,
         Init::Copy(args) => init::copy::run(&args),
-        Init::Pod(args) => init::only::run(&args),
+        Init::Pod(args) => init::single_pod::run(&args),
         Init::Database(args) => init::database::run(&args, &init::database::Programs::default()).await,
         Init::ExternalDatabase(args) => init::external_database::run(&args).await,
     }

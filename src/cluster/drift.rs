@@ -1,7 +1,7 @@
-//! Drift: whether the object that lives is, as a whole, the one that was rendered. Pure.
+//! Drift detection: whether a live object as a whole equals the object that the operator rendered. Pure.
 //!
-//! A cache computes what is needed for that when an event arrives, and keeps a digest. Only of an object that is not as
-//! its own stamp says is more kept, until it is repaired: what differs, and who wrote it.
+//! A cache computes the comparison when an event arrives, and stores a digest of the object. Only for an object that
+//! does not match its own stamp, it also stores the content and its writers, until the object is repaired.
 
 pub mod allowed;
 mod canonical;
@@ -17,37 +17,37 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{fields, write::Kind};
-use crate::node::names;
+use super::write::{Kind, managed_fields};
+use crate::model::names;
 
 /// Digest of a canonical object.
 type Digest = [u8; 16];
 
-/// What is known of the content of a live object.
+/// Comparable content of a live object.
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     digest: Digest,
-    /// Whether it is what its stamp says: as the operator rendered it last.
+    /// Whether the content matches the object's stamp, so that it is what the operator rendered last.
     stamped: bool,
-    /// Whether the operator has ever applied it.
+    /// Whether the operator has ever applied the object.
     applied: bool,
-    /// Who else has fields of it outside its metadata, by the name given to the server.
+    /// Other field managers that own fields outside the metadata.
     others: Box<[Box<str>]>,
-    /// Kept only where it is not what its stamp says.
+    /// Present only if the content does not match the stamp.
     differing: Option<Arc<Differing>>,
 }
 
-/// It may be of a Secret: it is never printed.
+/// Content of an object that does not match its stamp. It may come from a Secret, so `Debug` prints none of it.
 struct Differing {
     canonical: Value,
-    /// Writers other than the operator, and the fields that they have.
+    /// Field managers other than the operator, with the fields that they own.
     writers: Vec<(String, Value)>,
-    /// Whether the stamp was written by the operator.
+    /// Whether the operator wrote the stamp.
     stamp_is_ours: bool,
 }
 
 impl Content {
-    /// Of an object as the server holds it.
+    /// Content of an object as the server returned it.
     #[must_use]
     pub fn of(kind: &str, mut object: Value) -> Self {
         let entries: Vec<ManagedFieldsEntry> =
@@ -67,54 +67,54 @@ impl Content {
         Self { digest, stamped, applied, others, differing }
     }
 
-    /// Whether the object is as the operator rendered it last, and nobody else has written anything of its content.
+    /// Whether the object is as the operator rendered it last, and no other field manager owns any of its content.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         self.stamped && self.others.is_empty()
     }
 
-    /// Whether the operator has ever applied it, whatever its labels and owners say now.
+    /// Whether the operator has ever applied the object, regardless of its current labels and owners.
     #[must_use]
     pub fn is_applied(&self) -> bool {
         self.applied
     }
 
-    /// Who has written it, where it is not what the operator rendered last.
+    /// Field managers that changed the object; `None` if it is what the operator rendered last.
     #[must_use]
     pub fn changed_by(&self) -> Option<Vec<String>> {
         let managers = || self.others.iter().map(|manager| manager.to_string()).collect();
         (!self.stamped).then(managers)
     }
 
-    /// Whether the object is the one that is wanted: as [`Self::is`], without making what would be sent of it.
+    /// Whether the object equals `wanted`. The same as [`Self::is`], without rendering the request body.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn is_of<K: Kind>(&self, wanted: &K) -> anyhow::Result<bool> {
         let canonical = canonical::canonical(&K::kind(&()), to_value(wanted)?);
         Ok(self.stamped && self.digest == digest(&canonical))
     }
 
-    /// Whether the object is the one that was rendered.
+    /// Whether the object equals `rendered` and matches its own stamp.
     #[must_use]
     pub fn is(&self, rendered: &Rendered) -> bool {
         self.stamped && self.digest == rendered.digest
     }
 
-    /// Whether the object holds what was rendered, whatever its stamp.
+    /// Whether the content equals `rendered`, whatever the stamp.
     #[must_use]
     pub fn has(&self, rendered: &Rendered) -> bool {
         self.digest == rendered.digest
     }
 
-    /// Whether two contents are the same, whoever stamped them.
+    /// Whether two contents are equal, regardless of their stamps.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
 
-    /// What somebody else did to an object that is not the one that was rendered. `None` where the operator wrote it,
-    /// and renders something else now.
+    /// Changes by others to an object that differs from `rendered`. `None` if the operator wrote the object and renders
+    /// something else now.
     #[must_use]
     pub fn drift(&self, rendered: &Rendered) -> Option<Drift> {
         let differing = self.differing.as_ref()?;
@@ -123,20 +123,20 @@ impl Content {
         if (!differing.stamp_is_ours || fields.is_empty()) && !fields.contains(&stamp) {
             fields.push(stamp);
         }
-        let holds = |tree: &Value| fields.iter().any(|path| fields::leads(tree, path));
+        let holds = |tree: &Value| fields.iter().any(|path| managed_fields::leads(tree, path));
         let holders = differing.writers.iter().filter(|(_, tree)| holds(tree));
         Some(Drift { managers: holders.map(|(manager, _)| manager.clone()).collect(), fields })
     }
 
-    /// Where an object that was just written is not what was sent. Empty where it is.
+    /// Paths at which an object that was just written differs from what was sent; empty if it does not differ.
     #[must_use]
     pub fn differs(&self, rendered: &Rendered) -> Vec<String> {
         let Some(differing) = self.differing.as_ref().filter(|_| !self.has(rendered)) else { return vec![] };
         differences::paths(&differing.canonical, &rendered.canonical)
     }
 
-    /// The merge patch that makes of the object the one that was rendered, where it differs: exactly of the version that
-    /// was seen.
+    /// Merge patch that turns the object into `rendered`; `None` if the object does not differ. The patch applies only
+    /// to the version in `seen`.
     #[must_use]
     pub fn repair(&self, seen: &ObjectMeta, rendered: &Rendered) -> Option<Value> {
         let differing = self.differing.as_ref()?;
@@ -149,19 +149,19 @@ impl Content {
     }
 }
 
-/// What somebody else did to an object.
+/// Changes to an object by other field managers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// Fields that are not as rendered; none where the object was deleted.
+    /// Paths of the fields that differ; empty if the object was deleted.
     pub fields: Vec<String>,
-    /// Who wrote them, by the name they gave to the server.
+    /// Field managers that wrote them.
     pub managers: Vec<String>,
 }
 
-/// An object as it is sent. It may be a Secret: it is never printed.
+/// An object as the operator sends it. It may be a Secret, so `Debug` prints only the stamp.
 #[derive(Clone)]
 pub struct Rendered {
-    /// With kind and stamp.
+    /// Request body, with kind and stamp.
     pub body: Value,
     canonical: Value,
     digest: Digest,
@@ -180,10 +180,10 @@ impl fmt::Debug for Rendered {
 }
 
 impl Rendered {
-    /// Of a typed object.
+    /// Renders a typed object.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn of<K: Kind>(object: &K) -> anyhow::Result<Self> {
         let mut body = to_value(object)?;
         let canonical = canonical::canonical(&K::kind(&()), body.clone());
@@ -194,23 +194,24 @@ impl Rendered {
         Ok(Self { body, canonical, digest })
     }
 
-    /// The same object with another content, and the stamp that it has: the content's own would tell of a secret in it.
+    /// The same object with the content of `content`. It keeps its stamp, since a digest of that content would say
+    /// something about the secret in it.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn filled<K: Kind>(&self, content: &K) -> anyhow::Result<Self> {
         let mut filled = Self::of(content)?;
         filled.body["metadata"] = self.body["metadata"].clone();
         Ok(filled)
     }
 
-    /// What is noted on the object of what was rendered.
+    /// Digest that the object carries as an annotation.
     #[must_use]
     pub fn stamp(&self) -> String {
         self.body["metadata"]["annotations"][names::DIGEST].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Whether two have the same content.
+    /// Whether two objects have the same content.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.digest == other.digest
@@ -232,7 +233,7 @@ fn hex(digest: &Digest) -> String {
     digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Whether an entry is of a server-side apply of the operator.
+/// Whether a managed fields entry comes from a server-side apply of the operator.
 pub(super) fn is_our_apply(entry: &ManagedFieldsEntry) -> bool {
     is_ours(entry) && entry.operation.as_deref() == Some("Apply")
 }
@@ -241,9 +242,9 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some(names::MANAGER)
 }
 
-/// A writer that is not the operator, with the fields that it has; the status is nobody's drift.
+/// Name and fields of a field manager other than the operator. Changes of the status are no drift.
 fn other(entry: &ManagedFieldsEntry) -> Option<(String, Value)> {
-    // the server's own word for whatever was there before the first apply names nobody
+    // the server uses this name for fields set before the first apply, so it names no writer
     let is_somebody = entry.manager.as_deref() != Some("before-first-apply");
     let theirs = !is_ours(entry) && is_somebody && entry.subresource.is_none();
     theirs.then(|| Some((entry.manager.clone()?, entry.fields_v1.clone()?.0)))?

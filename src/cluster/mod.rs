@@ -1,46 +1,28 @@
-//! The cluster, as the operator reads and writes it.
+//! Access to the Kubernetes cluster: watches, reads, writes and network probes.
 
-pub mod caches;
-pub mod connect;
-pub mod contests;
-pub mod dial;
+pub mod chain_heads;
+pub mod client;
 pub mod drift;
-pub mod echoes;
-pub mod facts;
-pub mod fence;
-pub mod fields;
-pub mod figures;
-pub mod forbidden;
-pub mod guard;
-pub mod heard;
-pub mod judged;
-pub mod keys;
-mod listed;
-mod metadata;
-pub mod optional;
-pub mod pressure;
+pub mod jwks;
 pub mod rollouts;
-pub mod served;
-mod trim;
-pub mod unsaid;
-mod volumes;
-mod wakes;
-mod watch;
-mod whole;
+pub mod secret_facts;
+pub mod tls_probe;
+pub mod watch;
 pub mod write;
 
-pub use caches::Caches;
-pub use echoes::Echoes;
-pub use facts::Facts;
-pub use fence::Fence;
-pub use figures::Chains;
-pub use forbidden::Forbidden;
-pub use heard::Heard;
-pub use keys::Keys;
-pub use optional::{Known, Optional};
-pub use pressure::Pressure;
+pub use chain_heads::ChainHeads;
+pub use client::throttle::Throttle;
+pub use jwks::IssuerKeys;
 pub use rollouts::Rollouts;
-pub use served::Served;
-pub use unsaid::Unsaid;
-pub use volumes::Resized;
+pub use secret_facts::SecretFacts;
+pub use tls_probe::served_certificates::ServedCertificates;
+pub use watch::{
+    caches::Caches,
+    forbidden::Forbidden,
+    optional_kinds::{Known, Optional},
+    staleness::Staleness,
+};
 pub use write::{Evicted, Writer};
+pub use write::{
+    fence::Fence, pending_writes::PendingWrites, pvc_resize::Resized, status_debounce::StatusDebounce,
+};

@@ -1,5 +1,5 @@
-//! Pods that this process has asked the server to end for a newer revision: which of them the watches have not shown to end
-//! yet, and which parts of the fleet are not available again. Kept in memory: it decides when a pod is replaced, never by what.
+//! Pod evictions by this process: those that the watches have not shown yet, and those whose parts are not available
+//! again. Held in memory: it affects only when a pod is replaced, not what replaces it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,29 +10,29 @@ use std::{
 use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
-use crate::node::names::Component;
+use crate::model::names::{Component, NamespacedName};
 
-/// After so long without its event an eviction is forgotten: longer than a watch may be silent, which is 90 s.
+/// Time after which an eviction without an event is forgotten. Longer than the 90 s that a watch may be stale.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// A part that goes first, and does not within this time, is no longer waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long other parts wait for a part that is to be replaced before them.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A node that is the first, and of which nothing is on its way, is the first no longer than this.
+/// How long a node stays the canary while none of its pods is being replaced.
 const TRIAL: Duration = Duration::from_secs(300);
 
-/// How many pods are replaced at once in the fleet, unless it is said.
+/// Default number of pods, of all nodes, that are replaced at the same time.
 pub const USUAL: u16 = 5;
 
-/// Evictions that were decided about.
+/// Evictions of all nodes, and the canary of what this process renders.
 #[derive(Debug)]
 pub struct Rollouts {
-    /// How many parts of the fleet may be on their way at once.
+    /// Maximum number of parts, of all nodes, that are replaced at the same time.
     pub most: usize,
     state: Mutex<State>,
 }
 
-/// What decides about the next one: nobody else decides meanwhile.
+/// Exclusive access for one decision: no other decision is made meanwhile.
 #[derive(Debug)]
 pub struct Decision<'a> {
     state: MutexGuard<'a, State>,
@@ -41,22 +41,19 @@ pub struct Decision<'a> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the pod's uid.
+    /// Evictions by the uid of the pod.
     granted: HashMap<String, Granted>,
-    /// Since when, and when last, others let a pod go first.
+    /// First and last time at which another pod waited for this pod, by uid.
     first: HashMap<String, (Instant, Instant)>,
-    /// Whether a node is seen to run what this process renders.
+    /// Whether some node runs what this process renders, and is available.
     proved: bool,
-    /// The node that runs it first, and since when it is the first.
-    trial: Option<(Which, Instant)>,
-    /// Nodes that were the first and did not get on.
-    tried: HashSet<Which>,
-    /// Since when such a node is looked for.
+    /// The canary node, and since when it is the canary.
+    trial: Option<(NamespacedName, Instant)>,
+    /// Nodes that failed as canary.
+    tried: HashSet<NamespacedName>,
+    /// Since when there has been no canary.
     untried: Option<Instant>,
 }
-
-/// A node: namespace and name.
-pub type Which = (String, String);
 
 /// A part whose pod is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,18 +62,18 @@ pub struct Replaced {
     pub namespace: String,
     /// Its node.
     pub node: String,
-    /// Which part of it.
+    /// Its component.
     pub component: Component,
-    /// How long its new pod must have served to be available.
+    /// How long its new pod must be ready to count as available.
     pub min_ready: SignedDuration,
 }
 
 #[derive(Debug)]
 struct Granted {
     at: Instant,
-    /// `None` for a pod that nobody misses, which is not counted in the fleet.
+    /// `None` for a pod that provides no service, which does not count towards the limit.
     counted: Option<Replaced>,
-    /// Whether it is not known that the server ends it.
+    /// Whether it is unknown if the server deletes the pod.
     doubted: bool,
 }
 
@@ -87,38 +84,39 @@ impl Granted {
 }
 
 impl Rollouts {
-    /// None yet, and at most so many at once.
+    /// Creates an empty state with the limit `most`.
     #[must_use]
     pub fn new(most: u16) -> Self {
         Self { most: most.into(), state: Mutex::default() }
     }
 
-    /// Begins to decide.
+    /// Begins a decision.
     pub fn decide(&self, now: Instant) -> Decision<'_> {
         let mut state = self.lock();
         state.granted.retain(|_, granted| granted.counted.is_some() || granted.is_recent(now));
-        state.first.retain(|_, (_, last)| now.duration_since(*last) < PATIENCE);
+        state.first.retain(|_, (_, last)| now.duration_since(*last) < TIMEOUT);
         Decision { state, now }
     }
 
-    /// It is not known whether the server ends the pod: others wait as if it did, and its own node asks again.
+    /// Records that it is unknown whether the server deletes the pod. Other nodes wait as if it did, and its own node
+    /// repeats the eviction.
     pub fn doubt(&self, pod: &str) {
         if let Some(granted) = self.lock().granted.get_mut(pod) {
             granted.doubted = true;
         }
     }
 
-    /// The server does not end the pod.
+    /// Records that the server does not delete the pod.
     pub fn revoke(&self, pod: &str) {
         self.lock().granted.remove(pod);
     }
 
-    /// Whether a node is seen to run what this process renders.
+    /// Whether some node runs what this process renders, and is available.
     pub fn is_proved(&self) -> bool {
         self.lock().proved
     }
 
-    /// A node runs it, and is available.
+    /// Records that a node runs what this process renders, and is available.
     pub fn prove(&self) {
         self.lock().proved = true;
     }
@@ -129,20 +127,21 @@ impl Rollouts {
 }
 
 impl Decision<'_> {
-    /// Whether a pod is being ended, though a cache may show it as it was.
+    /// Whether a pod was evicted recently. A cache may still show it unchanged.
     #[must_use]
     pub fn is_granted(&self, pod: &str) -> bool {
         self.state.granted.get(pod).is_some_and(|granted| granted.is_recent(self.now))
     }
 
-    /// Whether the end of a pod was asked for in vain, as far as is known.
+    /// Whether the result of a pod's eviction is unknown.
     #[must_use]
     pub fn is_doubted(&self, pod: &str) -> bool {
         self.state.granted.get(pod).is_some_and(|granted| granted.doubted)
     }
 
-    /// The parts of the fleet that are on their way, where `is_available` says whether a part has another pod than that of
-    /// the uid, and that is available; and for how long they are. An eviction without effect is forgotten after a while.
+    /// Parts of all nodes that are being replaced, with the time since their eviction. `is_available` returns whether a
+    /// part has a new pod that is available, or `None` while the evicted pod still serves. An eviction without effect
+    /// is forgotten after two minutes.
     pub fn on_the_way(
         &mut self,
         is_available: impl Fn(&Replaced, &str) -> Option<bool>,
@@ -159,31 +158,31 @@ impl Decision<'_> {
         self.state.granted.values().filter_map(since).collect()
     }
 
-    /// Whether others have let this pod go first for so long that they no longer do.
+    /// Whether other pods have waited too long for this pod, and may go ahead.
     #[must_use]
     pub fn is_late(&self, pod: &str) -> bool {
         let first = self.state.first.get(pod);
-        first.is_some_and(|(since, _)| self.now.duration_since(*since) >= PATIENCE)
+        first.is_some_and(|(since, _)| self.now.duration_since(*since) >= TIMEOUT)
     }
 
-    /// Notes that a pod is let go first.
+    /// Records that another pod waits for this pod.
     pub fn waits_for(&mut self, pod: &str) {
         let now = self.now;
         self.state.first.entry(pod.to_owned()).and_modify(|(_, last)| *last = now).or_insert((now, now));
     }
 
-    /// Whether a node is seen to run what this process renders.
+    /// Whether some node runs what this process renders, and is available.
     #[must_use]
     pub fn is_proved(&self) -> bool {
         self.state.proved
     }
 
-    /// The node that runs it first, if one was chosen that `goes_on`, and gets on.
-    pub fn trial(&mut self, goes_on: impl Fn(&Which) -> bool) -> Option<Which> {
+    /// The canary node, if there is one that `goes_on` and makes progress.
+    pub fn trial(&mut self, goes_on: impl Fn(&NamespacedName) -> bool) -> Option<NamespacedName> {
         let (now, state) = (self.now, &mut *self.state);
         let counted = state.granted.values().filter_map(|granted| granted.counted.as_ref());
         let on_its_way: HashSet<_> = counted.map(|it| (it.namespace.clone(), it.node.clone())).collect();
-        let is_stuck = |(trial, since): &(Which, Instant)| {
+        let is_stuck = |(trial, since): &(NamespacedName, Instant)| {
             !on_its_way.contains(trial) && now.duration_since(*since) >= TRIAL
         };
         if let Some((stuck, _)) = state.trial.take_if(|trial| is_stuck(trial)) {
@@ -196,27 +195,27 @@ impl Decision<'_> {
         state.trial.as_ref().map(|(trial, _)| trial.clone())
     }
 
-    /// Whether a node was the first and did not get on.
+    /// Whether a node failed as canary.
     #[must_use]
-    pub fn was_tried(&self, node: &Which) -> bool {
+    pub fn was_tried(&self, node: &NamespacedName) -> bool {
         self.state.tried.contains(node)
     }
 
-    /// Whether nobody has been the first for so long that any node may be.
+    /// Whether there has been no canary for so long that any node may become it.
     #[must_use]
     pub fn is_trial_late(&self) -> bool {
-        self.state.untried.is_some_and(|since| self.now.duration_since(since) >= PATIENCE)
+        self.state.untried.is_some_and(|since| self.now.duration_since(since) >= TIMEOUT)
     }
 
-    /// Chooses the node that is the first.
-    pub fn try_on(&mut self, node: Which) {
+    /// Makes a node the canary, unless what this process renders is proved.
+    pub fn try_on(&mut self, node: NamespacedName) {
         let is_first = self.state.trial.as_ref().is_some_and(|(trial, _)| *trial == node);
         if !self.state.proved && !is_first {
             (self.state.trial, self.state.untried) = (Some((node, self.now)), None);
         }
     }
 
-    /// Ends the decision: this pod is replaced, and counted in the fleet where somebody misses it.
+    /// Ends the decision: this pod is replaced. It is `counted` towards the limit if it provides a service.
     pub fn grant(mut self, pod: &str, counted: Option<Replaced>) {
         let asked = self.state.granted.remove(pod).and_then(|asked| asked.counted);
         let granted = Granted { at: self.now, counted: asked.or(counted), doubted: false };
@@ -326,7 +325,7 @@ mod tests {
         let node = |name: &str| ("ledger".to_owned(), name.to_owned());
         let first = |at| rollouts.decide(second(at, began)).trial(|_| true);
         rollouts.decide(began).try_on(node("a"));
-        // it is asked for again and again, and a budget refuses each time
+        // the eviction is repeated, and a budget rejects it each time
         for at in [15, 200, 299] {
             let mut decision = rollouts.decide(second(at, began));
             decision.try_on(node("a"));
@@ -336,7 +335,7 @@ mod tests {
         assert_eq!(first(299), Some(node("a")));
         assert_eq!(first(300), None);
         assert!(rollouts.decide(second(300, began)).was_tried(&node("a")));
-        // one that is on its way is on trial for as long as that takes
+        // a node whose pod is being replaced stays the canary until that is done
         let mut decision = rollouts.decide(second(301, began));
         decision.try_on(node("b"));
         decision.grant("b", Some(replaced("b")));

@@ -1,9 +1,17 @@
-//! The only writes: apply what differs, create once, delete what is ours and no longer wanted.
+//! All writes to the cluster: applies objects that differ, creates Secrets once, deletes owned objects that are no
+//! longer wanted.
 
+mod admission_changes;
 mod ensure;
-mod imposed;
-mod live;
-mod own;
+pub mod fence;
+pub mod managed_fields;
+pub mod metadata;
+mod own_writes;
+pub mod pending_writes;
+pub mod pvc_resize;
+pub mod repair_limit;
+mod secret_drift;
+pub mod status_debounce;
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -22,20 +30,21 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Echoes, Fence,
-    contests::{Contest, Contests, Object},
+    Fence, PendingWrites,
     drift::{Content, Drift},
-    fence::REQUEST,
-    guard::Guard,
+    write::{
+        fence::REQUEST,
+        repair_limit::{FieldConflict, Object, RepairLimit},
+    },
 };
 use crate::{
     api::QuorumNode,
-    node::{fault::Fault, names},
+    model::{decode::Decoded, fault::Fault, names},
 };
-pub use imposed::Imposed;
-pub use live::writers;
+pub use admission_changes::AdmissionChanges;
+pub use secret_drift::writers;
 
-/// A kind of object that lives in a namespace.
+/// A namespaced kind.
 pub trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
 {
@@ -50,29 +59,29 @@ impl<K> Kind for K where
 {
 }
 
-/// What a write came to.
+/// Result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was right already: no request.
+    /// The object was correct already; no request was sent.
     Unchanged,
-    /// It was written.
+    /// The object was written.
     Written,
-    /// It belongs to someone else and was left alone.
-    Refused(Fault),
-    /// Someone else changes it again and again, and it was left as it is for now.
-    Held,
-    /// It is not as it was seen any more, or has to be made again: it is to be looked at again.
-    Again,
+    /// The object belongs to another owner and was not changed.
+    NotOwned(Fault),
+    /// Another writer changes the object repeatedly; the operator leaves it for now.
+    RateLimited,
+    /// The object has changed since it was read, or must be recreated: reconcile again.
+    Requeue,
 }
 
-/// What is known of an object that lives.
+/// Known state of a live object.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Its metadata.
     pub meta: ObjectMeta,
-    /// Its content; `None` where a cache has the metadata alone, as of Secrets.
+    /// Its content; `None` if the cache has only metadata, as for Secrets.
     pub content: Option<Content>,
-    /// Whether it is the answer to a write of this process, and its event is still due.
+    /// Whether it comes from the response to a write of this process whose event has not arrived.
     pub due: bool,
 }
 
@@ -87,23 +96,30 @@ impl From<ObjectMeta> for Seen {
 pub struct Writer {
     pub(super) client: Client,
     fence: Fence,
-    contests: Arc<Contests>,
-    echoes: Arc<Echoes>,
-    imposed: Arc<imposed::All>,
+    repair_limit: Arc<RepairLimit>,
+    pending_writes: Arc<PendingWrites>,
+    admission_changes: Arc<admission_changes::All>,
     recorder: Recorder,
 }
 
 impl Writer {
-    /// A writer through `client`, for as long as `fence` allows, by the name that events have of it. What it writes goes
-    /// into `echoes`.
+    /// Creates a writer that sends only while `fence` allows it. `identity` names it in events, and it records its
+    /// writes in `pending_writes`.
     #[must_use]
-    pub fn new(client: Client, fence: Fence, identity: &str, echoes: Arc<Echoes>) -> Self {
+    pub fn new(client: Client, fence: Fence, identity: &str, pending_writes: Arc<PendingWrites>) -> Self {
         let reporter = Reporter { controller: names::MANAGER.into(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, fence, contests: Arc::default(), echoes, imposed: Arc::default(), recorder }
+        Self {
+            client,
+            fence,
+            repair_limit: Arc::default(),
+            pending_writes,
+            admission_changes: Arc::default(),
+            recorder,
+        }
     }
 
-    /// Sends a write, if the lease is sure to hold until it has ended one way or the other.
+    /// Sends a write if the lease is certain to hold until the request has ended.
     pub(super) async fn send<T>(
         &self,
         write: impl Future<Output = kube::Result<T>>,
@@ -112,29 +128,30 @@ impl Writer {
         timely(write).await
     }
 
-    /// Whether an object that someone else changed, or deleted, may be put back now. It is counted when it has been.
+    /// Whether an object that another writer changed or deleted may be repaired now. The repair counts once it is
+    /// written.
     #[must_use]
     pub fn may_repair<K: Kind>(&self, object: &K, drift: Drift) -> bool {
-        self.contests.admit(&place(object), drift, Instant::now())
+        self.repair_limit.admit(&place(object), drift, Instant::now())
     }
 
-    /// The fight over an object, if there is one.
+    /// The field conflict over an object, if there is one.
     #[must_use]
-    pub fn contest<K: Kind>(&self, object: &K) -> Option<Contest> {
-        self.contests.over(&place(object), Instant::now())
+    pub fn field_conflict<K: Kind>(&self, object: &K) -> Option<FieldConflict> {
+        self.repair_limit.over(&place(object), Instant::now())
     }
 
-    /// What others make of every write of an object, if they do.
+    /// Changes that are made to every write of an object, if any.
     #[must_use]
-    pub fn imposed<K: Kind>(&self, object: &K) -> Option<Imposed> {
-        self.imposed.on(&place(object))
+    pub fn admission_changes<K: Kind>(&self, object: &K) -> Option<AdmissionChanges> {
+        self.admission_changes.on(&place(object))
     }
 
-    /// Creates a Secret that is never written again, and gives what the server holds then. `None` where someone
-    /// was first: theirs stands.
+    /// Creates a Secret that is never written again, and returns what the server stored. Returns `None` if the Secret
+    /// exists already; the existing one stays.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than that it exists.
+    /// Fails if the server rejects the request, except if the Secret exists.
     pub async fn create_once(&self, secret: &Secret) -> anyhow::Result<Option<Secret>> {
         let api = Api::<Secret>::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
         let parameters = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
@@ -149,10 +166,10 @@ impl Writer {
         }
     }
 
-    /// Takes keys out of a Secret that others have put there, exactly as it was seen. Whether it was still so.
+    /// Removes keys that others added to a Secret, if it still has the version in `seen`. Returns whether it had.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than that it is gone or has changed.
+    /// Fails if the server rejects the request, except if the object is gone or has changed.
     pub async fn drop_keys(&self, seen: &ObjectMeta, keys: &[String]) -> anyhow::Result<bool> {
         let name = seen.name.clone().unwrap_or_default();
         let api =
@@ -164,7 +181,7 @@ impl Writer {
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(&name, &parameters, &Patch::Merge(&patch))).await? {
             Ok(held) => {
-                tracing::info!(namespace = seen.namespace, name, ?keys, "keys of others removed");
+                tracing::info!(namespace = seen.namespace, name, ?keys, "removed keys that others added");
                 self.wrote_secret(&held.metadata);
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(false),
@@ -177,11 +194,11 @@ impl Writer {
         Ok(true)
     }
 
-    /// Deletes an object that is ours and no longer wanted, exactly as it was seen. Whether it ends, or has ended:
-    /// one that has changed is left, and has to be looked at again, as nothing else may tell of it.
+    /// Deletes an owned object that is no longer wanted, if it still has the version in `seen`. Returns whether it is
+    /// deleted or gone. If it has changed, the caller must reconcile again, since no event may follow.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than that it is gone or has changed.
+    /// Fails if the server rejects the request, except if the object is gone or has changed.
     pub async fn delete<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<bool> {
         let name = seen.name.clone().unwrap_or_default();
         let api = Api::<K>::namespaced(self.client.clone(), seen.namespace.as_deref().unwrap_or_default());
@@ -199,17 +216,17 @@ impl Writer {
                 tracing::info!(kind = %K::kind(&()), namespace = seen.namespace, name, "deleted");
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            // not what was decided about
+            // the object has changed since the decision
             Err(kube::Error::Api(status)) if status.is_conflict() => return Ok(false),
             Err(error) => return Err(error).with_context(|| format!("{} {name}", K::kind(&()))),
         }
         Ok(true)
     }
 
-    /// Asks for the end of this very pod, as far as disruption budgets allow.
+    /// Evicts the pod with this uid, if disruption budgets allow it.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than a budget, or that the pod is gone or another one.
+    /// Fails if the server rejects the request, except because of a budget, or if the pod is gone or has another uid.
     pub async fn evict(&self, namespace: &str, name: &str, uid: &str) -> anyhow::Result<Evicted> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let exactly = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
@@ -224,20 +241,20 @@ impl Writer {
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
                 Ok(Evicted::Gone)
             }
-            // no other way tells it from any other failure of the server
+            // only the message distinguishes this case from other errors of the server
             Err(kube::Error::Api(status))
                 if status.code == 500 && status.message.contains("more than one PodDisruptionBudget") =>
             {
-                Ok(Evicted::TwoBudgets)
+                Ok(Evicted::MultipleDisruptionBudgets)
             }
             Err(error) => Err(error).with_context(|| format!("eviction of Pod {name}")),
         }
     }
 
-    /// Writes on this very pod which version of its callers' policy there is.
+    /// Annotates the pod with this uid with the version of its caller policy.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than that the pod is gone or another one.
+    /// Fails if the server rejects the request, except if the pod is gone or has another uid.
     pub async fn tell_policy(
         &self,
         (namespace, name, uid): (&str, &str, &str),
@@ -247,35 +264,35 @@ impl Writer {
         let patch = json!({"metadata": {"uid": uid, "annotations": {names::POLICY: version}}});
         let parameters = PatchParams { field_manager: Some(names::MANAGER.into()), ..PatchParams::default() };
         match self.send(api.patch_metadata(name, &parameters, &Patch::Merge(&patch))).await? {
-            Ok(_) => tracing::debug!(namespace, name, version, "pod told of its policy"),
-            // another uid is refused as a change of what cannot change
+            Ok(_) => tracing::debug!(namespace, name, version, "policy version written to pod"),
+            // another uid is rejected as a change of an immutable field
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => {}
             Err(error) => return Err(error).with_context(|| format!("annotation of Pod {name}")),
         }
         Ok(())
     }
 
-    /// Puts our finalizer on a node.
+    /// Adds the operator's finalizer to a node.
     ///
     /// # Errors
-    /// Where the server refuses, or the node is not as it was seen.
-    pub async fn hold(&self, node: &QuorumNode) -> anyhow::Result<()> {
+    /// Fails if the server rejects the request, or if the node has changed.
+    pub async fn add_finalizer(&self, node: &QuorumNode) -> anyhow::Result<()> {
         let listed = node.metadata.finalizers.iter().flatten().map(String::as_str);
         self.finalizers::<QuorumNode>(&node.metadata, listed.chain([names::CLEANUP]).collect()).await
     }
 
-    /// Takes our finalizer off an object, exactly as it was seen.
+    /// Removes the operator's finalizer from an object, if it still has the version in `seen`.
     ///
     /// # Errors
-    /// Where the server refuses for another reason than that it is gone, that it is not as it was seen included.
-    pub async fn release<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
+    /// Fails if the server rejects the request or the object has changed, but not if it is gone.
+    pub async fn remove_finalizer<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<()> {
         let listed = seen.finalizers.iter().flatten().map(String::as_str);
         let left: Vec<_> = listed.filter(|listed| *listed != names::CLEANUP).collect();
         let ends = left.is_empty() && seen.deletion_timestamp.is_some();
-        // it may be one that this process has deleted: what counts is that it is let go
+        // also for an object that this process has deleted: the removal of the finalizer is what ends it
         let ending = ends.then(|| self.letting_go(seen));
         self.finalizers::<K>(seen, left).await?;
-        ending.into_iter().for_each(own::Ending::done);
+        ending.into_iter().for_each(own_writes::DeletingNode::done);
         Ok(())
     }
 
@@ -293,10 +310,10 @@ impl Writer {
         }
     }
 
-    /// Writes the status, as a whole.
+    /// Applies the whole status of a node.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects the request.
     pub async fn status(&self, of: &ObjectMeta, status: &impl Serialize) -> anyhow::Result<()> {
         let name = of.name.clone().unwrap_or_default();
         let body = json!({
@@ -305,55 +322,55 @@ impl Writer {
             "status": status,
         });
         let namespace = of.namespace.clone().unwrap_or_default();
-        let api = Api::<Guard<QuorumNode>>::namespaced(self.client.clone(), &namespace);
+        let api = Api::<Decoded<QuorumNode>>::namespaced(self.client.clone(), &namespace);
         let written = self.send(api.patch_status(&name, &forced(), &Patch::Apply(&body))).await?;
         written.with_context(|| format!("status of QuorumNode {name}"))?;
         Ok(())
     }
 
-    /// Tells people of an event.
+    /// Publishes a Kubernetes event.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects the request.
     pub async fn publish(&self, event: &Event, about: &ObjectReference) -> anyhow::Result<()> {
         Ok(self.send(self.recorder.publish(event, about)).await??)
     }
 }
 
-/// What became of an eviction.
+/// Result of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evicted {
-    /// The server ends the pod.
+    /// The server deletes the pod.
     Done,
-    /// A disruption budget is in the way.
+    /// A disruption budget does not allow it.
     Refused,
-    /// The pod is gone, or another one.
+    /// The pod is gone, or has another uid.
     Gone,
-    /// More than one disruption budget selects the pod, so nobody may evict it.
-    TwoBudgets,
+    /// More than one disruption budget selects the pod, so that no eviction is possible.
+    MultipleDisruptionBudgets,
 }
 
-/// Whole objects, and what another manager holds of them is taken over.
+/// Parameters of a server-side apply that takes over fields of other field managers.
 fn forced() -> PatchParams {
     PatchParams::apply(names::MANAGER).force()
 }
 
-/// A request that ends in time, or is given up. Its error quotes nothing of an answer, which may be a Secret.
+/// Runs a request with the deadline [`REQUEST`]. Errors quote nothing from a response, which may be a Secret.
 ///
 /// # Errors
-/// Where there is no answer in time.
+/// Fails if there is no response before the deadline.
 pub async fn timely<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<kube::Result<T>> {
     tokio::select! {
-        // the time is looked at first: a process that was stopped for longer sends nothing when it goes on
+        // check the deadline first: a process that was suspended for longer sends nothing when it resumes
         biased;
         () = tokio::time::sleep(REQUEST) => {
-            anyhow::bail!("the API server did not answer for {} s", REQUEST.as_secs())
+            anyhow::bail!("the API server did not answer within {} s", REQUEST.as_secs())
         }
         answered = request => Ok(answered.map_err(unquoted)),
     }
 }
 
-/// What does not decode is named by its place; the decoder would quote it.
+/// Replaces a decoding error by its position, since the decoder would quote the content.
 fn unquoted(error: kube::Error) -> kube::Error {
     use serde::de::Error as _;
     let kube::Error::SerdeError(error) = error else { return error };

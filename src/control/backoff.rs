@@ -1,4 +1,4 @@
-//! How long a node whose pass failed waits: doubling, with jitter, forgotten on the first success.
+//! Exponential backoff with jitter for nodes whose reconcile failed; reset by the first success.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 const FIRST: Duration = Duration::from_secs(1);
 const LAST: Duration = Duration::from_secs(300);
 
-/// Failures in a row, by namespace and name.
+/// Consecutive failures, by namespace and name of the node.
 #[derive(Default)]
 pub(super) struct Backoff {
     failures: Mutex<HashMap<(String, String), u32>>,
@@ -18,7 +18,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Counts a failure and says how long to wait.
+    /// Counts a failure, and returns how long to wait.
     pub(super) fn next(&self, namespace: &str, name: &str) -> Duration {
         let key = (namespace.to_owned(), name.to_owned());
         let attempt = {
@@ -30,12 +30,12 @@ impl Backoff {
         delay(attempt, self.jitter.hash_one((key, attempt)))
     }
 
-    /// How often it failed in a row.
+    /// Number of consecutive failures of a node.
     pub(super) fn failures(&self, namespace: &str, name: &str) -> u32 {
         self.lock().get(&(namespace.to_owned(), name.to_owned())).copied().unwrap_or(0)
     }
 
-    /// A success, or the end of the node.
+    /// Resets a node after a success, or after its deletion.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -45,7 +45,7 @@ impl Backoff {
     }
 }
 
-/// Between one and one and a half times the doubled wait, never more than five minutes and a half of that.
+/// Doubles the wait with each attempt, up to five minutes, and adds a random part of up to half of it.
 fn delay(attempt: u32, random: u64) -> Duration {
     let base = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LAST);
     base + base.mul_f64((random % 1000) as f64 / 2000.0)

@@ -1,6 +1,6 @@
-//! Who may lead, decided from the Lease as it was seen and from this replica's own steady clock. Clocks of
-//! different machines are never compared: another's lease has ended when it was not renewed for its whole
-//! duration *while we watched*.
+//! Decides who may lead, from the observed Lease and this replica's monotonic clock. Clocks of different machines are
+//! never compared: another replica's lease has expired when it was not renewed for its whole duration *while this
+//! replica watched*.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use tokio::time::Instant;
 
 /// How long a lease holds without renewal.
 pub(super) const DURATION: Duration = Duration::from_secs(15);
-/// How often the lease is renewed, or looked at.
+/// Interval of renewals and reads of the lease.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// A Lease as the server shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Who holds it; empty where it was given back.
+    /// Identity of its holder; empty after a release.
     pub(super) holder: String,
     /// How long its holder may go without renewing it.
     pub(super) duration: Duration,
-    /// Changes with each write.
+    /// Resource version; changes with each write.
     pub(super) version: String,
 }
 
-/// What a replica has seen of the Lease.
+/// The Lease as a replica has observed it.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     last: Option<(Record, Instant)>,
@@ -30,21 +30,21 @@ pub(super) struct Watched {
 
 /// What to do about the Lease now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Move {
-    /// There is none: create it.
+pub(super) enum LeaseAction {
+    /// No Lease exists: create it.
     Create,
-    /// It is ours, was given back, or has ended: write ourselves in, on top of this version.
+    /// This replica holds it, or it was released or has expired: write this replica as holder over this version.
     Take(String),
     /// Another replica holds it.
     Wait,
 }
 
 impl Watched {
-    /// What the Lease, as just seen, allows.
-    pub(super) fn next(&mut self, seen: Option<Record>, identity: &str, now: Instant) -> Move {
+    /// Action that the Lease, as just read, allows.
+    pub(super) fn next(&mut self, seen: Option<Record>, identity: &str, now: Instant) -> LeaseAction {
         let Some(record) = seen else {
             self.last = None;
-            return Move::Create;
+            return LeaseAction::Create;
         };
         let since = match &self.last {
             Some((last, since)) if last.version == record.version => *since,
@@ -52,10 +52,10 @@ impl Watched {
         };
         let ours = record.holder == identity;
         let ended = now.saturating_duration_since(since) >= record.duration;
-        let take = Move::Take(record.version.clone());
+        let take = LeaseAction::Take(record.version.clone());
         let free = record.holder.is_empty();
         self.last = Some((record, since));
-        if ours || free || ended { take } else { Move::Wait }
+        if ours || free || ended { take } else { LeaseAction::Wait }
     }
 }
 
@@ -70,27 +70,37 @@ mod tests {
     #[test]
     fn another_ones_lease_is_taken_only_when_it_stood_still_for_its_whole_duration() {
         let (mut watched, start) = (Watched::default(), Instant::now());
-        assert_eq!(watched.next(held_by("a", "1"), "b", start), Move::Wait);
-        assert_eq!(watched.next(held_by("a", "1"), "b", start + DURATION - RETRY), Move::Wait);
-        assert_eq!(watched.next(held_by("a", "2"), "b", start + DURATION), Move::Wait, "it was renewed");
-        assert_eq!(watched.next(held_by("a", "2"), "b", start + DURATION * 2 - RETRY), Move::Wait);
-        assert_eq!(watched.next(held_by("a", "2"), "b", start + DURATION * 2), Move::Take("2".into()));
+        assert_eq!(watched.next(held_by("a", "1"), "b", start), LeaseAction::Wait);
+        assert_eq!(watched.next(held_by("a", "1"), "b", start + DURATION - RETRY), LeaseAction::Wait);
+        assert_eq!(
+            watched.next(held_by("a", "2"), "b", start + DURATION),
+            LeaseAction::Wait,
+            "it was renewed"
+        );
+        assert_eq!(watched.next(held_by("a", "2"), "b", start + DURATION * 2 - RETRY), LeaseAction::Wait);
+        assert_eq!(watched.next(held_by("a", "2"), "b", start + DURATION * 2), LeaseAction::Take("2".into()));
     }
 
     #[test]
     fn a_lease_that_was_given_back_is_free_at_once() {
-        assert_eq!(Watched::default().next(held_by("", "7"), "b", Instant::now()), Move::Take("7".into()));
-        assert_eq!(Watched::default().next(None, "b", Instant::now()), Move::Create);
+        assert_eq!(
+            Watched::default().next(held_by("", "7"), "b", Instant::now()),
+            LeaseAction::Take("7".into())
+        );
+        assert_eq!(Watched::default().next(None, "b", Instant::now()), LeaseAction::Create);
     }
 
     #[test]
     fn our_own_lease_is_renewed() {
-        assert_eq!(Watched::default().next(held_by("b", "3"), "b", Instant::now()), Move::Take("3".into()));
+        assert_eq!(
+            Watched::default().next(held_by("b", "3"), "b", Instant::now()),
+            LeaseAction::Take("3".into())
+        );
     }
 
-    /// A newcomer cannot know how old a lease is, whatever the time in it says.
+    /// A new replica does not know the age of a lease, and ignores the time in it.
     #[test]
     fn a_lease_is_never_taken_at_first_sight() {
-        assert_eq!(Watched::default().next(held_by("a", "1"), "b", Instant::now()), Move::Wait);
+        assert_eq!(Watched::default().next(held_by("a", "1"), "b", Instant::now()), LeaseAction::Wait);
     }
 }

@@ -1,22 +1,22 @@
-//! What keeps the passes going: events in, one pass per node at a time, back-off where one fails.
+//! Controller: turns watch events into reconciles, one per node at a time, with backoff after failures.
 
-mod ask;
+mod all_scopes;
 mod backoff;
-mod chain;
-mod everywhere;
-mod leader;
+mod error_message;
+mod failure;
+mod leader_election;
 mod lease;
-mod look;
-mod related;
+mod probe_chains;
+mod probe_served_certificates;
+mod refresh_issuer_keys;
+mod related_nodes;
 mod replica;
-mod scopes;
 #[cfg(test)]
 mod tests;
-mod trouble;
-mod turns;
+mod unwatchable_scopes;
+mod work_queue;
 
 use std::{
-    fmt,
     pin::pin,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -34,76 +34,61 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
+use crate::model::irreplaceable;
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Chains, Facts, Fence, Keys, Rollouts, Served, Unsaid, Writer,
-        caches::{Events, Guarded, Scope, Woken},
-        figures::Ask,
-        guard::Unreadable,
-        keys::fetch::Fetch,
-        pressure::PATIENT,
-        served::Dial,
+        Caches, ChainHeads, Fence, IssuerKeys, Rollouts, SecretFacts, ServedCertificates, StatusDebounce,
+        Writer,
+        chain_heads::Ask,
+        client::throttle::LOW_PRIORITY,
+        jwks::fetch::Fetch,
+        tls_probe::served_certificates::Dial,
+        watch::caches::{DecodedNode, Events, Scope, Trigger},
     },
-    node::{self, Stage, Tools, ending, report, teardown, unreadable},
+    model::{decode::Undecodable, names::NamespacedName},
+    node::{
+        self, Context, Stage,
+        delete::{self},
+        status::{self, undecodable},
+    },
     serve::{Health, Metrics},
-    settings::Surroundings,
+    settings::RenderConfig,
 };
+use all_scopes::Everywhere;
 use backoff::Backoff;
-use everywhere::Everywhere;
+use failure::Failure;
 pub use replica::run;
-use turns::{News, SETTLES, Turns, Which};
+use work_queue::{Change, SETTLES, WorkQueue};
 
-/// A pass that takes longer is given up and tried again.
-const PASS_LIMIT: Duration = Duration::from_secs(90);
+/// Deadline of a reconcile. A slower one is cancelled and retried.
+const RECONCILE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How often a pass is made without any event: the net under everything that could be missed.
+/// Resync interval: a reconcile without any event catches changes that were missed.
 const SWEEP: Duration = Duration::from_secs(600);
 
-/// After so many failures in a row, some fifteen seconds, the node's status says so.
+/// Number of consecutive failures, some fifteen seconds, after which the node's status reports them.
 const TOLD_AFTER: u32 = 4;
 
-/// A permission that is back must be noticed soon.
+/// Longest backoff while a permission is missing, so that its return is noticed soon.
 const FORBIDDEN_AT_MOST: Duration = Duration::from_secs(60);
 
-/// A pass that failed.
-#[derive(Debug)]
-struct Failure(anyhow::Error);
-
-impl Failure {
-    fn stage(&self) -> &'static str {
-        match self.0.downcast_ref::<Stage>() {
-            Some(Stage::Observe) => "observe",
-            Some(Stage::Issue) => "issue",
-            Some(Stage::Apply) => "apply",
-            Some(Stage::Report) => "report",
-            None => "timeout",
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&trouble::words(&self.0))
-    }
-}
-
-/// What every pass of one scope shares.
-struct Context {
+/// Shared state of all reconciles of one scope.
+struct ScopeContext {
     client: Client,
     scope: Scope,
     caches: Caches,
     everywhere: Arc<Everywhere>,
-    facts: Facts,
+    facts: SecretFacts,
     rollouts: Arc<Rollouts>,
-    unsaid: Unsaid,
+    status_debounce: StatusDebounce,
     writer: Writer,
-    surroundings: Surroundings,
-    keys: Keys,
+    render_config: RenderConfig,
+    keys: IssuerKeys,
     fetch: Fetch,
-    served: Served,
+    served: ServedCertificates,
     dial: Dial,
-    chains: Chains,
+    chains: ChainHeads,
     ask: Ask,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -112,12 +97,12 @@ struct Context {
     clock: Clock,
 }
 
-/// What time it is.
+/// Source of the current time.
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Caches stay warm whether leading or not; passes are made while leading.
+/// Runs one scope. Every replica fills its caches; only the leader reconciles.
 async fn work(
-    context: Arc<Context>,
+    context: Arc<ScopeContext>,
     events: Events,
     mut fence: Fence,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
@@ -125,7 +110,7 @@ async fn work(
     let (wake, mut woken) = mpsc::unbounded();
     let pump = pump(Arc::clone(&context), events, fence.clone(), wake.clone());
     let (fill, filled) = watch::channel(false);
-    let passes = async {
+    let reconciles = async {
         tokio::select! {
             () = context.everywhere.filled(&context.caches) => {}
             () = stop.clone() => return,
@@ -135,32 +120,32 @@ async fn work(
             held = fence.held() => if !held { return },
             () = stop.clone() => return,
         }
-        // every node is looked at, whatever has happened before
+        // resync every node, regardless of earlier events
         while woken.try_recv().is_ok() {}
-        for node in related::nodes(&Woken::All, &context.caches.nodes.state()) {
-            let _ = wake.unbounded_send(Wake::Look(node));
+        for node in related_nodes::nodes(&Trigger::All, &context.caches.nodes.state()) {
+            let _ = wake.unbounded_send(ReconcileReason::Resync(node));
         }
         tokio::select! {
-            () = pass_by_pass(&context, woken, stop.clone()) => {}
-            () = look::look(&context, &wake) => {}
-            () = chain::watch(&context, &wake) => {}
-            () = ask::ask(&context, &wake) => {}
+            () = reconcile_until_settled(&context, woken, stop.clone()) => {}
+            () = probe_served_certificates::look(&context, &wake) => {}
+            () = probe_chains::watch(&context, &wake) => {}
+            () = refresh_issuer_keys::ask(&context, &wake) => {}
         }
     };
     tokio::select! {
         () = pump => tracing::error!("a watch ended"),
-        () = passes => {}
-        () = scopes::tell(&context, filled) => {}
+        () = reconciles => {}
+        () = unwatchable_scopes::tell(&context, filled) => {}
     }
 }
 
-/// Passes over whoever is woken or due, until told to stop; those that have begun end first.
-async fn pass_by_pass(
-    context: &Arc<Context>,
-    mut woken: mpsc::UnboundedReceiver<Wake>,
+/// Reconciles the nodes that are triggered or due, until `stop`. Waits for running reconciles before it returns.
+async fn reconcile_until_settled(
+    context: &Arc<ScopeContext>,
+    mut woken: mpsc::UnboundedReceiver<ReconcileReason>,
     stop: impl Future<Output = ()>,
 ) {
-    let mut turns = Turns::new(context.concurrency);
+    let mut turns = WorkQueue::new(context.concurrency);
     let queue = context.metrics.queue();
     let mut running = FuturesUnordered::new();
     let mut stop = pin!(stop);
@@ -177,8 +162,8 @@ async fn pass_by_pass(
             woken = woken.next() => {
                 let now = Instant::now();
                 match woken {
-                    Some(Wake::News(node, news)) => turns.wake(which(node), now, news),
-                    Some(Wake::Look(node)) => turns.look_at(which(node), now + SETTLES),
+                    Some(ReconcileReason::Changed(node, news)) => turns.wake(which(node), now, news),
+                    Some(ReconcileReason::Resync(node)) => turns.look_at(which(node), now + SETTLES),
                     None => break,
                 }
             }
@@ -189,41 +174,45 @@ async fn pass_by_pass(
     while running.next().await.is_some() {}
 }
 
-/// Why a node is to have a pass.
-enum Wake {
-    /// Something has happened to it.
-    News(ObjectRef<Guarded>, News),
-    /// Something may have.
-    Look(ObjectRef<Guarded>),
+/// Why a node is reconciled.
+enum ReconcileReason {
+    /// An event concerns it.
+    Changed(ObjectRef<DecodedNode>, Change),
+    /// It is due without an event.
+    Resync(ObjectRef<DecodedNode>),
 }
 
-fn which(node: ObjectRef<Guarded>) -> Which {
+fn which(node: ObjectRef<DecodedNode>) -> NamespacedName {
     (node.namespace.unwrap_or_default(), node.name)
 }
 
-/// How often a node has failed in a row, as far as this replica, or the node's status, knows.
-fn failures(context: &Context, (namespace, name): &Which) -> u32 {
+/// Consecutive failures of a node. If this replica has counted none, 1 if the node's status reports failures.
+fn failures(context: &ScopeContext, (namespace, name): &NamespacedName) -> u32 {
     let counted = context.backoff.failures(namespace, name);
     let node = || context.caches.nodes.get(&ObjectRef::new(name).within(namespace));
     if counted > 0 {
         counted
     } else {
-        u32::from(node().is_some_and(|node| node.0.as_ref().is_ok_and(report::is_told_to_fail)))
+        u32::from(node().is_some_and(|node| node.0.as_ref().is_ok_and(status::is_told_to_fail)))
     }
 }
 
-/// A pass over a node, and after how long another one is due.
-async fn turn(context: Arc<Context>, which: Which, patient: bool) -> (Which, Option<Duration>) {
+/// Reconciles a node, and returns the time until the next reconcile.
+async fn turn(
+    context: Arc<ScopeContext>,
+    which: NamespacedName,
+    patient: bool,
+) -> (NamespacedName, Option<Duration>) {
     let (namespace, name) = &which;
     let Some(node) = context.caches.nodes.get(&ObjectRef::new(name).within(namespace)) else {
         context.metrics.forget(namespace, name);
         context.backoff.forget(namespace, name);
-        context.unsaid.said(&which);
+        context.status_debounce.said(&which);
         tracing::debug!(namespace, name, "node is gone");
         return (which, None);
     };
-    let pass = reconcile(node, Arc::clone(&context)).boxed();
-    let passed = if patient { PATIENT.scope((), pass).await } else { pass.await };
+    let running = reconcile(node, Arc::clone(&context)).boxed();
+    let passed = if patient { LOW_PRIORITY.scope((), running).await } else { running.await };
     let again = match passed {
         Ok(again) => {
             context.backoff.forget(namespace, name);
@@ -234,65 +223,76 @@ async fn turn(context: Arc<Context>, which: Which, patient: bool) -> (Which, Opt
     (which, again)
 }
 
-/// Turns events into nodes to look at. Everything the watches report is logged.
-async fn pump(context: Arc<Context>, mut events: Events, fence: Fence, wake: mpsc::UnboundedSender<Wake>) {
+/// Turns watch events into nodes to reconcile. Logs everything that the watches report.
+async fn pump(
+    context: Arc<ScopeContext>,
+    mut events: Events,
+    fence: Fence,
+    wake: mpsc::UnboundedSender<ReconcileReason>,
+) {
     while let Some(event) = events.next().await {
         match event {
-            Ok(Woken::Unreadable { kind, namespace, name, begins }) => {
-                context.metrics.unreadable(&kind, begins);
+            Ok(Trigger::Undecodable { kind, namespace, name, begins }) => {
+                context.metrics.undecodable(&kind, begins);
                 match begins {
-                    // never what is in it
-                    true => tracing::warn!(kind, namespace, name, "object cannot be read"),
-                    false => tracing::info!(kind, namespace, name, "object can be read again, or is gone"),
+                    // never log its content
+                    true => tracing::warn!(kind, namespace, name, "object does not decode"),
+                    false => tracing::info!(kind, namespace, name, "object decodes again, or is gone"),
                 }
             }
-            // a standby makes no pass, and looks at every node when its turn comes
+            // a standby does not reconcile; it resyncs every node when it becomes the leader
             Ok(_) if !fence.holds() => {}
             Ok(woken) => {
-                let news = related::news(&woken);
-                for node in related::nodes(&woken, &context.caches.nodes.state()) {
+                let news = related_nodes::news(&woken);
+                for node in related_nodes::nodes(&woken, &context.caches.nodes.state()) {
                     let _ = wake.unbounded_send(match news {
-                        Some(news) => Wake::News(node, news),
-                        None => Wake::Look(node),
+                        Some(news) => ReconcileReason::Changed(node, news),
+                        None => ReconcileReason::Resync(node),
                     });
                 }
             }
             Err(error) => {
                 context.metrics.watch_errors.inc();
-                tracing::warn!(%error, "watch trouble");
+                tracing::warn!(%error, "watch error");
             }
         }
     }
 }
 
-async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<Duration>, Failure> {
+async fn reconcile(node: Arc<DecodedNode>, context: Arc<ScopeContext>) -> Result<Option<Duration>, Failure> {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
     let started = Instant::now();
-    let tools = Tools {
+    let node_context = Context {
         client: &context.client,
         caches: &context.caches,
         everywhere: &context.everywhere.caches,
         facts: &context.facts,
         rollouts: &context.rollouts,
-        unsaid: &context.unsaid,
+        status_debounce: &context.status_debounce,
         keys: &context.keys,
-        served: context.surroundings.operator.is_some().then_some(&context.served),
-        chains: context.surroundings.operator.is_some().then_some(&context.chains),
+        served: context.render_config.operator.is_some().then_some(&context.served),
+        chains: context.render_config.operator.is_some().then_some(&context.chains),
         writer: &context.writer,
-        surroundings: &context.surroundings,
+        render_config: &context.render_config,
     };
     let now = (context.clock)();
     if node.meta().deletion_timestamp.is_some() {
-        return end(tools, &node, now).await;
+        return end(node_context, &node, now).await;
     }
     let valid = match &node.0 {
         Ok(valid) => Arc::new(valid.clone()),
-        Err(unreadable) => return stall(&node, unreadable, &context).await,
+        Err(undecodable) => return stall(&node, undecodable, &context).await,
     };
-    let passed = tokio::time::timeout(PASS_LIMIT, node::pass(tools, Arc::clone(&valid), now))
-        .await
-        .map_err(|_| Failure(anyhow::anyhow!("no end after {} s", PASS_LIMIT.as_secs())))
-        .and_then(|passed| passed.map_err(Failure));
+    let passed =
+        tokio::time::timeout(RECONCILE_TIMEOUT, node::reconcile(node_context, Arc::clone(&valid), now))
+            .await
+            .map_err(|_| {
+                Failure(
+                    anyhow::anyhow!("the deadline is {} s", RECONCILE_TIMEOUT.as_secs())
+                        .context(Stage::Timeout),
+                )
+            })
+            .and_then(|passed| passed.map_err(Failure));
     context.metrics.passed(started.elapsed(), passed.as_ref().err().map(Failure::stage));
     if let Err(failure) = &passed {
         tell(&context, &valid, failure, now).await;
@@ -301,7 +301,7 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
     context.metrics.node(&namespace, &name, &passed.status);
     context.metrics.served(&namespace, &name, &passed.served);
     context.metrics.writes.inc_by(passed.writes as u64);
-    for condition in report::milestones(valid.status.as_ref(), &passed.status) {
+    for condition in status::milestones(valid.status.as_ref(), &passed.status) {
         let kind = if condition.type_ == "Ready" && condition.status == "True" {
             EventType::Normal
         } else {
@@ -309,58 +309,60 @@ async fn reconcile(node: Arc<Guarded>, context: Arc<Context>) -> Result<Option<D
         };
         publish(&context, &node.object_ref(&()), kind, &condition.reason, &condition.message).await;
     }
-    tracing::debug!(namespace, name, writes = passed.writes, "pass");
-    Ok(Some(next_pass(passed.next, (context.clock)())))
+    tracing::debug!(namespace, name, writes = passed.writes, "reconciled");
+    Ok(Some(next_reconcile(passed.next, (context.clock)())))
 }
 
-/// Says in the node's status that its passes fail; a failure that has passed already is no news.
-async fn tell(context: &Context, node: &QuorumNode, failure: &Failure, now: Timestamp) {
+/// Reports in the node's status that its reconciles fail: a missing permission at once, other failures only if they
+/// persist.
+async fn tell(context: &ScopeContext, node: &QuorumNode, failure: &Failure, now: Timestamp) {
     let (namespace, name) = (node.namespace().unwrap_or_default(), node.name_any());
-    let forbidden = trouble::is_forbidden(&failure.0);
+    let forbidden = error_message::is_forbidden(&failure.0);
     if !forbidden && context.backoff.failures(&namespace, &name) < TOLD_AFTER {
         return;
     }
-    let status = report::failed(node, forbidden, &trouble::words(&failure.0), now);
+    let status = status::failed(node, forbidden, &error_message::words(&failure.0), now);
     if node.status.as_ref() != Some(&status)
         && let Err(error) = context.writer.status(&node.metadata, &status).await
     {
-        tracing::debug!(namespace, name, error = %trouble::words(&error), "status not written");
+        tracing::debug!(namespace, name, error = %error_message::words(&error), "status not written");
     }
 }
 
-/// A node that cannot be read says so, until someone changes it.
+/// Reports in the status that a node does not decode. No further reconcile is due until the node changes.
 async fn stall(
-    node: &Guarded,
-    unreadable: &Unreadable,
-    context: &Context,
+    node: &DecodedNode,
+    undecodable: &Undecodable,
+    context: &ScopeContext,
 ) -> Result<Option<Duration>, Failure> {
-    if let Some(status) = unreadable::status(unreadable, (context.clock)()) {
-        let note = unreadable::message(unreadable);
-        publish(context, &node.object_ref(&()), EventType::Warning, unreadable::REASON, &note).await;
-        let written = context.writer.status(&unreadable.metadata, &status).await;
+    if let Some(status) = undecodable::status(undecodable, (context.clock)()) {
+        let note = undecodable::message(undecodable);
+        publish(context, &node.object_ref(&()), EventType::Warning, undecodable::REASON, &note).await;
+        let written = context.writer.status(&undecodable.metadata, &status).await;
         written.context(Stage::Report).map_err(Failure)?;
     }
     Ok(None)
 }
 
-/// A step towards the end of a node that is being deleted, whether it can be read or not.
-async fn end(tools: Tools<'_>, node: &Guarded, now: Timestamp) -> Result<Option<Duration>, Failure> {
-    if !ending::waits(node.meta()) {
+/// Takes a step in the deletion of a node, whether it decodes or not.
+async fn end(context: Context<'_>, node: &DecodedNode, now: Timestamp) -> Result<Option<Duration>, Failure> {
+    if !irreplaceable::has_finalizer(node.meta()) {
         return Ok(None);
     }
-    let step = tokio::time::timeout(PASS_LIMIT, teardown::step(tools, node, now)).await;
+    let step = tokio::time::timeout(RECONCILE_TIMEOUT, delete::step(context, node, now)).await;
     step.map_err(anyhow::Error::from).flatten().context(Stage::Apply).map_err(Failure)
 }
 
-/// When something is due, to the moment, or at the next sweep; at once where that moment came during the pass.
-fn next_pass(due: Option<Timestamp>, now: Timestamp) -> Duration {
+/// Time until the next reconcile: until `due`, at most the resync interval, and zero if `due` came during the
+/// reconcile.
+fn next_reconcile(due: Option<Timestamp>, now: Timestamp) -> Duration {
     let until = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
     until.map_or(SWEEP, |until| until.min(SWEEP))
 }
 
-/// An event that cannot be published fails no pass.
+/// Publishes an event. A failure to publish does not fail the reconcile.
 async fn publish(
-    context: &Context,
+    context: &ScopeContext,
     about: &k8s_openapi::api::core::v1::ObjectReference,
     type_: EventType,
     reason: &str,
@@ -375,14 +377,14 @@ async fn publish(
         secondary: None,
     };
     if let Err(error) = context.writer.publish(&event, about).await {
-        tracing::warn!(error = trouble::words(&error), reason, "event not published");
+        tracing::warn!(error = error_message::words(&error), reason, "event not published");
     }
 }
 
-/// After how long a pass that failed is tried again.
-fn retry(context: &Context, (namespace, name): &Which, failure: &Failure) -> Duration {
+/// Counts a failed reconcile, and returns the time until it is retried.
+fn retry(context: &ScopeContext, (namespace, name): &NamespacedName, failure: &Failure) -> Duration {
     let delay = context.backoff.next(namespace, name);
-    let delay = if trouble::is_forbidden(&failure.0) { delay.min(FORBIDDEN_AT_MOST) } else { delay };
-    tracing::warn!(namespace, name, stage = failure.stage(), %failure, ?delay, "pass failed");
+    let delay = if error_message::is_forbidden(&failure.0) { delay.min(FORBIDDEN_AT_MOST) } else { delay };
+    tracing::warn!(namespace, name, stage = failure.stage(), %failure, ?delay, "reconcile failed");
     delay
 }

@@ -1,4 +1,4 @@
-//! One replica of the operator, from its start to its end.
+//! Life cycle of one operator replica.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,40 +8,43 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource as _};
 use tower::util::option_layer;
 
-use super::{Clock, Context, backoff::Backoff, everywhere::Everywhere, leader::Stand, work};
+use super::{
+    Clock, ScopeContext, all_scopes::Everywhere, backoff::Backoff, leader_election::LeaderElector, work,
+};
 use crate::{
     api::QuorumNode,
     cluster::{
-        self, Caches, Chains, Facts, Fence, Keys, Pressure, Rollouts, Served, Unsaid, Writer,
-        caches::Scope,
-        fence::REQUEST,
-        figures::Ask,
-        keys::fetch::{self, Fetch},
-        served::Dial,
+        self, Caches, ChainHeads, Fence, IssuerKeys, Rollouts, SecretFacts, ServedCertificates,
+        StatusDebounce, Throttle, Writer,
+        chain_heads::Ask,
+        jwks::fetch::{self, Fetch},
+        tls_probe::served_certificates::Dial,
+        watch::caches::Scope,
+        write::fence::REQUEST,
     },
     serve::{self, Counted, Health, Metrics},
-    settings::{Settings, Surroundings},
+    settings::{RenderConfig, Settings},
 };
 
-/// How long the passes that have begun may take to end once the replica is told to: less than a pod's grace.
+/// How long running reconciles may take to end after a stop signal. Shorter than the pod's termination grace period.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// What a replica works with.
+/// Dependencies of a replica.
 #[derive(Clone)]
 pub(super) struct Replica {
     pub(super) client: Client,
-    /// For the lease alone: a server that refuses everything else must not cost it.
+    /// Client for the lease only: an API server that rejects all other requests must not cost the lease.
     pub(super) lease: Client,
     /// Its name in the lease and in events.
     pub(super) identity: String,
-    /// Where the lease is.
+    /// Namespace of the lease.
     pub(super) namespace: String,
-    pub(super) surroundings: Surroundings,
-    /// The way to read what an issuer of tokens publishes.
+    pub(super) render_config: RenderConfig,
+    /// Reads what a token issuer publishes.
     pub(super) fetch: Fetch,
-    /// The way to look which certificate a port serves.
+    /// Probes which certificate a port serves.
     pub(super) dial: Dial,
-    /// The way to ask a client what its chain does.
+    /// Probes a client for the state of its chain.
     pub(super) ask: Ask,
     pub(super) metrics: Arc<Metrics>,
     pub(super) health: Arc<Health>,
@@ -50,19 +53,19 @@ pub(super) struct Replica {
     pub(super) clock: Clock,
 }
 
-/// Runs until told to stop, or until the lease is lost.
+/// Runs until a stop signal, or until the lease is lost.
 ///
 /// # Errors
-/// Where the cluster cannot be reached at start, a setting is wrong, or the lease is lost.
+/// Fails if the cluster cannot be reached at start, a setting is invalid, or the lease is lost.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let counted = Counted(Arc::clone(&metrics));
     let replica = Replica {
-        surroundings: settings.surroundings()?,
+        render_config: settings.render_config()?,
         fetch: Arc::new(|url, authorities| fetch::issuer(url, authorities).boxed()),
-        dial: Arc::new(|port| cluster::dial::presented(port).boxed()),
-        ask: Arc::new(|place| cluster::dial::chain::ask(place.address).boxed()),
-        client: client(Some(Pressure::default()), &counted).await?,
+        dial: Arc::new(|port| cluster::tls_probe::presented(port).boxed()),
+        ask: Arc::new(|place| cluster::tls_probe::chain_metrics::ask(place.address).boxed()),
+        client: client(Some(Throttle::default()), &counted).await?,
         lease: client(None, &counted).await?,
         identity: settings.identity(),
         namespace: settings.namespace,
@@ -87,17 +90,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 impl Replica {
-    /// Stands for the lead and works while it has it, until told to stop, or until the lead is lost.
+    /// Takes part in the leader election, and works while it leads, until `stop` or until the lease is lost.
     ///
     /// # Errors
-    /// Where the lead is lost.
+    /// Fails if the lease is lost, or if a reconcile does not end in time after `stop`.
     pub(super) async fn stand(
         &self,
         scopes: &[Scope],
         stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
     ) -> anyhow::Result<()> {
         let (end, fence) = Fence::new();
-        let stand = Stand::new(self, end);
+        let stand = LeaderElector::new(self, end);
         let loops = future::join_all(self.loops(scopes, &fence, stop.clone()));
         let late = async {
             stop.clone().await;
@@ -106,42 +109,43 @@ impl Replica {
         tokio::select! {
             _ = loops => {}
             lost = stand.keep() => return lost,
-            // what has been sent may still arrive: the lease ends by itself
-            () = late => anyhow::bail!("a pass did not end in {} s", GRACE.as_secs()),
+            // requests may still be in flight, so the lease is not released, but expires
+            () = late => anyhow::bail!("a reconcile did not end within {} s", GRACE.as_secs()),
         }
         stand.release().await;
         Ok(())
     }
 
-    /// What is done for each scope, for as long as the fence lets it.
+    /// The loop of each scope. It works while the fence allows it.
     pub(super) fn loops<S: Future<Output = ()> + Clone + Send + Sync + 'static>(
         &self,
         scopes: &[Scope],
         fence: &Fence,
         stop: S,
     ) -> Vec<impl Future<Output = ()> + Send + use<S>> {
-        let watch = |scope: &Scope| (scope.clone(), Caches::watch(&self.client, scope, &self.metrics.heard));
+        let watch =
+            |scope: &Scope| (scope.clone(), Caches::watch(&self.client, scope, &self.metrics.staleness));
         let watched: Vec<_> = scopes.iter().map(watch).collect();
         let everywhere =
             Arc::new(Everywhere::new(watched.iter().map(|(_, (caches, _))| caches.clone()).collect()));
         let rollouts = Arc::new(Rollouts::new(self.max_rollouts));
         let loops = watched.into_iter().map(|(scope, (caches, events))| {
-            let echoes = Arc::clone(&caches.echoes);
-            let context = Arc::new(Context {
+            let pending_writes = Arc::clone(&caches.pending_writes);
+            let context = Arc::new(ScopeContext {
                 client: self.client.clone(),
                 scope,
                 caches,
                 everywhere: Arc::clone(&everywhere),
-                facts: Facts::default(),
+                facts: SecretFacts::default(),
                 rollouts: Arc::clone(&rollouts),
-                unsaid: Unsaid::default(),
-                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity, echoes),
-                surroundings: self.surroundings.clone(),
-                keys: Keys::default(),
+                status_debounce: StatusDebounce::default(),
+                writer: Writer::new(self.client.clone(), fence.clone(), &self.identity, pending_writes),
+                render_config: self.render_config.clone(),
+                keys: IssuerKeys::default(),
                 fetch: Arc::clone(&self.fetch),
-                served: Served::default(),
+                served: ServedCertificates::default(),
                 dial: Arc::clone(&self.dial),
-                chains: Chains::default(),
+                chains: ChainHeads::default(),
                 ask: Arc::clone(&self.ask),
                 metrics: Arc::clone(&self.metrics),
                 health: Arc::clone(&self.health),
@@ -155,29 +159,27 @@ impl Replica {
     }
 }
 
-/// A client that gives up in time and repeats nothing by itself: back-off is per node, and a refusal must be
-/// seen to be reported.
-async fn client(pressure: Option<Pressure>, counted: &Counted) -> anyhow::Result<Client> {
+/// Client with timeouts and without retries: backoff is per node, and a rejection must be seen to be reported.
+async fn client(pressure: Option<Throttle>, counted: &Counted) -> anyhow::Result<Client> {
     let mut config = kube::Config::infer().await.context("no kubeconfig, and not inside a cluster")?;
     config.connect_timeout = Some(REQUEST);
-    // a connection that nobody holds at the other end, in the middle of a list; a watch is never so silent
+    // for a dead connection in the middle of a list; a live watch is never silent for that long
     config.read_timeout = Some(Duration::from_secs(95));
-    // what waits is not sent yet, and not counted
-    let builder = cluster::connect::client(config)?;
+    // requests that wait in the throttle are not sent yet, so they are not counted
+    let builder = cluster::client::connect::client(config)?;
     Ok(builder.with_layer(counted).with_layer(&option_layer(pressure)).build())
 }
 
-/// Not an error: the definitions may be installed after the operator.
+/// Waits for the CRD. It may be installed after the operator, so its absence is no error.
 async fn wait_for_definition(client: &Client, health: &Health, stop: impl Future<Output = ()> + Unpin) {
     let mut stop = stop;
     loop {
         match client.list_api_group_resources(&QuorumNode::api_version(&())).await {
             Ok(list) if list.resources.iter().any(|resource| resource.kind == "QuorumNode") => return,
-            Ok(_) => health.missing("the QuorumNode definition is not installed"),
+            Ok(_) => health.missing("the QuorumNode CRD is not installed"),
             Err(error) => {
-                tracing::info!(%error, "waiting for the QuorumNode definition");
-                health
-                    .missing("the QuorumNode definition is not installed, or the API server does not answer");
+                tracing::info!(%error, "waiting for the QuorumNode CRD");
+                health.missing("the QuorumNode CRD is not installed, or the API server does not answer");
             }
         }
         tokio::select! {

@@ -1,34 +1,33 @@
-//! Why a peer could not be reached: one set of words that anyone may read on a health port, and a detail that
-//! only the log gets.
+//! Why a connection to a peer failed: a general reason that a health port may show, and a detail for the log only.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The general reason, safe to show to anyone.
+/// The general reason, safe to show to any reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// DNS has no address for the name, or did not answer.
     Unresolved,
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     Refused,
     /// No answer in time.
     TimedOut,
     /// One side did not accept the other's certificate, or the peer does not speak TLS.
     Tls,
-    /// The peer knows who we are and does not let us in.
+    /// The peer completed TLS and rejected the user.
     Authentication,
     /// An HTTP answer other than 200.
     Status(u16),
-    /// The peer answered that it is not ready yet.
+    /// The peer answered that it is still starting.
     Starting,
-    /// The database that was named is not there.
+    /// The named database does not exist.
     NoDatabase,
-    /// It is another database than the one that is expected.
+    /// The database is not the one that is expected.
     Replaced,
     /// The peer closed the connection or spoke another protocol.
     Closed,
-    /// Our own certificate, key, authority or password file cannot be used.
+    /// The program's own certificate, key, certificate authority (CA) or password file cannot be used.
     Files,
 }
 
@@ -50,25 +49,25 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A reason and what the log may add to it. The detail never holds what was in a file.
+/// A reason with a detail for the log. The detail never contains file contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The general reason.
     pub kind: Kind,
-    /// Names, addresses, error texts; empty where the kind says it all.
+    /// Names, addresses and error texts; empty if the kind says everything.
     pub detail: String,
 }
 
 impl Fault {
-    /// A reason with a detail.
+    /// Creates a fault with a detail.
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Fault {
         Fault { kind, detail: detail.to_string() }
     }
 
-    /// The reason that hides in an error of a connection.
+    /// Finds the reason inside the error of a connection.
     ///
-    /// With TLS 1.3 the peer judges our certificate after our handshake is done, so its refusal arrives as a
-    /// failed read, wrapped by whoever was reading.
+    /// With TLS 1.3 the peer checks our certificate after our side of the handshake is complete. Its rejection then
+    /// arrives as a failed read, wrapped in the error of the code that was reading.
     pub fn of(error: &(dyn Error + 'static)) -> Fault {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -76,7 +75,7 @@ impl Fault {
                 return Fault::new(Kind::Tls, error);
             }
             if let Some(error) = error.downcast_ref::<io::Error>() {
-                // source() of an io::Error skips the very error it wraps.
+                // `source()` of an io::Error skips the error that it wraps.
                 if let Some(inner) = error.get_ref() {
                     next = Some(inner);
                     continue;

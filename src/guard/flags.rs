@@ -1,4 +1,5 @@
-//! Values of flags. Each parser's error says what is wrong and what would be right; clap adds flag and value.
+//! Types and parsers of flag values. Each parser's error says what is wrong and what to write instead; clap adds the
+//! flag and its value.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -40,7 +41,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// A DNS name or an address without brackets; nothing else.
+/// Returns a DNS name, or an address without brackets; `None` for anything else.
 fn bare_host(host: &str) -> Option<String> {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().ok().map(|address| address.to_string());
@@ -51,10 +52,10 @@ fn bare_host(host: &str) -> Option<String> {
     name.then(|| host.to_owned())
 }
 
-/// An `https://` address to GET.
+/// An `https://` URL to GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpsUrl {
-    /// Where to dial unless told otherwise; its host is the name in the certificate.
+    /// Where to dial by default. The host is also the name that the certificate must have.
     pub at: HostPort,
     /// Path with query.
     pub path: String,
@@ -86,7 +87,7 @@ impl fmt::Display for HttpsUrl {
     }
 }
 
-/// The one page of the client's metrics port that holds metrics and nothing else.
+/// The only page of the client's metrics port that holds metrics and nothing else.
 pub const METRICS_PATH: &str = "/debug/metrics/prometheus";
 
 /// The client's metrics page on loopback.
@@ -102,9 +103,9 @@ impl FromStr for Upstream {
         if uri.scheme_str() != Some("http") {
             return Err(format!("the client serves plain http; {wanted}"));
         }
-        // The sibling pages hold the command line and the profiler.
+        // Other pages of this port show the command line and the profiler.
         if uri.path_and_query().map(|path| path.as_str()) != Some(METRICS_PATH) {
-            return Err(format!("another page than the metrics one would leak; {wanted}"));
+            return Err(format!("not the metrics page, and other pages show more than metrics; {wanted}"));
         }
         let address = uri.authority().and_then(|authority| authority.as_str().parse::<SocketAddr>().ok());
         match address {
@@ -114,12 +115,12 @@ impl FromStr for Upstream {
     }
 }
 
-/// `PURPOSE=PATH` of a certificate whose expiry is to be seen.
+/// `PURPOSE=PATH` of a certificate for which the program exports the expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The value of the label `purpose`.
     pub purpose: String,
-    /// A PEM file; its first certificate counts.
+    /// A PEM file. Only its first certificate is read.
     pub path: PathBuf,
 }
 
@@ -140,7 +141,7 @@ impl FromStr for Certificate {
     }
 }
 
-/// What `--identity` may name, in the order of the labels; the last one may be left out.
+/// Keys that `--identity` accepts, in the order of the labels. Only the last one is optional.
 pub const IDENTITY_KEYS: [&str; 5] = ["name", "namespace", "network", "role", "node_id"];
 
 /// One `KEY=VALUE` of the node's identity.
@@ -148,7 +149,7 @@ pub const IDENTITY_KEYS: [&str; 5] = ["name", "namespace", "network", "role", "n
 pub struct Identity {
     /// One of [`IDENTITY_KEYS`].
     pub key: &'static str,
-    /// Printable, not empty.
+    /// Printable and not empty.
     pub value: String,
 }
 
@@ -167,7 +168,7 @@ impl FromStr for Identity {
     }
 }
 
-/// An address and port to listen on.
+/// Parses an address and port to listen on.
 pub fn listen(text: &str) -> Result<SocketAddr, String> {
     let at = text.parse::<SocketAddr>().ok().filter(|at| at.port() != 0);
     at.ok_or_else(|| {
@@ -175,7 +176,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// An address of loopback and a port.
+/// Parses a loopback address and port.
 pub fn loopback(text: &str) -> Result<SocketAddr, String> {
     let at = text.parse::<SocketAddr>().ok().filter(|at| at.ip().is_loopback() && at.port() != 0);
     at.ok_or_else(|| {

@@ -1,17 +1,18 @@
-//! `/livez` and `/readyz` for the kubelet, which dials the pod's address and has no certificate.
+//! `/livez` and `/readyz` for the kubelet, which dials the pod's address and shows no certificate.
 
 use hyper::{Method, Request, StatusCode};
 
 use crate::guard::server::{Answer, not_found, text};
 use std::time::Duration;
 
-/// News older than this is no news.
+/// Results older than this no longer count.
 pub const FRESH: Duration = Duration::from_secs(20);
 
-/// Between two looks.
+/// Time between two checks.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// Alive if it answers; ready, or one line on what is missing. No other path, method or query.
+/// Answers `/livez` with `ok`, and `/readyz` with `ok` or 503 and one line on what is missing. Any other path or
+/// method, or a query, gets 404.
 pub fn answer<B>(request: &Request<B>, ready: impl FnOnce() -> Result<(), String>) -> Answer {
     if request.method() != Method::GET || request.uri().query().is_some() {
         return not_found();

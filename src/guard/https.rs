@@ -12,19 +12,16 @@ use rustls::pki_types::ServerName;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use crate::guard::fault::{Fault, Kind};
-use crate::guard::flags::{HostPort, HttpsUrl};
-use crate::guard::names::Names;
+use crate::guard::{
+    dial::Dns,
+    fault::{Fault, Kind},
+    flags::{HostPort, HttpsUrl},
+};
 
-/// Succeeds if a GET of the address is answered with 200. Dials `at`; the address's host is what the
-/// certificate must name. The body is not read. The caller bounds the time.
-pub async fn answers(
-    names: &Names,
-    url: &HttpsUrl,
-    at: &HostPort,
-    tls: Arc<ClientConfig>,
-) -> Result<(), Fault> {
-    let stream = names.dial(at).await?;
+/// Succeeds if the URL answers a GET with status 200. Dials `at`; the certificate must name the URL's host. Does not
+/// read the body. The caller sets the deadline.
+pub async fn answers(dns: &Dns, url: &HttpsUrl, at: &HostPort, tls: Arc<ClientConfig>) -> Result<(), Fault> {
+    let stream = dns.dial(at).await?;
     let name = ServerName::try_from(url.at.host.clone()).map_err(|error| Fault::new(Kind::Tls, error))?;
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| tls_fault(&error))?;
 
@@ -45,7 +42,7 @@ pub async fn answers(
     }
 }
 
-/// Whatever ends a handshake is a refusal, also when the peer just hangs up.
+/// Counts every end of a handshake as a TLS failure, even if the peer only closes the connection.
 fn tls_fault(error: &std::io::Error) -> Fault {
     let fault = Fault::of(error);
     if fault.kind == Kind::Closed { Fault { kind: Kind::Tls, ..fault } } else { fault }

@@ -5,8 +5,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Logs our own lines from this level on; libraries only warn, whatever the level, as what they print at debug
-/// is not ours to vouch for.
+/// Logs the program's own lines from `level` on. Libraries log at most warnings at any level, because their debug
+/// output may contain secrets.
 pub fn start(level: LevelFilter) {
     let ours = Targets::new()
         .with_default(level.min(LevelFilter::WARN))

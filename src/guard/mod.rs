@@ -1,22 +1,23 @@
-//! The programs that run beside the client and its transaction manager.
+//! The programs that run beside the GoQuorum client and its transaction manager.
 //!
-//! | module | kind | what it is |
+//! | module | kind | content |
 //! | --- | --- | --- |
-//! | `fault` | pure | why a peer could not be reached, in words for everyone and in words for the log |
-//! | `flags` | pure | values of flags, parsed once |
+//! | `dial` | i/o | resolves names without the C library and opens TCP connections |
+//! | `fault` | pure | why a connection failed: a general reason for health ports, a detail for the log |
+//! | `flags` | pure | types and parsers of flag values |
 //! | `health` | i/o | `/livez` and `/readyz` for the kubelet |
 //! | `https` | i/o | one GET over mutual TLS |
 //! | `init` | i/o | `quorum-guard init`: client, copy, database, external-database, pod |
 //! | `logs` | i/o | JSON lines on stderr |
-//! | `metrics` | i/o | `quorum-guard metrics`; pure: `peers`, `sanitize`, `series`, `ready` |
-//! | `names` | i/o | names to addresses without the C library, and dialling |
+//! | `metrics` | i/o | `quorum-guard metrics`; pure: `peer_connections`, `readiness`, `sanitize`, `series` |
 //! | `probe` | i/o | `quorum-guard probe` |
-//! | `reload` | i/o | a server's certificates, read again when they change |
-//! | `rpc` | pure | JSON-RPC: who asks (`identity`), and what is asked, read strictly and written anew |
-//! | `server` | i/o | one request per connection, every step bounded |
-//! | `stop` | i/o | SIGTERM |
-//! | `tls` | i/o | certificate files to TLS configurations |
+//! | `reload` | i/o | reloads a server's certificates when they change |
+//! | `rpc` | i/o | `quorum-guard rpc`, the guard of the client's JSON-RPC; pure: `decide` |
+//! | `server` | i/o | HTTP server with one request per connection and a limit on every step |
+//! | `shutdown` | i/o | SIGTERM and SIGINT |
+//! | `tls` | i/o | TLS configurations from certificate files |
 
+pub mod dial;
 pub mod fault;
 pub mod flags;
 pub mod health;
@@ -24,15 +25,14 @@ pub mod https;
 pub mod init;
 pub mod logs;
 pub mod metrics;
-pub mod names;
 pub mod probe;
 pub mod reload;
 pub mod rpc;
 pub mod server;
-pub mod stop;
+pub mod shutdown;
 pub mod tls;
 
 #[cfg(test)]
-mod testing;
+mod dependency_tests;
 #[cfg(test)]
-mod tree;
+mod testing;

@@ -1,5 +1,5 @@
-//! A server's certificates, read again when their content changes. A pair that cannot be used leaves the old
-//! one in place, is logged once per change and shows in a metric.
+//! Reloads a server's certificates when their content changes. If the new pair cannot be used, the old one stays in
+//! use, one log line per change says so, and a metric shows it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use tracing::{info, warn};
 
 use crate::guard::tls;
 
-/// Where the files are.
+/// Paths of the certificate files.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// Holds `tls.crt` and `tls.key`.
     pub dir: PathBuf,
-    /// Callers must show a certificate of one of these authorities, where they show one.
+    /// If a caller shows a certificate, one of the CAs in this PEM file must have signed it.
     pub client_ca: Option<PathBuf>,
 }
 
-/// No `Debug`: it holds the key.
+/// Has no `Debug`, because it contains the private key.
 #[derive(PartialEq, Eq)]
 struct Content {
     cert: Vec<u8>,
@@ -34,7 +34,8 @@ struct Content {
 
 impl Files {
     fn content(&self) -> Result<Content> {
-        // A mounted Secret is swapped through the link `..data`. Resolved once, both files are of one version.
+        // The kubelet replaces a mounted Secret by changing the link `..data`. Resolving the link once gives both files
+        // of the same version.
         let dir = fs::canonicalize(self.dir.join("..data")).unwrap_or_else(|_| self.dir.clone());
         let client_ca = self.client_ca.as_deref().map(tls::read).transpose()?;
         Ok(Content {
@@ -59,30 +60,31 @@ impl Files {
     }
 }
 
-/// What is served besides the certificate.
+/// TLS settings besides the certificate.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// Whom a handshake lets in, where no file says so; nobody set, everyone.
+    /// Verifies client certificates if no file of CAs is given; without a verifier every caller is accepted.
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// Whether callers without a certificate are let in where a file says whom a handshake lets in: who answers judges.
+    /// Whether callers without a certificate are accepted if a file of CAs is given. The request handler then
+    /// authorizes them.
     pub lets_in_anonymous: bool,
-    /// HTTP/2 and HTTP/1.0 besides HTTP/1.1.
+    /// Offers HTTP/2 and HTTP/1.0 besides HTTP/1.1.
     pub speaks_http2: bool,
 }
 
-/// The configuration to serve with now.
+/// The TLS configuration in use.
 pub struct Reloading {
     files: Files,
     terms: Mutex<Terms>,
     current: RwLock<Arc<ServerConfig>>,
-    /// What was last looked at, or why it could not be read.
+    /// The content read last, or why reading failed.
     seen: Mutex<Result<Content, String>>,
     failed: AtomicBool,
     failed_handshakes: AtomicU64,
 }
 
 impl Reloading {
-    /// Reads the files for the first time; what cannot be used then is an error.
+    /// Reads the files for the first time. Fails if they cannot be used.
     pub fn open(files: Files, terms: Terms) -> Result<Reloading> {
         let content = files.content()?;
         let current = RwLock::new(files.config(&content, &terms)?);
@@ -91,35 +93,35 @@ impl Reloading {
         Ok(Reloading { files, terms, current, seen, failed, failed_handshakes })
     }
 
-    /// Serves on other terms from the next handshake on.
+    /// Uses other TLS settings from the next handshake on.
     pub fn serve_on(&self, terms: Terms) {
         *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
-        // what was seen is looked at again
+        // forget the content, so that `look` builds a new configuration
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Err(String::new());
         self.look();
     }
 
-    /// For the next handshake.
+    /// Returns the configuration for the next handshake.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the files on disk are others than those in use, because they cannot be used.
+    /// Whether an older certificate is in use because the files on disk cannot be used.
     pub fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Handshakes that failed so far.
+    /// Number of failed handshakes since the start.
     pub fn failed_handshakes(&self) -> u64 {
         self.failed_handshakes.load(Ordering::Relaxed)
     }
 
-    /// One more handshake failed.
+    /// Counts a failed handshake.
     pub fn count_failed_handshake(&self) {
         self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Looks at the files and takes them over if they changed.
+    /// Reads the files and uses them if they changed.
     pub fn look(&self) {
         let found = self.files.content().map_err(|error| format!("{error:#}"));
         let terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -134,16 +136,16 @@ impl Reloading {
         self.failed.store(config.is_err(), Ordering::Relaxed);
         match config {
             Ok(config) => {
-                // A new configuration has no memory of old sessions, so none is resumed past a change.
+                // A new configuration starts without TLS sessions, so no session from before the change is resumed.
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 info!(dir = %self.files.dir.display(), "certificates reloaded");
             }
-            Err(error) => warn!(%error, "new certificates cannot be used; the old ones stay"),
+            Err(error) => warn!(%error, "new certificates cannot be used; the old ones stay in use"),
         }
         *seen = found;
     }
 
-    /// Looks again and again.
+    /// Checks the files periodically. Never returns.
     pub async fn watch(self: Arc<Self>, every: Duration) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -226,6 +228,6 @@ mod tests {
         fs::write(&ca, "nothing").unwrap();
         files.client_ca = Some(ca);
         let error = Reloading::open(files, Terms::default()).err().map(|error| format!("{error:#}")).unwrap();
-        assert!(error.contains("the client authority") && error.contains("BEGIN CERTIFICATE"), "{error}");
+        assert!(error.contains("the client CA") && error.contains("BEGIN CERTIFICATE"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! An HTTP/1.1 server that answers one request per connection, every step of it bounded.
+//! HTTP/1.1 server that answers one request per connection and limits the time of every step.
 //!
-//! hyper bounds neither idle nor writing. A connection that carries one request has one end to all of that,
-//! and a caller whose authority was withdrawn is out at its next request.
+//! hyper limits neither idle time nor writing. One request per connection makes one deadline cover everything, and a
+//! caller whose CA was removed is rejected at its next request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,18 +25,18 @@ use tracing::{debug, warn};
 
 use crate::guard::reload::Reloading;
 
-/// How much of everything.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; later ones wait in the kernel's queue.
+    /// Connections at a time; others wait in the kernel's queue.
     pub connections: usize,
-    /// For the TLS handshake.
+    /// Time for the TLS handshake.
     pub handshake: Duration,
-    /// For the request's header to arrive.
+    /// Time for the request's header to arrive.
     pub header: Duration,
-    /// From the header to the last byte of the answer.
+    /// Time from the header to the last byte of the answer.
     pub answer: Duration,
-    /// What is left to running requests once the process is asked to end.
+    /// Time for running requests to finish after shutdown begins.
     pub grace: Duration,
 }
 
@@ -52,27 +52,27 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of a request's header; hyper refuses a buffer under 8 KiB.
+/// Buffer for a request's header in bytes. hyper requires at least 8 KiB.
 const HEADER_BYTES: usize = 16 * 1024;
 
-/// The answer to a request; what it was is decided by path and method alone.
+/// The answer to a request. Only path and method determine it.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Marks a request whose caller has shown a certificate that the port's authority vouches for.
+/// Request extension: the caller has shown a certificate of the port's CA.
 #[derive(Clone, Copy, Debug)]
 pub struct Vouched;
 
-/// One port.
+/// A port to serve.
 pub struct Port {
-    /// Where connections come from.
+    /// Accepts the connections.
     pub listener: TcpListener,
-    /// Plain HTTP without it.
+    /// The TLS certificates; `None` means plain HTTP.
     pub tls: Option<Arc<Reloading>>,
-    /// How much of everything.
+    /// The limits of this port.
     pub limits: Limits,
 }
 
-/// Serves until `stop` turns true or its sender is gone.
+/// Serves until `stop` becomes true or its sender is dropped.
 pub async fn serve<H, F>(port: Port, mut stop: watch::Receiver<bool>, handler: H)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -145,7 +145,7 @@ where
         let answer = handler(request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    // Without a timer hyper ignores the bound on the header.
+    // Without a timer hyper ignores the header timeout.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
@@ -159,7 +159,7 @@ where
     }
 }
 
-/// A line of plain text.
+/// An answer with one line of plain text.
 pub fn text(status: StatusCode, line: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(format!("{line}\n"))));
     *answer.status_mut() = status;
@@ -168,7 +168,7 @@ pub fn text(status: StatusCode, line: &str) -> Answer {
     answer
 }
 
-/// There is nothing here, and nothing says what would be.
+/// A 404 that does not reveal which paths exist.
 pub fn not_found() -> Answer {
     text(StatusCode::NOT_FOUND, "not found")
 }

@@ -38,7 +38,7 @@ impl Pair {
     }
 }
 
-/// An authority that signs what it is asked to.
+/// A CA that signs certificates for tests.
 pub(crate) struct Authority {
     pub(crate) cert: String,
     issuer: Issuer<'static, KeyPair>,
@@ -60,7 +60,7 @@ impl Authority {
         Pair { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
-    /// For this host and 127.0.0.1.
+    /// A server certificate for this host and 127.0.0.1.
     pub(crate) fn server(&self, host: &str) -> Pair {
         let mut params = CertificateParams::new(vec![host.to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -74,7 +74,7 @@ impl Authority {
         self.sign(params)
     }
 
-    /// What a client of this authority has on disk.
+    /// Files of a client of this CA.
     pub(crate) fn client_files(&self) -> (tempfile::TempDir, Files) {
         let dir = tempfile::tempdir().unwrap();
         self.client("alice").write(dir.path());
@@ -88,7 +88,7 @@ impl Authority {
 pub(crate) struct Manager {
     pub(crate) port: u16,
     pub(crate) status: Arc<AtomicU16>,
-    /// A request was answered.
+    /// Notified when a request was answered.
     pub(crate) asked: Arc<Notify>,
 }
 
@@ -122,7 +122,7 @@ impl Manager {
     }
 }
 
-/// A request's header, as text.
+/// Reads a request's header as text.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -131,19 +131,19 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// A client's metrics port. `{n}` in the page becomes the number of the request.
+/// Stand-in for a client's metrics port. `{n}` in the page becomes the number of the request.
 pub(crate) struct Client {
     pub(crate) at: SocketAddr,
-    /// Requests, for whatever path.
+    /// Number of requests for any path.
     pub(crate) hits: Arc<AtomicUsize>,
-    /// A request has come.
+    /// Notified when a request has arrived.
     pub(crate) hit: Arc<Notify>,
-    /// While this is held nothing is answered.
+    /// While this is locked, no request is answered.
     pub(crate) hold: Arc<Mutex<()>>,
     pub(crate) status: Arc<AtomicU16>,
-    /// What follows `GET ` in the requests seen.
+    /// Targets of the requests so far.
     pub(crate) paths: Arc<std::sync::Mutex<Vec<String>>>,
-    /// The page, which may be changed.
+    /// The page; a test may change it.
     pub(crate) page: Arc<std::sync::Mutex<String>>,
 }
 
@@ -152,7 +152,7 @@ impl Client {
         Client::serve(page.to_owned(), true).await
     }
 
-    /// Sends these bytes as they are and closes.
+    /// Sends these bytes unchanged and closes.
     pub(crate) async fn raw(bytes: String) -> Client {
         Client::serve(bytes, false).await
     }
@@ -203,7 +203,7 @@ impl Client {
     }
 }
 
-/// Everything the peer answers to these bytes until it closes, which it must do by itself.
+/// Sends a request and returns everything that the peer sends until it closes, which it must do by itself.
 pub(crate) async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
     let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
@@ -212,13 +212,13 @@ pub(crate) async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, reques
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A plain GET.
+/// Sends a GET over plain HTTP.
 pub(crate) async fn plain_get(port: u16, path: &str) -> String {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     talk(stream, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
 }
 
-/// Looks until something is so, or fails with what it was last.
+/// Polls until a condition holds. Fails with the last value otherwise.
 pub(crate) async fn until<T: std::fmt::Debug, F: Future<Output = T>>(
     mut look: impl FnMut() -> F,
     so: impl Fn(&T) -> bool,

@@ -1,5 +1,5 @@
-//! Certificate files to TLS configurations. No error here quotes a file: a PEM reader's own errors print the
-//! line they stumbled over, which may be the key.
+//! TLS configurations from certificate files. No error quotes a file: the PEM reader's own errors print the offending
+//! line, which may be part of a key.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,12 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// The one provider of cryptography.
+/// The only cryptography provider of the program.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// The certificates of a PEM text, at least one.
+/// Parses the certificates of a PEM text. Fails if there is none.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
@@ -28,11 +28,11 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// The authorities of a PEM text.
+/// Parses the CA certificates of a PEM text.
 pub fn authorities(pem: &[u8]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem)? {
-        roots.add(certificate).context("holds a certificate that is no authority")?;
+        roots.add(certificate).context("holds a certificate that cannot serve as a CA")?;
     }
     Ok(roots)
 }
@@ -42,12 +42,12 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
         .map_err(|_| anyhow!("holds no unencrypted private key in PEM (PKCS#8, PKCS#1 or SEC1)"))
 }
 
-/// The bytes of a file, with its name in the error.
+/// Reads a file. An error names the file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| path.display().to_string())
 }
 
-/// Dials with full verification of the server's name; shows a certificate if there is a pair.
+/// Client configuration that verifies the server's chain and name. Shows a certificate if there is a pair.
 pub fn client(ca: &Path, pair: Option<(&Path, &Path)>) -> Result<ClientConfig> {
     let roots = authorities(&read(ca)?).with_context(|| ca.display().to_string())?;
     let builder = ClientConfig::builder_with_provider(provider())
@@ -60,16 +60,16 @@ pub fn client(ca: &Path, pair: Option<(&Path, &Path)>) -> Result<ClientConfig> {
     config.with_context(|| format!("{} and {} do not fit together", cert.display(), key.display()))
 }
 
-/// Takes a connection only from whoever shows a certificate of one of these authorities, PEM, or, where anonymous callers
-/// are let in too, no certificate at all.
+/// Accepts clients that show a certificate of one of these CAs (PEM) and, with `lets_in_anonymous`, clients without a
+/// certificate.
 pub fn verifier(authority: &[u8], lets_in_anonymous: bool) -> Result<Arc<dyn ClientCertVerifier>> {
-    let roots = Arc::new(authorities(authority).context("the client authority")?);
+    let roots = Arc::new(authorities(authority).context("the client CA")?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = if lets_in_anonymous { builder.allow_unauthenticated() } else { builder };
     Ok(builder.build()?)
 }
 
-/// Serves HTTP/1.1 with this pair, to whom the verifier lets in, or to everyone.
+/// Server configuration for HTTP/1.1 with this pair. Without a verifier it accepts every client.
 pub fn server(
     cert: &[u8],
     key: &[u8],
@@ -85,7 +85,7 @@ pub fn server(
     let mut config =
         builder.with_single_cert(chain, private).context("tls.crt and tls.key do not fit together")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // each costs time in every handshake and memory after it; who connects again needs one
+    // each ticket costs time in the handshake and memory afterwards; a client that reconnects needs one
     config.send_tls13_tickets = 1;
     Ok(config)
 }
@@ -103,7 +103,7 @@ mod tests {
             let error = server(pair.cert.as_bytes(), broken.as_bytes(), None).unwrap_err();
             let told = format!("{error:#} {error:?}");
             assert!(told.contains("tls.key"), "{told}");
-            // As text, or as the list of bytes that Debug makes of it.
+            // as text, or as the list of bytes that Debug prints
             assert!(!told.contains("SECRET") && !told.contains(&one_line[40..60]), "{told}");
             assert!(!told.contains("83, 69, 67, 82"), "{told}");
         }

@@ -1,8 +1,13 @@
-//! The only writes to children, in an order that leaves nothing open: accounts, policies, Services,
-//! configuration, workloads last.
+//! Apply stage: all writes to owned objects, in an order that never leaves a pod without its policies: accounts,
+//! policies, Services, configuration, workloads last.
 
+pub mod finalizer;
+mod generated_secret;
 mod object;
-mod sealed;
+pub mod policy_sync;
+pub mod pvc;
+pub mod replace_pods;
+pub mod rollout_limits;
 
 use std::collections::BTreeSet;
 
@@ -15,75 +20,78 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Resource, ResourceExt as _, runtime::reflector::Store};
 
 use super::{
-    desired::{Desired, Issued, certificates},
-    ending,
-    fault::Fault,
-    foreign::{Certificate, PodMonitor},
-    names,
-    rollout::plan::Wait,
+    decide::rollout::plan::Wait,
+    desired::{Desired, Issued},
     validate::Validated,
 };
-use crate::cluster::{
-    Caches, Facts, Writer,
-    caches::seen,
-    contests::Contest,
-    drift::Drift,
-    facts::{Fact, Question},
-    write::{self, Imposed, Kind, Outcome, Seen},
+use crate::model::irreplaceable;
+use crate::{
+    cluster::{
+        Caches, SecretFacts, Writer,
+        drift::Drift,
+        secret_facts::{Fact, Question},
+        watch::caches::seen,
+        write::{self, AdmissionChanges, Kind, Outcome, Seen, repair_limit::FieldConflict},
+    },
+    model::{
+        fault::Fault,
+        names,
+        third_party::{Certificate, PodMonitor},
+    },
 };
 
-/// Writes the children of one node.
+/// Writes the owned objects of one node.
 pub struct Applier<'a> {
-    /// For what must be read before it can be written.
+    /// Client for reads that a write depends on.
     pub client: &'a Client,
-    /// What is there.
+    /// Watch caches.
     pub caches: &'a Caches,
-    /// What is known of contents: what is in a Secret that was just written, too.
-    pub facts: &'a Facts,
-    /// The way to write.
+    /// Known facts about Secrets and ConfigMaps, including Secrets that were just written.
+    pub facts: &'a SecretFacts,
+    /// Writer for the cluster.
     pub writer: &'a Writer,
-    /// Whether everything but certificates is left as it is.
+    /// Whether only certificates and issuer keys are written.
     pub frozen: bool,
-    /// Whether workloads are left as they are: a certificate that they mount is waited for.
+    /// Whether workloads are not written because a certificate that they mount is not ready.
     pub waits: bool,
-    /// Whether everything was there once.
+    /// Whether all objects of the node existed once.
     pub established: bool,
-    /// What was done.
+    /// Results so far.
     pub applied: Applied,
-    /// What the server found wrong with an object, first of all.
+    /// First error of an object that the server rejected as invalid.
     pub unwritten: Option<anyhow::Error>,
 }
 
-/// What a pass has written.
+/// Results of the apply stage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
     /// Requests that changed something.
     pub writes: usize,
-    /// Services that were written, as the server holds them.
+    /// Services that were written, as the server stored them.
     pub services: Vec<Service>,
-    /// Objects that belong to someone else.
+    /// Faults of objects that belong to another owner.
     pub refused: Vec<Fault>,
-    /// Whether every policy is as it should be.
+    /// Whether every network policy is as rendered.
     pub policies: bool,
-    /// Objects that someone else changes again and again.
-    pub contested: Vec<Contest>,
-    /// Volumes that may not grow.
-    pub ungrown: Vec<Fault>,
-    /// Objects that are not as they are wanted, and were left so.
+    /// Field conflicts: objects that another writer changes repeatedly.
+    pub field_conflicts: Vec<FieldConflict>,
+    /// Volumes that cannot grow.
+    pub volumes_not_grown: Vec<Fault>,
+    /// Objects that differ and were not written.
     pub left: Vec<Left>,
     /// Objects that an admission webhook changes at every write.
-    pub imposed: Vec<Imposed>,
-    /// Workloads that are as they are wanted, by name.
+    pub admission_changes: Vec<AdmissionChanges>,
+    /// Names of the workloads that are as rendered.
     pub settled: BTreeSet<String>,
     /// What the replacement of an outdated pod waits for.
     pub rollout: Option<Wait>,
-    /// When the node will have run what was written for long enough to prove it.
+    /// When the node, as canary, will have been available for long enough.
     pub proves: Option<Timestamp>,
-    /// Whether something was no longer as it had been seen, and is to be looked at again.
+    /// Whether an object has changed since it was read, so that the node must be reconciled again.
     pub changed: bool,
 }
 
-/// An object that is not as it is wanted, and was left so.
+/// An object that differs and was not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
     /// Its kind.
@@ -92,39 +100,39 @@ pub struct Left {
     pub name: String,
     /// What differs, and who wrote it.
     pub drift: Drift,
-    /// What it waits for.
+    /// Why it was not written.
     pub why: Why,
 }
 
-/// Why an object is left as it is.
+/// Why an object was not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Why {
-    /// The node is paused, and the object is not there or differs.
+    /// The node is paused, and the object is missing or differs.
     #[default]
     Paused,
-    /// Somebody deleted it, and these finalizers of others hold it.
+    /// The object is being deleted, and these third-party finalizers block its deletion.
     Deleted(Vec<String>),
-    /// The node stalls, so it is not known what the object should say.
+    /// The node is stalled, so the desired content is not known.
     Stalled,
 }
 
 impl Applier<'_> {
-    /// Creates a Secret that is never written again, and answers a question about what the server holds then.
-    /// `None` where someone was first.
+    /// Creates a Secret that is never written again, and answers a question about what the server stored. Returns
+    /// `None` if the Secret exists already.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects a request.
     pub async fn create_once(&mut self, secret: &Secret, question: Question) -> anyhow::Result<Option<Fact>> {
         self.applied.writes += 1;
         let held = self.writer.create_once(secret).await?;
         Ok(held.map(|held| self.facts.of(&held, question)))
     }
 
-    /// Writes a Secret whose certificate has just been made, and says what the server holds then. `None` where it
-    /// was not written.
+    /// Writes the Secret of a new certificate, and returns the facts about what the server stored; `None` if it was not
+    /// written.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects a request.
     pub async fn certificate(&mut self, secret: &Secret) -> anyhow::Result<Option<Fact>> {
         let live = self.caches.secret(&secret.namespace().unwrap_or_default(), &secret.name_any());
         let (outcome, held) = self.writer.ensure(live.map(Seen::from).as_ref(), secret).await?;
@@ -134,14 +142,14 @@ impl Applier<'_> {
         Ok(Some(self.facts.of(&held, Question::Certificate)))
     }
 
-    /// Takes out of the Secrets with the node's own certificates what others have put there.
+    /// Removes what others added to the Secrets of the node's own certificates.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects a request.
     pub async fn strip(&mut self, node: &Validated, issued: &Issued) -> anyhow::Result<()> {
         for (purpose, facts) in issued.certificates.iter().filter(|(_, facts)| !facts.others.is_empty()) {
             let name = node.names.certificate(*purpose);
-            if certificates::secret_name(&node.names, &node.spec.tls, *purpose) != name {
+            if names::secret_name(&node.names, &node.spec.tls, *purpose) != name {
                 continue;
             }
             let Some(live) = self.caches.secret(&node.names.namespace, &name) else { continue };
@@ -154,16 +162,17 @@ impl Applier<'_> {
             }
             let managers = write::writers(&live, &fields);
             let outcome = match self.writer.may_repair(&secret, Drift { fields, managers }) {
-                false => Outcome::Held,
+                false => Outcome::RateLimited,
                 true if self.writer.drop_keys(&live, &facts.others).await? => Outcome::Written,
-                true => Outcome::Again,
+                true => Outcome::Requeue,
             };
             self.count(&secret, outcome);
         }
         Ok(())
     }
 
-    /// Whether a Secret's content may be made anew now. A fight over one is limited before anything is signed.
+    /// Whether a Secret's content may be generated again now. In a field conflict, the limit applies before anything is
+    /// signed.
     pub fn may_remake(&mut self, secret: &Secret) -> bool {
         let live = self.caches.secret(&secret.namespace().unwrap_or_default(), &secret.name_any());
         if live.is_none() && !self.writer.was_deleted(secret) {
@@ -172,15 +181,15 @@ impl Applier<'_> {
         let managers = live.map(|live| write::writers(&live, &["data".into()])).unwrap_or_default();
         let may = self.writer.may_repair(secret, Drift { fields: vec!["data".into()], managers });
         if !may {
-            self.count(secret, Outcome::Held);
+            self.count(secret, Outcome::RateLimited);
         }
         may
     }
 
-    /// Writes everything that differs, and deletes what is ours and no longer wanted.
+    /// Writes all objects that differ, and deletes owned objects that are no longer wanted.
     ///
     /// # Errors
-    /// Where the server refuses; what follows is then left for the next pass.
+    /// Fails if the server rejects a request. The remaining objects are left for the next reconcile.
     pub async fn all(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
         let Desired {
             accounts,
@@ -190,7 +199,7 @@ impl Applier<'_> {
             certificates,
             monitors,
             config_maps,
-            sealed,
+            secret_templates,
             workloads,
         } = desired;
         let caches = self.caches;
@@ -208,15 +217,15 @@ impl Applier<'_> {
             self.kind(&there, monitors).await?;
         }
         self.kind(&caches.config_maps, config_maps).await?;
-        for sealed in sealed {
-            let done = self.sealed(sealed).await;
+        for secret_templates in secret_templates {
+            let done = self.secret_templates(secret_templates).await;
             self.heed(done)?;
         }
         if let Some(error) = self.unwritten.take() {
             return Err(error);
         }
         if !self.applied.refused.is_empty() {
-            // a workload would mount, or be closed by, something that is not ours
+            // a workload would mount, or depend on, an object of another owner
             return Ok(());
         }
         if !self.waits {
@@ -228,7 +237,7 @@ impl Applier<'_> {
         if self.frozen { Ok(()) } else { self.prune(node, desired).await }
     }
 
-    /// What the server adds to them is in its answers: an address.
+    /// Writes Services. Stores the server's responses, which contain their addresses.
     async fn services(&mut self, desired: &[Service]) -> anyhow::Result<()> {
         for service in desired {
             let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
@@ -241,15 +250,15 @@ impl Applier<'_> {
     }
 
     fn held(&self) -> usize {
-        self.applied.contested.iter().filter(|contest| contest.holds).count()
+        self.applied.field_conflicts.iter().filter(|field_conflict| field_conflict.holds).count()
     }
 
-    /// Kinds that may be deleted: claims and Secrets are not among them.
+    /// Deletes objects that are no longer wanted, of the kinds that may be deleted: not volume claims, and not Secrets.
     async fn prune(&mut self, node: &Validated, desired: &Desired) -> anyhow::Result<()> {
         let Desired { accounts, policies, services, certificates, monitors, config_maps, workloads, .. } =
             desired;
         let caches = self.caches;
-        // first what runs, last what closes it
+        // workloads first, network policies last
         self.prune_kind::<StatefulSet, _>(node, &caches.workloads, workloads).await?;
         self.prune_kind::<Service, _>(node, &caches.services, services).await?;
         if let Some(there) = caches.certificates.store() {
@@ -274,7 +283,7 @@ impl Applier<'_> {
         L: Resource<DynamicType = ()> + Clone + 'static,
     {
         let wanted: BTreeSet<_> = wanted.iter().map(kube::ResourceExt::name_any).collect();
-        // the owner first: the cache holds the objects of every node, and an owner's uid tells most of them apart
+        // compare the owner first: the cache holds the objects of every node, and the owner's uid excludes most of them
         let is_left = |object: &L| {
             let meta = object.meta();
             meta.owner_references.iter().flatten().any(|owner| owner.uid == node.owner.uid)
@@ -288,9 +297,9 @@ impl Applier<'_> {
                 let ends = self.writer.delete::<K>(meta).await?;
                 self.applied.writes += usize::from(ends);
                 self.applied.changed |= !ends;
-            } else if ending::waits(meta) {
+            } else if irreplaceable::has_finalizer(meta) {
                 self.applied.writes += 1;
-                self.writer.release::<K>(meta).await?;
+                self.writer.remove_finalizer::<K>(meta).await?;
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Keys, authorities and certificates: made where they are missing or due. What has been made once and
-//! cannot be made again is created, never applied.
+//! Issue stage: generates keys, CAs and certificates that are missing or due. Those that cannot be replaced are
+//! created, never applied.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -12,37 +12,42 @@ use kube::{Client, Resource as _, ResourceExt as _, api::ObjectMeta};
 
 use super::{
     apply::Applier,
+    decide::ca_rotation,
     desired::{
         Issued,
         certificates::{self, Authority},
     },
-    kept,
-    names::{self, Names, Purpose},
     observed::{Generation, Observed},
-    rotation,
-    secrets::{
-        Data, mint,
-        tls::{self, AuthorityFacts, Decision, KeyAlgorithm, LeafFacts, LeafRequest, MintReason, Signing},
-    },
     validate::{Validated, names_of},
 };
-use crate::cluster::facts::{self, Fact, Question, read_secret};
+use crate::model::secrets::renewal;
+use crate::{
+    cluster::secret_facts::{self, Fact, Question, read_secret},
+    model::{
+        names::{self, Names, Purpose},
+        secrets::{
+            Data, generate,
+            renewal::{Decision, IssueReason},
+            tls::{self, AuthorityFacts, KeyAlgorithm, LeafFacts, LeafRequest, Signing},
+        },
+    },
+};
 
-/// What came of looking for keys and authorities that are missing.
+/// Result of generating missing keys and CAs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// None is.
+    /// None was missing.
     Nothing,
-    /// Some were made, and are known as the server holds them.
+    /// Some were created, and the facts about them are known.
     Known,
-    /// Someone else was first. What is theirs has to be seen.
+    /// Another client created one first. It must be read.
     Theirs,
 }
 
-/// Makes the keys and authorities that are missing, or due. They are seen from then on.
+/// Generates the keys and CAs that are missing or due, and adds them to `observed`.
 ///
 /// # Errors
-/// Where the server refuses, or no key can be made.
+/// Fails if the server rejects a request, or a key cannot be generated.
 pub async fn create(
     applier: &mut Applier<'_>,
     node: &Validated,
@@ -55,12 +60,12 @@ pub async fn create(
         created = if known && created != Created::Theirs { Created::Known } else { Created::Theirs };
     };
     if node.identity.is_none() {
-        let meta = lasting(names, names.node_key(), names.lasting_labels());
-        let key = secret(meta, mint::node_key()?, true);
-        let fact = applier.create_once(&key, Question::NodeKey(mint::NODE_KEY.into())).await?;
+        let meta = irreplaceable_secrets(names, names.node_key(), names.lasting_labels());
+        let key = secret(meta, generate::node_key()?, true);
+        let fact = applier.create_once(&key, Question::NodeKey(generate::NODE_KEY.into())).await?;
         note(fact.is_some());
         if fact.is_some() {
-            observed.node_key = facts::node_key(fact);
+            observed.node_key = secret_facts::node_key(fact);
             observed.chain_data_exists = None;
         }
     }
@@ -69,30 +74,30 @@ pub async fn create(
     if node.manager.is_some() {
         authorities.push((names.node_authority(), &mut observed.node_authority, names.lasting_labels()));
     }
-    // one that was deleted can be put back meanwhile
+    // a deleted CA can still be restored meanwhile
     if applier.frozen && applier.established {
         authorities.clear();
     }
-    for (name, lineage, labels) in authorities {
-        if let Some(number) = rotation::due(lineage, now) {
+    for (name, ca_generations, labels) in authorities {
+        if let Some(number) = ca_rotation::due(ca_generations, now) {
             let common_name = format!("{} {name}", names.namespace);
-            let data = mint::authority(&common_name, now)?;
-            let meta = lasting(names, Names::generation(&name, number), labels);
+            let data = generate::authority(&common_name, now)?;
+            let meta = irreplaceable_secrets(names, Names::generation(&name, number), labels);
             let fact = applier.create_once(&secret(meta, data, true), Question::Authority).await?;
             note(fact.is_some());
             if fact.is_some() {
-                let authority = facts::authority(fact);
-                lineage.0.push(Generation { number, authority, rotate: false });
+                let authority = secret_facts::authority(fact);
+                ca_generations.0.push(Generation { number, authority, rotate: false });
             }
         }
     }
     Ok(created)
 }
 
-/// Makes sure of every certificate. `None` where there is no key yet.
+/// Issues every certificate that is missing or due. Returns `None` if there is no node key yet.
 ///
 /// # Errors
-/// Where the server refuses, or no certificate can be made.
+/// Fails if the server rejects a request, or a certificate cannot be issued.
 pub async fn issue(
     applier: &mut Applier<'_>,
     node: &Validated,
@@ -102,14 +107,14 @@ pub async fn issue(
     let names = &node.names;
     let Some(identity) = &node.identity else { return Ok(None) };
     let mut wanted = certificates::wanted(node);
-    let mut keys = Keys::default();
+    let mut keys = IssuerKeys::default();
     for (purpose, signing, reason) in due(node, observed, now) {
-        let wanted = wanted.remove(&purpose).context("a certificate nobody wants")?;
+        let wanted = wanted.remove(&purpose).context("the certificate is not wanted")?;
         let authority = match wanted.authority {
             Authority::Network => names.network_authority(),
             Authority::Node => names.node_authority(),
             Authority::Requested | Authority::Provided => {
-                anyhow::bail!("somebody else's certificate is not made")
+                anyhow::bail!("the certificate has another issuer")
             }
         };
         let authority = Names::generation(&authority, signing.generation);
@@ -121,32 +126,32 @@ pub async fn issue(
     }
     let usable = |(purpose, read): (&Purpose, &Result<LeafFacts, _>)| Some((*purpose, read.clone().ok()?));
     let certificates = observed.certificates.iter().filter_map(usable).collect();
-    let network_authorities = tls::bundle(rotation::made_known(&observed.network_authority, now));
+    let network_authorities = tls::bundle(ca_rotation::made_known(&observed.network_authority, now));
     Ok(Some(Issued { identity: identity.clone(), network_authorities, certificates }))
 }
 
-/// Makes anew what a node that stalls has and needs.
+/// Renews the certificates of a stalled node.
 ///
 /// # Errors
-/// Where the server refuses, or no key can be made.
+/// Fails if the server rejects a request, or a key cannot be generated.
 pub async fn keep(applier: &mut Applier<'_>, observed: &Observed, now: Timestamp) -> anyhow::Result<()> {
-    let mut keys = Keys::default();
-    for order in kept::due(observed, now) {
+    let mut keys = IssuerKeys::default();
+    for order in stalled_renewal::due(observed, now) {
         keys.make(applier, observed, order, now).await?;
     }
     Ok(())
 }
 
-/// What whoever asks for new certificates has written. The value says nothing: another one asks again.
+/// Value of the annotation that requests new certificates. It has no meaning: a new value is a new request.
 fn asked(observed: &Observed) -> Option<&String> {
     observed.node.annotations().get(names::RENEW)
 }
 
-/// Certificates that must be made, by whom, and why. Pure.
+/// Certificates to issue, with their signers and reasons. Pure.
 #[must_use]
-pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpose, Signing, MintReason)> {
+pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpose, Signing, IssueReason)> {
     let wanted = certificates::wanted(node);
-    let by = |authority| rotation::of(node, observed, authority, now);
+    let by = |authority| ca_rotation::of(node, observed, authority, now);
     let (network, own) = (by(Authority::Network), by(Authority::Node));
     wanted
         .into_iter()
@@ -158,38 +163,38 @@ pub fn due(node: &Validated, observed: &Observed, now: Timestamp) -> Vec<(Purpos
             };
             let existing = observed.certificates.get(&purpose);
             let made_for = observed.made_for.get(&purpose);
-            let reason = match tls::decide(&wanted.request, signing, existing, now, &node.owner.uid) {
+            let reason = match renewal::decide(&wanted.request, signing, existing, now, &node.owner.uid) {
                 Decision::Keep => asked(observed)
                     .is_some_and(|asked| made_for != Some(asked))
-                    .then_some(MintReason::Asked)?,
-                Decision::Mint(reason) => reason,
+                    .then_some(IssueReason::Asked)?,
+                Decision::Issue(reason) => reason,
             };
             Some((purpose, signing.clone(), reason))
         })
         .collect()
 }
 
-/// What is to be signed, and by whom.
+/// Order for a certificate.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// What the certificate is for.
     pub purpose: Purpose,
-    /// Why it is made.
-    pub reason: MintReason,
-    /// The Secret of whoever signs.
+    /// Why it is issued.
+    pub reason: IssueReason,
+    /// Name of the CA's Secret.
     pub authority: String,
-    /// What it is to say.
+    /// Content of the certificate.
     pub request: LeafRequest,
-    /// Whom its holder is to trust.
+    /// CAs that its holder trusts.
     pub trusted: Vec<AuthorityFacts>,
 }
 
-/// Authorities with their keys: each is read once for all that it signs in a pass, and dropped with it.
+/// CAs with their keys. Each is read at most once in a reconcile, and dropped at its end.
 #[derive(Default)]
-struct Keys(BTreeMap<String, Arc<Data>>);
+struct IssuerKeys(BTreeMap<String, Arc<Data>>);
 
-impl Keys {
-    /// By name: one that was just made is in no cache yet.
+impl IssuerKeys {
+    /// Reads a CA by name, since a new one is in no cache yet.
     async fn of(&mut self, client: &Client, namespace: &str, name: String) -> anyhow::Result<Arc<Data>> {
         match self.0.entry(name) {
             Entry::Occupied(known) => Ok(Arc::clone(known.get())),
@@ -201,8 +206,9 @@ impl Keys {
         }
     }
 
-    /// Signs anew, and notes on the Secret who asked for it: a restart neither forgets that nor repeats it. What
-    /// the server holds then; `None` where someone fights over the Secret.
+    /// Issues a certificate, and records the renewal request on its Secret, so that a restart neither forgets nor
+    /// repeats it. Returns the facts about what the server stored; `None` if a field conflict over the Secret limits
+    /// the write.
     async fn make(
         &mut self,
         applier: &mut Applier<'_>,
@@ -217,9 +223,9 @@ impl Keys {
             return Ok(None);
         }
         let (purpose, reason) = (order.purpose.as_str(), order.reason);
-        tracing::info!(node = names.node, namespace = names.namespace, purpose, %reason, "certificate is made");
+        tracing::info!(node = names.node, namespace = names.namespace, purpose, %reason, "issuing certificate");
         let authority = self.of(applier.client, &names.namespace, order.authority).await?;
-        let data = mint::trusting(made(authority, order.request, now).await?, &order.trusted);
+        let data = generate::trusting(made(authority, order.request, now).await?, &order.trusted);
         let asked = asked(observed);
         meta.annotations = asked.map(|asked| BTreeMap::from([(names::MADE_FOR.to_owned(), asked.clone())]));
         match applier.certificate(&secret(meta, data, false)).await? {
@@ -229,18 +235,19 @@ impl Keys {
     }
 }
 
-/// A key of RSA takes a tenth of a second of a core, in which nothing else would be heard, nor the lease renewed.
+/// Signs a certificate. An RSA key takes a tenth of a second of a core, so it is generated on a thread of its own and
+/// does not delay events or the renewal of the lease.
 async fn made(authority: Arc<Data>, request: LeafRequest, now: Timestamp) -> anyhow::Result<Data> {
     match request.algorithm {
-        KeyAlgorithm::EcdsaP256 => mint::leaf(&authority, &request, now),
+        KeyAlgorithm::EcdsaP256 => generate::leaf(&authority, &request, now),
         KeyAlgorithm::Rsa2048 => {
-            tokio::task::spawn_blocking(move || mint::leaf(&authority, &request, now)).await?
+            tokio::task::spawn_blocking(move || generate::leaf(&authority, &request, now)).await?
         }
     }
 }
 
-/// Metadata of what cannot be made again: without an owner, and held, so that its content outlives a deletion.
-fn lasting(names: &Names, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+/// Metadata of an irreplaceable Secret: without an owner and with a finalizer, so that its content outlives a deletion.
+fn irreplaceable_secrets(names: &Names, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
     ObjectMeta { finalizers: Some(vec![names::CLEANUP.into()]), ..names.unowned(name, labels) }
 }
 
@@ -253,3 +260,5 @@ fn secret(metadata: ObjectMeta, data: Data, immutable: bool) -> Secret {
         ..Secret::default()
     }
 }
+
+pub mod stalled_renewal;

@@ -1,18 +1,40 @@
-//! The only reads of a pass: caches, and the facts in Secrets and ConfigMaps that are not known yet.
+//! Observe stage: all reads of a reconcile, from caches, and from Secrets and ConfigMaps that are not known yet.
 
 pub(super) mod callers;
 mod certificates;
 mod claims;
 mod database;
 mod events;
-mod lasting;
+mod irreplaceable;
 pub(super) mod network;
 mod pods;
 mod requests;
 mod surplus;
 mod volumes;
 
-pub(super) use lasting::generations;
+use super::{
+    decide::{
+        absent_nodes::{AbsentNodes, Roll},
+        chain_validators,
+    },
+    observed::{CaGenerations, Generation, Host, Neighbour, Observed, ObservedManager, Taint, Workload},
+    validate,
+};
+use crate::{
+    api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
+    cluster::{
+        Caches, ChainHeads, IssuerKeys, SecretFacts, ServedCertificates,
+        secret_facts::{self, Fact, Question},
+        watch::caches::{DecodedNode, find, seen},
+        write::timely,
+    },
+    model::{
+        lookup::Found,
+        names::{self, Component, Names},
+        network_member::{self, NetworkMember},
+    },
+};
+pub(super) use irreplaceable::generations;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,40 +47,23 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource as _, ResourceExt as _, api::ObjectMeta, runtime::reflector::ObjectRef};
 use tokio::time::Instant;
 
-use super::{
-    absent::{Absent, Roll},
-    names::{self, Component, Names},
-    observed::{Found, Generation, Host, Lineage, Neighbour, Observed, ObservedManager, Taint, Workload},
-    sibling::{self, Sibling},
-    validate, voters,
-};
-use crate::{
-    api::{QuorumNode, parts::ConfigMapKey, transaction_manager::TransactionManager},
-    cluster::{
-        Caches, Chains, Facts, Keys, Served,
-        caches::{Guarded, find, seen},
-        facts::{self, Fact, Question},
-        write::timely,
-    },
-};
-
-/// Where a pass reads.
+/// Data sources of a reconcile.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
-    /// For contents that are not known yet.
+    /// Client for contents that are not known yet.
     pub client: &'a Client,
     /// Watched objects.
     pub caches: &'a Caches,
-    /// What is watched in all namespaces, this one's included.
+    /// Caches of all scopes, including this one.
     pub everywhere: &'a [Caches],
-    /// Known contents.
-    pub facts: &'a Facts,
-    /// Keys of those who issue tokens.
-    pub keys: &'a Keys,
-    /// What was seen to be served; `None` where nobody looks.
-    pub served: Option<&'a Served>,
-    /// What was seen of chains; `None` where nobody looks.
-    pub chains: Option<&'a Chains>,
+    /// Known facts about Secrets and ConfigMaps.
+    pub facts: &'a SecretFacts,
+    /// Keys of token issuers.
+    pub keys: &'a IssuerKeys,
+    /// Certificates found by probes; `None` if ports are not probed.
+    pub served: Option<&'a ServedCertificates>,
+    /// Chain state found by probes; `None` if clients are not probed.
+    pub chains: Option<&'a ChainHeads>,
     /// The cluster's domain.
     pub domain: &'a str,
 }
@@ -71,13 +76,13 @@ impl Sources<'_> {
         }
     }
 
-    /// The resource version of a Secret that can be used.
+    /// Resource version of a usable Secret.
     fn version(&self, namespace: &str, name: &str, found: Found<()>) -> Found<String> {
         let version = self.caches.secret(namespace, name).and_then(|meta| meta.resource_version);
         match found {
-            Found::Is(()) => Found::Is(version.unwrap_or_default()),
+            Found::Present(()) => Found::Present(version.unwrap_or_default()),
             Found::Missing => Found::Missing,
-            Found::Unusable(why) => Found::Unusable(why),
+            Found::Invalid(why) => Found::Invalid(why),
         }
     }
 
@@ -94,10 +99,10 @@ impl Sources<'_> {
     }
 }
 
-/// Sees everything the pass decides from.
+/// Reads everything that the reconcile decides from.
 ///
 /// # Errors
-/// Where something cannot be read; what is not there is no error.
+/// Fails if something cannot be read. A missing object is no error.
 pub async fn observe(
     sources: Sources<'_>,
     node: Arc<QuorumNode>,
@@ -111,8 +116,9 @@ pub async fn observe(
     let namespace = names.namespace.clone();
     let genesis = &node.spec.genesis.config_map_ref;
     let (key_secret, key) = validate::node_key_at(&names, &node.spec);
-    let node_key = facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
-    let siblings = siblings(sources.caches, &names);
+    let node_key =
+        secret_facts::node_key(sources.secret(&namespace, &key_secret, Question::NodeKey(key)).await?);
+    let network_members = network_members(sources.caches, &names);
     let pods = pods::pods(sources.caches, &names);
     let workloads = workloads(sources.caches, &names);
     Ok(Observed {
@@ -121,7 +127,7 @@ pub async fn observe(
             Found::Missing => Some(claim_exists(sources.client, &names).await?),
             _ => None,
         },
-        genesis: facts::genesis(
+        genesis: secret_facts::genesis(
             sources.config_map(&namespace, genesis, Question::Genesis(genesis.key.clone())).await?,
         ),
         node_key,
@@ -131,8 +137,8 @@ pub async fn observe(
         },
         bundles: bundles(sources, &namespace, &node).await?,
         callers: callers::callers(sources, &names, &node).await?,
-        network_authority: lineage(sources, &namespace, &names.network_authority()).await?,
-        node_authority: lineage(sources, &namespace, &names.node_authority()).await?,
+        network_authority: ca_generations(sources, &namespace, &names.network_authority()).await?,
+        node_authority: ca_generations(sources, &namespace, &names.node_authority()).await?,
         certificates: certificates::certificates(sources, &names, &node.spec.tls).await?,
         made_for: certificates::made_for(sources.caches, &names),
         served: sources.served.map(|served| certificates::presented(served, &names, &pods)),
@@ -141,28 +147,32 @@ pub async fn observe(
         written: certificates::written(sources.caches, &names, &node.spec.tls),
         requests: requests::requests(sources.caches, &node, &names),
         monitor: requests::monitor(sources.caches, &node, &names),
-        neighbours: neighbours(sources.caches, &siblings, &names),
-        siblings,
+        neighbours: neighbours(sources.caches, &network_members, &names),
+        network_members,
         claims: claims::claims(sources, &node, &names),
         peer_address: peer_address(sources.caches, &names),
         volumes: volumes::volumes(sources, &names, (&pods, now)).await?,
-        permitted: find(&sources.caches.config_maps, &namespace, &names.peers())
+        admitted_peers: find(&sources.caches.config_maps, &namespace, &names.peers())
             .and_then(|meta| meta.annotations?.remove(names::PERMITTED)),
         managers: managers(sources.caches, &names),
         absent: absent(sources.caches, &names, now),
-        unmade: events::unmade(sources.client, &node, (&workloads, &pods), now).await,
+        rejected_pods: events::rejected_pods(sources.client, &node, (&workloads, &pods), now).await,
         workloads,
         pods,
         hosts: hosts(sources.caches),
-        lasting: lasting::lasting(sources.caches, &names, &node),
+        irreplaceable_secrets: irreplaceable::irreplaceable_secrets(sources.caches, &names, &node),
         surplus: surplus::surplus(sources.caches, &names),
-        unseen: sources.caches.forbidden.now(),
+        unwatchable: sources.caches.forbidden.now(),
         node,
     })
 }
 
-/// The first of an authority's generations may be gone: it has ended.
-async fn lineage(sources: Sources<'_>, namespace: &str, authority: &str) -> anyhow::Result<Lineage> {
+/// Generations of a CA. The first may be missing after it has ended.
+async fn ca_generations(
+    sources: Sources<'_>,
+    namespace: &str,
+    authority: &str,
+) -> anyhow::Result<CaGenerations> {
     let mut generations = Vec::new();
     for number in 1.. {
         let Some(meta) = sources.caches.secret(namespace, &Names::generation(authority, number)) else {
@@ -170,13 +180,13 @@ async fn lineage(sources: Sources<'_>, namespace: &str, authority: &str) -> anyh
         };
         let fact = sources.facts.secret(sources.client, &meta, Question::Authority).await?;
         let rotate = meta.annotations.is_some_and(|annotations| annotations.contains_key(names::ROTATE));
-        generations.push(Generation { number, authority: facts::authority(fact), rotate });
+        generations.push(Generation { number, authority: secret_facts::authority(fact), rotate });
     }
     generations.retain(|generation| generation.authority != Found::Missing);
-    Ok(Lineage(generations))
+    Ok(CaGenerations(generations))
 }
 
-/// Read live, and only where a key would have to be made.
+/// Whether the client's volume claim exists. Read live, and only if a key would have to be generated.
 async fn claim_exists(client: &Client, names: &Names) -> anyhow::Result<bool> {
     let name = names.claim(Component::Client);
     let api = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &names.namespace);
@@ -191,11 +201,11 @@ async fn observe_manager(
 ) -> anyhow::Result<ObservedManager> {
     let pair = &manager.keys.secret_ref;
     let question = Question::ManagerKey(pair.private_key.clone(), pair.public_key.clone());
-    let keys = facts::manager_key(sources.secret(namespace, &pair.name, question).await?);
+    let keys = secret_facts::manager_key(sources.secret(namespace, &pair.name, question).await?);
     let key_password = match &manager.keys.password_ref {
         Some(at) => {
             let fact = sources.secret(namespace, &at.name, Question::Password(at.key.clone())).await?;
-            Some(facts::usable(fact))
+            Some(secret_facts::usable(fact))
         }
         None => None,
     };
@@ -203,21 +213,21 @@ async fn observe_manager(
     let database_password = match external.and_then(|external| external.password_ref.as_ref()) {
         Some(at) => {
             let fact = sources.secret(namespace, &at.name, Question::Password(at.key.clone())).await?;
-            Some(sources.version(namespace, &at.name, facts::usable(fact)))
+            Some(sources.version(namespace, &at.name, secret_facts::usable(fact)))
         }
         None => None,
     };
     let database_certificate = match external.and_then(|external| external.client_certificate_ref.as_ref()) {
         Some(at) => {
             let fact = sources.secret(namespace, &at.name, Question::DatabaseCertificate).await?;
-            Some(sources.version(namespace, &at.name, facts::usable(fact)))
+            Some(sources.version(namespace, &at.name, secret_facts::usable(fact)))
         }
         None => None,
     };
     Ok(ObservedManager { keys, key_password, database_password, database_certificate })
 }
 
-/// Every ConfigMap with certificates that the spec names.
+/// Digests of all ConfigMaps with certificates that the spec references.
 async fn bundles(
     sources: Sources<'_>,
     namespace: &str,
@@ -237,30 +247,32 @@ async fn bundles(
     let mut bundles = BTreeMap::new();
     for (field, at) in named {
         let fact = sources.config_map(namespace, at, Question::Bundle(at.key.clone())).await?;
-        bundles.insert(field, facts::bundle(fact));
+        bundles.insert(field, secret_facts::bundle(fact));
     }
     Ok(bundles)
 }
 
-pub(super) fn siblings(caches: &Caches, own: &Names) -> Vec<Sibling> {
+pub(super) fn network_members(caches: &Caches, own: &Names) -> Vec<NetworkMember> {
     others(caches, own, false)
 }
 
-fn absent(caches: &Caches, own: &Names, now: Timestamp) -> Absent {
+fn absent(caches: &Caches, own: &Names, now: Timestamp) -> AbsentNodes {
     let budget = own.validators();
     let live = seen(&caches.budgets, &own.namespace, &budget);
-    let live = caches.echoes.newest(("PodDisruptionBudget", &own.namespace, &budget), live, Instant::now());
+    let live =
+        caches.pending_writes.newest(("PodDisruptionBudget", &own.namespace, &budget), live, Instant::now());
     let noted = live.and_then(|live| live.meta.annotations).unwrap_or_default();
     let validators = noted.get(names::VALIDATORS).map(|text| Roll::read(text)).unwrap_or_default();
-    let voters = noted.get(names::CHAIN_VALIDATORS).map(|text| voters::read(text)).unwrap_or_default();
-    Absent { ending: others(caches, own, true), validators, voters, now }
+    let chain_validators =
+        noted.get(names::CHAIN_VALIDATORS).map(|text| chain_validators::read(text)).unwrap_or_default();
+    AbsentNodes { ending: others(caches, own, true), validators, chain_validators, now }
 }
 
-/// From the manager's workload, as this process has written it last, or else from its configuration.
+/// Known managers, from the latest state of the manager's workload, or else from its configuration.
 fn managers(caches: &Caches, own: &Names) -> Option<String> {
     let (namespace, workload) = (&own.namespace, own.workload(Component::TransactionManager));
     let live = seen(&caches.workloads, namespace, &workload);
-    let live = caches.echoes.newest(("StatefulSet", namespace, &workload), live, Instant::now());
+    let live = caches.pending_writes.newest(("StatefulSet", namespace, &workload), live, Instant::now());
     let noted = |meta: Option<ObjectMeta>| meta?.annotations?.remove(names::MANAGERS);
     let config = own.manager_config();
     noted(live.map(|live| live.meta))
@@ -268,38 +280,38 @@ fn managers(caches: &Caches, own: &Names) -> Option<String> {
         .or_else(|| noted(caches.secret(namespace, &config)))
 }
 
-fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<Sibling> {
-    let is_sibling = |other: &Guarded| {
+fn others(caches: &Caches, own: &Names, ending: bool) -> Vec<NetworkMember> {
+    let is_sibling = |other: &DecodedNode| {
         let meta = other.meta();
         meta.namespace.as_ref() == Some(&own.namespace)
-            && sibling::network(other) == Some(&own.network)
+            && network_member::network(other) == Some(&own.network)
             && meta.name.as_ref() != Some(&own.node)
             && meta.deletion_timestamp.is_some() == ending
     };
     let nodes = caches.nodes.state();
-    let mut siblings: Vec<_> =
-        nodes.iter().filter(|other| is_sibling(other)).map(|other| Sibling::from(&**other)).collect();
-    siblings.sort_by(|a, b| a.name.cmp(&b.name));
-    siblings
+    let mut network_members: Vec<_> =
+        nodes.iter().filter(|other| is_sibling(other)).map(|other| NetworkMember::from(&**other)).collect();
+    network_members.sort_by(|a, b| a.name.cmp(&b.name));
+    network_members
 }
 
-fn neighbours(caches: &Caches, siblings: &[Sibling], own: &Names) -> Vec<Neighbour> {
-    let neighbour = |sibling: &Sibling| {
-        let names = Names { node: sibling.name.clone(), ..own.clone() };
+fn neighbours(caches: &Caches, network_members: &[NetworkMember], own: &Names) -> Vec<Neighbour> {
+    let neighbour = |network_member: &NetworkMember| {
+        let names = Names { node: network_member.name.clone(), ..own.clone() };
         Neighbour {
-            name: sibling.name.clone(),
-            role: sibling.role,
+            name: network_member.name.clone(),
+            role: network_member.role,
             pod: pods::pod(caches, &names, Component::Client),
         }
     };
-    siblings.iter().filter(|sibling| !sibling.is_held).map(neighbour).collect()
+    network_members.iter().filter(|network_member| !network_member.is_held).map(neighbour).collect()
 }
 
 fn peer_address(caches: &Caches, names: &Names) -> Option<String> {
     address(&*caches.services.get(&ObjectRef::new(&names.peer_service()).within(&names.namespace))?)
 }
 
-/// The address that the server gave a Service.
+/// Cluster IP of a Service, if it has one.
 pub(super) fn address(service: &core::Service) -> Option<String> {
     service.spec.as_ref()?.cluster_ip.clone().filter(|address| address != "None" && !address.is_empty())
 }
@@ -315,18 +327,18 @@ fn workload(caches: &Caches, names: &Names, component: Component) -> Option<Work
     let workload = caches.workloads.get(&reference)?;
     let update_revision = update_revision(&workload);
     let stopped = workload.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
-    let permitted = workload.annotations().get(names::PERMITTED).cloned();
+    let admitted_peers = workload.annotations().get(names::PERMITTED).cloned();
     let templates = workload.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
     let size = templates.and_then(|templates| volumes::size(templates.first()?));
     let genesis = workload.annotations().get(names::GENESIS).cloned();
     let seen = workload.status.as_ref().and_then(|status| status.observed_generation);
     let settled = seen.is_some() && seen == workload.metadata.generation;
     let uid = workload.uid().unwrap_or_default();
-    Some(Workload { uid, update_revision, stopped, permitted, size, genesis, settled })
+    Some(Workload { uid, update_revision, stopped, admitted_peers, size, genesis, settled })
 }
 
-/// The revision that new pods get. Until its controller has seen the present template it speaks of an earlier one, which may be
-/// somebody else's.
+/// Revision of new pods. `None` until the controller has processed the current template: its status then describes an
+/// earlier template, possibly one that another writer made.
 fn update_revision(workload: &StatefulSet) -> Option<String> {
     let status = workload.status.as_ref()?;
     (status.observed_generation >= workload.metadata.generation).then(|| status.update_revision.clone())?

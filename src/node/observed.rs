@@ -1,4 +1,4 @@
-//! What a pass has seen: plain data, read once, from which everything else follows.
+//! Observed state: plain data that a reconcile reads once, and from which it decides everything else.
 
 #[cfg(test)]
 pub(super) mod samples;
@@ -8,103 +8,60 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 
-use super::{
-    absent::Absent,
-    chain,
-    genesis::GenesisFacts,
-    identity::Claim,
-    met::Met,
-    names::{Component, Purpose},
-    secrets::{
-        Unusable,
-        keys::{NodeIdentity, TransactionManagerKey},
-        tls::{AuthorityFacts, Fingerprint, LeafFacts},
-    },
-    sibling::Sibling,
-    volumes::Volume,
-};
+use super::decide::{absent_nodes::AbsentNodes, volume_growth::Volume};
+use crate::model::lookup::{Found, Seen};
 use crate::{
     api::{QuorumNode, node::Role},
-    database::Report,
-    policy,
+    model::{
+        chain,
+        genesis::GenesisFacts,
+        names::{Component, Purpose},
+        network_member::NetworkMember,
+        peering::PeerState,
+        secrets::{
+            InvalidContent,
+            keys::{NodeIdentity, TransactionManagerKey},
+            tls::{AuthorityFacts, Fingerprint, LeafFacts},
+        },
+    },
+    node::decide::identity::Claim,
+    protocol::{database::Report, policy},
 };
 
-/// Something that the spec, or the pass, refers to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Found<T> {
-    /// There is no such object.
-    Missing,
-    /// The object is there and cannot be used.
-    Unusable(String),
-    /// What is in it.
-    Is(T),
-}
-
-impl<T> Found<T> {
-    /// What is in it, if that can be used.
-    pub fn usable(&self) -> Option<&T> {
-        match self {
-            Self::Is(content) => Some(content),
-            Self::Missing | Self::Unusable(_) => None,
-        }
-    }
-}
-
-impl<T> From<Result<T, Unusable>> for Found<T> {
-    fn from(read: Result<T, Unusable>) -> Self {
-        match read {
-            Ok(content) => Self::Is(content),
-            Err(why) => Self::Unusable(why.to_string()),
-        }
-    }
-}
-
-/// Objects of a kind that may not be there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// They are not known, or not yet.
-    #[default]
-    NotYet,
-    /// The server does not serve the kind.
-    Missing,
-    /// What there is.
-    Is(T),
-}
-
-/// What cert-manager says of a certificate.
+/// What cert-manager reports about a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// It is being issued.
     pub issuing: bool,
-    /// It was not issued, when that was tried last.
+    /// The last attempt to issue it failed.
     pub failed: bool,
-    /// In its own words, cut short.
+    /// Message of cert-manager, truncated.
     pub said: String,
 }
 
-/// An authority and those that followed it, eldest first.
+/// Generations of a CA, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Lineage(pub Vec<Generation>);
+pub struct CaGenerations(pub Vec<Generation>);
 
-/// One authority of several that follow each other.
+/// One generation of a CA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generation {
-    /// 1 for the first.
+    /// Number of the generation; the first is 1.
     pub number: u32,
-    /// What is in its Secret.
+    /// Content of its Secret.
     pub authority: Found<AuthorityFacts>,
-    /// Whether somebody asked for another one to follow it.
+    /// Whether a user has requested a rotation to the next generation.
     pub rotate: bool,
 }
 
-impl Lineage {
-    /// The generations that can be used, with their numbers, eldest first.
+impl CaGenerations {
+    /// Usable generations with their numbers, oldest first.
     pub fn usable(&self) -> impl DoubleEndedIterator<Item = (u32, &AuthorityFacts)> {
         self.0.iter().filter_map(|one| Some((one.number, one.authority.usable()?)))
     }
 }
 
-impl From<Found<AuthorityFacts>> for Lineage {
+impl From<Found<AuthorityFacts>> for CaGenerations {
     fn from(first: Found<AuthorityFacts>) -> Self {
         match first {
             Found::Missing => Self::default(),
@@ -113,92 +70,92 @@ impl From<Found<AuthorityFacts>> for Lineage {
     }
 }
 
-/// Everything a pass decides from.
+/// Everything that a reconcile decides from.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The node itself.
     pub node: Arc<QuorumNode>,
-    /// The cluster's domain, as the operator was told at start.
+    /// Cluster domain, from the operator's settings.
     pub domain: String,
-    /// The other nodes of its network, by name, none of them being deleted.
-    pub siblings: Vec<Sibling>,
+    /// The other nodes of its network, by name, without those that are being deleted.
+    pub network_members: Vec<NetworkMember>,
     /// Its genesis.
     pub genesis: Found<GenesisFacts>,
-    /// Its key: the adopted Secret, or the minted one.
+    /// Its node key, from the adopted or the generated Secret.
     pub node_key: Found<NodeIdentity>,
-    /// Whether a claim of an earlier life holds chain data. `None`: not looked at, since a key is there.
+    /// Whether a volume claim with chain data exists. `None` if it was not read, since a node key exists.
     pub chain_data_exists: Option<bool>,
-    /// What the transaction manager refers to; `None` without one.
+    /// References of the transaction manager; `None` without one.
     pub manager: Option<ObservedManager>,
-    /// ConfigMaps with certificates of foreign authorities, by the field that names them: digests.
+    /// Digests of the ConfigMaps with third-party CA certificates, by spec field.
     pub bundles: BTreeMap<String, Found<String>>,
-    /// What callers of JSON-RPC refer to.
+    /// References of JSON-RPC callers.
     pub callers: ObservedCallers,
-    /// The network's authority.
-    pub network_authority: Lineage,
-    /// The node's own authority.
-    pub node_authority: Lineage,
+    /// The network's CA.
+    pub network_authority: CaGenerations,
+    /// The node's own CA.
+    pub node_authority: CaGenerations,
     /// The node's certificates.
-    pub certificates: BTreeMap<Purpose, Result<LeafFacts, Unusable>>,
-    /// Which request for renewal each of them was made for, where there was one.
+    pub certificates: BTreeMap<Purpose, Result<LeafFacts, InvalidContent>>,
+    /// Renewal request that each certificate was issued for, if there was one.
     pub made_for: BTreeMap<Purpose, String>,
-    /// What its pods were seen to present; `None` where nobody looks.
+    /// Certificates that its pods serve; `None` if ports are not probed.
     pub served: Option<BTreeMap<Purpose, Fingerprint>>,
-    /// What its network's chain was seen to do; `None` where nobody looks.
+    /// State of its network's chain; `None` if clients are not probed.
     pub chain: Option<chain::View>,
-    /// Which peers its client was seen to lack.
-    pub met: Met,
+    /// Peers that its client lacks.
+    pub met: PeerState,
     /// When the Secrets of its certificates were last written.
     pub written: BTreeMap<Purpose, Timestamp>,
-    /// What cert-manager is asked for, of this node's.
+    /// The node's certificate requests at cert-manager.
     pub requests: Seen<BTreeMap<Purpose, Request>>,
-    /// Whether Prometheus is told of the node by an object of its own.
+    /// Whether the node's PodMonitor exists.
     pub monitor: Seen<bool>,
     /// The clients of the network's other nodes.
     pub neighbours: Vec<Neighbour>,
-    /// Others who claim the node's identity, in any namespace that is watched.
+    /// Claims of others to the node's identity, in all watched namespaces.
     pub claims: Vec<Claim>,
     /// Address of the P2P Service.
     pub peer_address: Option<String>,
     /// The workloads that exist.
     pub workloads: BTreeMap<Component, Workload>,
-    /// The volume claims that exist and are the node's.
+    /// Existing volume claims of the node.
     pub volumes: BTreeMap<Component, Volume>,
-    /// Whom its client has admitted, as its lists of peers say: known also while it has no workload.
-    pub permitted: Option<String>,
-    /// Which managers of its network its own one knows.
+    /// Peers that its client has admitted, as recorded on its peer lists. Known also without a workload.
+    pub admitted_peers: Option<String>,
+    /// Managers of its network that its own manager knows.
     pub managers: Option<String>,
-    /// Nodes of the network that are away.
-    pub absent: Absent,
+    /// Absent nodes of the network.
+    pub absent: AbsentNodes,
     /// The pods that exist.
     pub pods: BTreeMap<Component, Pod>,
-    /// Why the server makes no pod of a part, in its words, where a pod has been missing for a while.
-    pub unmade: BTreeMap<Component, String>,
-    /// What may not be watched, in the server's words: what is said of it may be old.
-    pub unseen: Vec<String>,
+    /// Server message why a part has no pod, if the pod has been missing for a while.
+    pub rejected_pods: BTreeMap<Component, String>,
+    /// Server messages of forbidden watches. Observed state of these kinds may be stale.
+    pub unwatchable: Vec<String>,
     /// Hosts of the cluster.
     pub hosts: BTreeMap<String, Host>,
-    /// Secrets that cannot be made again and are the operator's to keep.
-    pub lasting: Vec<ObjectMeta>,
-    /// Pods beyond the one that a part has, and what they have left.
+    /// Irreplaceable Secrets that the operator manages.
+    pub irreplaceable_secrets: Vec<ObjectMeta>,
+    /// Pods beyond the one of each part, and their volume claims.
     pub surplus: Surplus,
 }
 
-/// What a workload that somebody scales up makes beyond its one pod; names alone.
+/// Names of the pods and claims that a workload has beyond its one pod, because a user scaled it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surplus {
     /// Pods.
     pub pods: Vec<String>,
-    /// Volume claims of such pods, that are there or were.
+    /// Volume claims of such pods, also of pods that are gone.
     pub claims: Vec<String>,
 }
 
-/// What a transaction manager refers to.
+/// References of a transaction manager.
 #[derive(Clone, Debug)]
 pub struct ObservedManager {
     /// Its key pair.
     pub keys: Found<TransactionManagerKey>,
-    /// Its key's password; `None` where the spec names none.
+    /// Its key's password; `None` if the spec references none.
     pub key_password: Option<Found<()>>,
     /// The external database's password and the resource version of its Secret.
     pub database_password: Option<Found<String>>,
@@ -206,13 +163,12 @@ pub struct ObservedManager {
     pub database_certificate: Option<Found<String>>,
 }
 
-/// What callers of JSON-RPC refer to.
+/// References of JSON-RPC callers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedCallers {
-    /// Certificates of the authorities that callers name, PEM, by the caller's name.
+    /// CA certificates that callers reference, as PEM, by caller name.
     pub authorities: BTreeMap<String, Found<String>>,
-    /// Who issues tokens of ServiceAccounts, and with which keys, where that is asked for. `Missing`: it has not
-    /// answered yet.
+    /// Issuer of ServiceAccount tokens with its keys, if a caller uses such tokens. `Missing` until it has answered.
     pub cluster: Option<Found<policy::Issuer>>,
     /// The other issuers, by their URL.
     pub issuers: BTreeMap<String, Found<policy::Issuer>>,
@@ -223,71 +179,71 @@ pub struct ObservedCallers {
 pub struct Neighbour {
     /// Its node.
     pub name: String,
-    /// What its node does on the chain; `None` where its spec does not tell.
+    /// Role of its node; `None` if its spec does not decode.
     pub role: Option<Role>,
-    /// Its pod, where it exists.
+    /// Its pod, if it exists.
     pub pod: Option<Pod>,
 }
 
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Uid of this very one.
+    /// Its uid.
     pub uid: String,
-    /// Revision that new pods get.
+    /// Revision of new pods.
     pub update_revision: Option<String>,
-    /// Whether it is to have no pod.
+    /// Whether it is scaled to zero.
     pub stopped: bool,
-    /// Whom its client has admitted since it started.
-    pub permitted: Option<String>,
-    /// Size that its claim template asks for.
+    /// Peers that its client has admitted since it started.
+    pub admitted_peers: Option<String>,
+    /// Size in its claim template.
     pub size: Option<String>,
-    /// SHA-256 of the genesis that its template is for, of a client.
+    /// SHA-256 of the genesis that its template is for; only for a client.
     pub genesis: Option<String>,
-    /// Whether its controller has seen it as it is, so that the revision is of this template.
+    /// Whether its controller has processed the current template, so that the revision belongs to it.
     pub settled: bool,
 }
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Uid of this very pod.
+    /// Its uid.
     pub uid: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Option<Timestamp>,
-    /// Address that follows from the key it runs with, of a client.
+    /// Address that belongs to the node key it runs with; only for a client.
     pub identity: Option<String>,
     /// Whether no workload manages it.
     pub unmanaged: bool,
     /// Host it runs on.
     pub host: Option<String>,
-    /// Revision of the workload it was made from.
+    /// Revision of the workload that it was created from.
     pub revision: Option<String>,
-    /// Whether the kubelet calls it ready.
+    /// Whether it is ready.
     pub ready: bool,
-    /// Since when it is ready, or is not.
+    /// Time of the last change of its readiness.
     pub since: Option<Timestamp>,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// Which certificates it has read at start.
+    /// Digests of the certificates that it has read at start.
     pub certificates: Option<String>,
-    /// Whether `geth init` has ended well in it, of a client.
+    /// Whether `geth init` has succeeded in it; only for a client.
     pub initialised: bool,
-    /// Whether a guard runs in it, of a client.
+    /// Whether it has a guard; only for a client.
     pub guarded: bool,
-    /// The version of the callers' policy that its kubelet was told of.
+    /// Version of the caller policy in its annotation.
     pub policy: Option<String>,
-    /// What the scheduler says where it found no host.
+    /// Message of the scheduler, if it found no host.
     pub unschedulable: Option<String>,
-    /// Which database it has found, where it looks at one before it starts.
+    /// Report of its init container about the database, if it checks one.
     pub database: Option<Report>,
-    /// The first container that is in trouble, and why.
+    /// First container that fails, and why.
     pub trouble: Option<String>,
-    /// The first container that ended last because it had no memory left, and what to do.
+    /// First container that was last terminated for lack of memory, and what to do.
     pub killed: Option<String>,
 }
 
-/// A host: what two kubelets would have in common if they were one machine.
+/// A host (Kubernetes node). Its ids show whether two kubelets run on one machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Machine id, as its kubelet reports it.
@@ -296,25 +252,25 @@ pub struct Host {
     pub boot_id: String,
     /// Whether it is ready and not cordoned.
     pub schedulable: bool,
-    /// Whether a person has closed it.
+    /// Whether it is cordoned.
     pub cordoned: bool,
     /// Whether its kubelet no longer reports, or reports that it is not ready.
     pub lost: bool,
-    /// Since when that is so, or is not.
+    /// Time of the last change of its readiness.
     pub since: Option<Timestamp>,
-    /// Taints that keep pods away that do not tolerate them.
+    /// Taints that repel pods without a toleration.
     pub taints: Vec<Taint>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What keeps pods away from a host.
+/// Taint of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taint {
     /// Its key.
     pub key: String,
     /// Its value; empty without one.
     pub value: String,
-    /// What it does.
+    /// Its effect.
     pub effect: String,
 }

@@ -1,4 +1,4 @@
-//! What is missing before the operator can work, as `/readyz` says it.
+//! Readiness of the operator: what is missing before it can work, for `/readyz`.
 
 use std::{
     collections::BTreeMap,
@@ -6,23 +6,23 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What has become of the watches of a scope: a namespace, or all of them.
+/// State of the watches of a scope: a namespace, or all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// Their first lists are still being read.
+    /// Their first lists are not complete yet.
     Filling,
-    /// Everything is seen.
+    /// All watches work.
     Whole,
-    /// Not everything is seen. It holds up no other scope.
+    /// A watch does not work. Other scopes are not affected.
     Lacking {
-        /// What is missing, and what to do.
+        /// What is missing and what to do.
         why: String,
-        /// Whether everything was seen before, and work goes on as far as it can.
+        /// Whether all watches worked before, so that reconciles continue as far as possible.
         works: bool,
     },
 }
 
-/// What is still missing before the operator can work.
+/// Readiness of the operator, shared by the tasks that report to it.
 #[derive(Debug)]
 pub struct Health(Mutex<State>);
 
@@ -39,20 +39,20 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Says what is missing, whatever is watched.
+    /// Reports that something is missing for all scopes.
     pub fn missing(&self, what: &'static str) {
         self.lock().missing = Some(what);
     }
 
-    /// Says what has become of a scope. Nothing else is missing then.
+    /// Reports the watches of a scope, and clears what [`Health::missing`] reported.
     pub fn scope(&self, name: &str, watched: Watched) {
         let mut state = self.lock();
         state.missing = None;
         state.scopes.insert(name.to_owned(), watched);
     }
 
-    /// Whether the operator can work, in at least one scope and with no scope still to come; and one line for each thing that
-    /// is missing.
+    /// Whether the operator is ready, with one line of text for each thing that is missing. It is ready when no
+    /// scope still reads its first lists and at least one scope works.
     #[must_use]
     pub fn state(&self) -> (bool, String) {
         let state = self.lock();
@@ -70,7 +70,7 @@ impl Health {
                 Watched::Filling => "the watch caches are still filling",
                 Watched::Lacking { why, .. } => why,
             };
-            // a String takes everything
+            // writing to a String cannot fail
             let _ = writeln!(text, "{name}: {why}");
         }
         (is_ready, text)

@@ -1,4 +1,4 @@
-//! What the operator tells of itself and of its nodes, by the field's usual names.
+//! Metrics of the operator and of its nodes.
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
 
@@ -15,11 +15,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::queue::{Queues, Standing};
+use super::queue_metrics::{Queues, Standing};
+use crate::node::decide::chain_message;
 use crate::{
-    api::QuorumNodeStatus,
-    cluster::Heard,
-    node::{chain, names::Purpose, report::PEERS_CONNECTED},
+    api::QuorumNodeStatus, cluster::Staleness, model::names::Purpose, node::status::PEERS_CONNECTED,
 };
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -61,7 +60,7 @@ struct Outcome {
     result: &'static str,
 }
 
-/// All series of the operator.
+/// All metrics of the operator.
 pub struct Metrics {
     registry: Registry,
     /// 1 while this replica leads.
@@ -70,16 +69,16 @@ pub struct Metrics {
     pub writes: Counter,
     /// Errors that watches reported.
     pub watch_errors: Counter,
-    /// When the server was last heard of what is watched.
-    pub heard: Heard,
+    /// When the API server last sent something about each watched kind.
+    pub staleness: Staleness,
     queues: Queues,
     waiting: Gauge,
     longest: Gauge<f64, AtomicU64>,
     running: Gauge,
     silence: Family<OfKind, Gauge<f64, AtomicU64>>,
     requests: Family<Request, Counter>,
-    unreadable: Family<OfKind, Gauge>,
-    passes: Family<Outcome, Counter>,
+    undecodable: Family<OfKind, Gauge>,
+    reconciles: Family<Outcome, Counter>,
     failures: Family<AtStage, Counter>,
     duration: Histogram,
     ready: Family<Of, Gauge>,
@@ -98,7 +97,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Series that all stand at nothing.
+    /// Metrics that are all zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::default();
@@ -106,15 +105,15 @@ impl Metrics {
             leader: Gauge::default(),
             writes: Counter::default(),
             watch_errors: Counter::default(),
-            heard: Heard::default(),
+            staleness: Staleness::default(),
             queues: Queues::default(),
             waiting: Gauge::default(),
             longest: Gauge::default(),
             running: Gauge::default(),
             silence: Family::default(),
             requests: Family::default(),
-            unreadable: Family::default(),
-            passes: Family::default(),
+            undecodable: Family::default(),
+            reconciles: Family::default(),
             failures: Family::default(),
             duration: Histogram::new(exponential_buckets(0.0001, 4.0, 10)),
             ready: Family::default(),
@@ -134,17 +133,17 @@ impl Metrics {
         registry.register("quorum_operator_leader", "1 while this replica leads", metrics.leader.clone());
         registry.register(
             "quorum_operator_reconcile",
-            "Passes over a node, by result",
-            metrics.passes.clone(),
+            "Reconciles of a node, by result",
+            metrics.reconciles.clone(),
         );
         registry.register(
             "quorum_operator_reconcile_errors",
-            "Passes that failed, by stage",
+            "Reconciles that failed, by stage",
             metrics.failures.clone(),
         );
         registry.register(
             "quorum_operator_reconcile_duration_seconds",
-            "Time of a pass",
+            "Duration of a reconcile in seconds",
             metrics.duration.clone(),
         );
         registry.register(
@@ -159,97 +158,97 @@ impl Metrics {
         );
         registry.register(
             "quorum_operator_queue_depth",
-            "Nodes whose pass is due and that wait for a place",
+            "Nodes whose reconcile is due and waits to start",
             metrics.waiting.clone(),
         );
         registry.register(
             "quorum_operator_queue_oldest_seconds",
-            "For how long the node has waited that has waited longest",
+            "Longest time in seconds that a node in the queue has waited",
             metrics.longest.clone(),
         );
         registry.register(
             "quorum_operator_reconcile_in_flight",
-            "Passes that go on now",
+            "Reconciles in progress",
             metrics.running.clone(),
         );
         registry.register(
-            "quorum_operator_watch_silence_seconds",
-            "For how long the server has not been heard of a kind that is watched",
+            "quorum_operator_watch_staleness_seconds",
+            "Seconds since the API server last sent anything about a watched kind, by kind",
             metrics.silence.clone(),
         );
         registry.register(
             "quorum_operator_api_requests",
-            "Requests to the API server, by verb and status code; none: it did not answer",
+            "Requests to the API server, by verb and status code; code none if no answer came",
             metrics.requests.clone(),
         );
         registry.register(
-            "quorum_operator_unreadable_objects",
+            "quorum_operator_undecodable_objects",
             "Watched objects that do not decode, by kind",
-            metrics.unreadable.clone(),
+            metrics.undecodable.clone(),
         );
         registry.register(
             "quorum_node_ready",
-            "1 where a node's Ready condition is True",
+            "1 if a node's Ready condition is True, otherwise 0",
             metrics.ready.clone(),
         );
         registry.register(
             "quorum_cert_expiry_timestamp_seconds",
-            "End of a certificate, in seconds since 1970",
+            "When a certificate expires, in seconds since 1970, by purpose",
             metrics.expiry.clone(),
         );
         registry.register(
             "quorum_cert_served",
-            "1 where a port was seen to serve the certificate of its Secret, 0 where another one",
+            "1 if a port was observed to serve the certificate of its Secret, 0 if another one, by purpose",
             metrics.served.clone(),
         );
         registry.register(
             "quorum_chain_head",
-            "Number of the highest block of a node's client, as it was last seen",
+            "Number of the highest block of a node's client when it was last observed",
             metrics.head.clone(),
         );
         registry.register(
             "quorum_chain_advancing",
-            "1 where a node's ChainAdvancing condition is True, 0 where it is False",
+            "1 if a node's ChainAdvancing condition is True, 0 if it is False",
             metrics.advancing.clone(),
         );
         registry.register(
             "quorum_peers_connected",
-            "1 where a node's PeersConnected condition is True, 0 where it is False",
+            "1 if a node's PeersConnected condition is True, 0 if it is False",
             metrics.connected.clone(),
         );
         registry.register(
             "quorum_issuer_keys_timestamp_seconds",
-            "When the keys of an issuer of callers' tokens were last read, in seconds since 1970",
+            "When the keys of a token issuer were last read, in seconds since 1970, by issuer",
             metrics.issuers.clone(),
         );
         Self { registry, ..metrics }
     }
 
-    /// A pass has ended, in failure at a stage or well.
+    /// Records the end of a reconcile: its duration, and the stage at which it failed, if any.
     pub fn passed(&self, took: Duration, failed_at: Option<&'static str>) {
         self.duration.observe(took.as_secs_f64());
         let result = if failed_at.is_some() { "error" } else { "success" };
-        self.passes.get_or_create(&Outcome { result }).inc();
+        self.reconciles.get_or_create(&Outcome { result }).inc();
         if let Some(stage) = failed_at {
             self.failures.get_or_create(&AtStage { stage }).inc();
         }
     }
 
-    /// Another scope, and how it stands with its nodes.
+    /// Adds a scope and returns the handle of its work queue.
     #[must_use]
     pub fn queue(&self) -> Standing {
         self.queues.open()
     }
 
-    /// The API server was asked for something, and has answered with this code, or not at all.
+    /// Records a request to the API server: its verb, and the status code of the answer, `None` without an answer.
     pub fn asked(&self, verb: &'static str, code: Option<u16>) {
         let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         self.requests.get_or_create(&Request { verb, code }).inc();
     }
 
-    /// An object of a kind cannot be read from now on, or no longer counts as such.
-    pub fn unreadable(&self, kind: &str, begins: bool) {
-        let objects = self.unreadable.get_or_create(&OfKind { kind: kind.into() });
+    /// Records that an object of a kind does not decode (`begins`), or no longer counts as such.
+    pub fn undecodable(&self, kind: &str, begins: bool) {
+        let objects = self.undecodable.get_or_create(&OfKind { kind: kind.into() });
         if begins {
             objects.inc()
         } else {
@@ -257,12 +256,14 @@ impl Metrics {
         };
     }
 
-    /// What a node's status says.
+    /// Sets the metrics that follow from a node's status.
     pub fn node(&self, namespace: &str, name: &str, status: &QuorumNodeStatus) {
         let ready = status.conditions.iter().any(|found| found.type_ == "Ready" && found.status == "True");
         let of = Of { namespace: namespace.into(), name: name.into() };
         self.ready.get_or_create(&of).set(i64::from(ready));
-        for (kind, family) in [(chain::ADVANCING, &self.advancing), (PEERS_CONNECTED, &self.connected)] {
+        for (kind, family) in
+            [(chain_message::ADVANCING, &self.advancing), (PEERS_CONNECTED, &self.connected)]
+        {
             let told = status.conditions.iter().find(|found| found.type_ == kind);
             match told.map(|found| found.status.as_str()) {
                 Some("True") => drop(family.get_or_create(&of).set(1)),
@@ -280,7 +281,8 @@ impl Metrics {
         }
     }
 
-    /// What was seen to be served, and whether it is what the Secret holds. Of the rest nothing is known.
+    /// Sets which ports were observed to serve the certificate of their Secret; purposes that are not in the map
+    /// have no series.
     pub fn served(&self, namespace: &str, name: &str, served: &BTreeMap<Purpose, bool>) {
         for purpose in Purpose::ALL {
             let of = Certificate {
@@ -295,7 +297,7 @@ impl Metrics {
         }
     }
 
-    /// The highest block that a node's client was seen at; `None`: it is not seen.
+    /// Sets the number of a client's highest block; `None` removes the series.
     pub fn chain_head(&self, namespace: &str, name: &str, head: Option<u64>) {
         let of = Of { namespace: namespace.into(), name: name.into() };
         match head.and_then(|head| i64::try_from(head).ok()) {
@@ -304,17 +306,17 @@ impl Metrics {
         }
     }
 
-    /// The keys of an issuer have been read.
+    /// Records that the keys of an issuer were read now.
     pub fn issuer(&self, name: &str, now: Timestamp) {
         self.issuers.get_or_create(&OfIssuer { issuer: name.into() }).set(now.as_second() as f64);
     }
 
-    /// Nobody is known by an issuer's word any more.
+    /// Removes an issuer that no caller uses any more.
     pub fn forget_issuer(&self, name: &str) {
         self.issuers.remove(&OfIssuer { issuer: name.into() });
     }
 
-    /// A node is gone: so are its series.
+    /// Removes the series of a deleted node.
     pub fn forget(&self, namespace: &str, name: &str) {
         let of = Of { namespace: namespace.into(), name: name.into() };
         for family in [&self.ready, &self.head, &self.advancing, &self.connected] {
@@ -327,26 +329,26 @@ impl Metrics {
         self.served(namespace, name, &BTreeMap::new());
     }
 
-    /// What changes as time goes by.
+    /// Updates the metrics that change with time.
     fn look(&self) {
         let (waiting, longest, running) = self.queues.sum();
         self.waiting.set(waiting as i64);
         self.longest.set(longest.as_secs_f64());
         self.running.set(running as i64);
-        let silences = self.heard.silences();
-        // a kind that is no longer watched is not silent
+        let staleness_by_kind = self.staleness.staleness_by_kind();
+        // a kind that is no longer watched has no staleness
         self.silence.clear();
-        for (kind, silence) in silences {
+        for (kind, silence) in staleness_by_kind {
             self.silence.get_or_create(&OfKind { kind }).set(silence.as_secs_f64());
         }
     }
 
-    /// All series in the text format.
+    /// All metrics in the text format of Prometheus.
     #[must_use]
     pub fn text(&self) -> String {
         self.look();
         let mut text = String::new();
-        // writing to a String does not fail
+        // writing to a String cannot fail
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,8 +1,8 @@
-//! The operator's own probes and metrics, over plain HTTP: nothing in them is secret.
+//! HTTP server for the operator's own probes and metrics. It uses plain HTTP: nothing in them is secret.
 
 mod health;
 mod metrics;
-mod queue;
+mod queue_metrics;
 mod requests;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -19,13 +19,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 pub use health::{Health, Watched};
 pub use metrics::Metrics;
-pub use queue::{Queue, Standing};
+pub use queue_metrics::{Queue, Standing};
 pub use requests::Counted;
 
-/// Answers until the process ends.
+/// Serves `/livez`, `/readyz` and `/metrics` until the process ends.
 ///
 /// # Errors
-/// Where the address cannot be listened on.
+/// If the address cannot be bound.
 pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<()> {
     let listener = crate::listen::bind(listen).with_context(|| format!("--listen {listen}"))?;
     loop {
@@ -45,7 +45,7 @@ pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(5))
                 .max_buf_size(16 * 1024);
-            // a client that goes away is its own affair
+            // a client that disconnects is not an error here
             let _ = server.serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -68,7 +68,7 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics, health: &Health) -> Re
     response
 }
 
-/// Ends at SIGTERM or SIGINT.
+/// Completes at SIGTERM or SIGINT.
 pub async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =

@@ -1,4 +1,4 @@
-//! Counts what the API server is asked, by verb and code, and notes when it was heard of what is watched.
+//! Counts requests to the API server by verb and status code, and records when it last answered for each watch.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 
 use super::Metrics;
 
-/// What of a request is counted.
+/// Layer that counts requests.
 #[derive(Clone)]
 pub struct Counted(pub Arc<Metrics>);
 
@@ -23,14 +23,14 @@ impl<S> Layer<S> for Counted {
     }
 }
 
-/// A client's transport, counted.
+/// A client's transport that counts requests.
 #[derive(Clone)]
 pub struct Counting<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
-/// A request that was sent: one that is given up is counted as without an answer.
+/// A request that was sent. It is counted when it is dropped: a cancelled one has no code.
 struct Sent {
     verb: &'static str,
     code: Option<u16>,
@@ -66,14 +66,14 @@ where
             let answer = answer.await?;
             sent.code = Some(answer.status().as_u16());
             if collection && answer.status().is_success() {
-                sent.metrics.heard.hear(&path);
+                sent.metrics.staleness.hear(&path);
             }
             Ok(answer)
         })
     }
 }
 
-/// What a request is to the server, as permissions have it.
+/// The verb of a request, as in RBAC rules.
 fn verb(method: &Method, uri: &http::Uri) -> &'static str {
     let mut queries = uri.query().unwrap_or_default().split('&');
     match *method {
@@ -88,7 +88,7 @@ fn verb(method: &Method, uri: &http::Uri) -> &'static str {
     }
 }
 
-/// Whether a path names all objects of a kind, in a namespace or everywhere.
+/// Whether a path is that of all objects of a kind, in a namespace or in the cluster.
 fn is_collection(path: &str) -> bool {
     let parts: Vec<_> = path.split('/').skip(1).collect();
     let rest = match parts.as_slice() {

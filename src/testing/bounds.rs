@@ -1,19 +1,19 @@
-//! One refused node for each bound of the schema, made from the schema itself: a bound cannot be forgotten.
+//! Generates one invalid node for each bound in the CRD schema, so that tests cover every bound.
 
 use serde_json::{Value, json};
 
-/// A node that breaks one bound of one field.
+/// A node that violates one bound of one field.
 #[derive(Clone, Debug)]
 pub struct Breach {
-    /// The field as an error names it, such as `spec.peering.from[0].cidr`.
+    /// Field path as in API server errors, such as `spec.peering.from[0].cidr`.
     pub field: String,
-    /// Which bound of the schema is broken, such as `maxLength`.
+    /// Violated keyword of the schema, such as `maxLength`.
     pub bound: &'static str,
-    /// The node.
+    /// The invalid node.
     pub node: Value,
 }
 
-/// Every bound of `schema` (of a whole object) on fields that `node` sets, each broken once.
+/// Violates each bound of `schema` (the schema of the whole object) on a field that `node` sets, one at a time.
 #[must_use]
 pub fn breaches(schema: &Value, node: &Value) -> Vec<Breach> {
     let mut walk = Walk { node, found: Vec::new() };
@@ -21,7 +21,7 @@ pub fn breaches(schema: &Value, node: &Value) -> Vec<Breach> {
     walk.found
 }
 
-/// Where a value is: for errors, and for whoever wants to change it.
+/// Path of a value, as errors write it and as a JSON pointer.
 #[derive(Clone)]
 struct Place {
     field: String,
@@ -121,7 +121,7 @@ impl Walk<'_> {
     }
 }
 
-/// The `i`th of many items that a list without duplicates takes.
+/// The `i`th of many distinct variants of `item`, for lists that refuse duplicates.
 fn distinct(item: &Value, i: usize) -> Value {
     match item {
         Value::String(text) => json!(text.replacen("ac6b", &format!("{i:04x}"), 1)),
@@ -134,7 +134,7 @@ fn distinct(item: &Value, i: usize) -> Value {
     }
 }
 
-/// Every bound of `schema`, as field and keyword; list items and map values as `[]`.
+/// Every bound of `schema`, as pairs of field path and keyword. List items and map values appear as `[]`.
 #[must_use]
 pub fn of_schema(schema: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();

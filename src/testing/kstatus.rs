@@ -1,22 +1,22 @@
-//! What tools that wait make of an object: kstatus, which Flux, Helm and Argo CD follow, and `kubectl wait`.
+//! Status of an object as waiting tools compute it: kstatus (Flux, Helm, Argo CD) and `kubectl wait`.
 
 use serde_json::{Value, json};
 
-/// Status that kstatus computes.
+/// Status values of kstatus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Computed {
-    /// The object is as its spec asks.
+    /// The object matches its spec.
     Current,
-    /// The controller is at work: the tool goes on waiting.
+    /// The controller is still working; the tool continues to wait.
     InProgress,
-    /// The tool gives up.
+    /// The controller cannot continue; the tool stops waiting.
     Failed,
     /// The object is being deleted.
     Terminating,
 }
 
-/// Applies the rules of sigs.k8s.io/cli-utils/pkg/kstatus for a kind it does not know, in the order in which it looks.
-/// What says nothing is current.
+/// Applies the rules of sigs.k8s.io/cli-utils/pkg/kstatus for kinds that it does not know, in the same order.
+/// An object without any of these fields is current.
 #[must_use]
 pub fn compute(object: &Value) -> Computed {
     let is = |kind: &str| condition(object, kind).map(|it| it["status"].clone());
@@ -37,8 +37,8 @@ pub fn compute(object: &Value) -> Computed {
     }
 }
 
-/// Whether `kubectl wait --for=condition=Ready` returns (`getObservedGeneration` in kubectl's pkg/cmd/wait/condition.go):
-/// the condition's own generation counts, and the status's only where the condition has none.
+/// Whether `kubectl wait --for=condition=Ready` returns. It compares the condition's observed generation, or that of
+/// the status if the condition has none (`getObservedGeneration` in kubectl's pkg/cmd/wait/condition.go).
 #[must_use]
 pub fn wait_for_ready_returns(object: &Value) -> bool {
     let Some(ready) = condition(object, "Ready") else { return false };

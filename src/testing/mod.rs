@@ -1,4 +1,4 @@
-//! Inputs that unit tests and the suite on a real cluster share: what a rule refuses, it must refuse in both.
+//! Test inputs that the unit tests and the suite on a real cluster share, and a fake API server for unit tests.
 
 pub mod bounds;
 pub mod kstatus;

@@ -1,28 +1,28 @@
-//! For each rule of the definition, a node, or a change of a node, that it refuses.
+//! Nodes and changes of nodes that the validation rules of the CRD refuse, at least one for each rule.
 
 use serde_json::{Value, json};
 
 use super::specs;
 
-/// A node that is refused when it is made.
+/// A node that the API server must refuse to create.
 #[derive(Clone, Debug)]
 pub struct Creation {
-    /// What is wrong with it, in a few words.
+    /// Short name of the fault, for failure messages.
     pub name: &'static str,
-    /// The node.
+    /// The invalid node.
     pub node: Value,
     /// How the message begins.
     pub says: &'static str,
 }
 
-/// A change that is refused.
+/// An update that the API server must refuse.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// What is changed, in a few words.
+    /// Short name of the change, for failure messages.
     pub name: &'static str,
-    /// The node as it was admitted.
+    /// The valid node before the change.
     pub before: Value,
-    /// The node that is refused.
+    /// The node after the change.
     pub after: Value,
     /// How the message begins.
     pub says: &'static str,
@@ -42,7 +42,7 @@ fn remove(node: &mut Value, parent: &str, field: &str) {
     }
 }
 
-/// Nodes that a rule refuses.
+/// Nodes that a validation rule refuses at creation.
 #[must_use]
 pub fn creations() -> Vec<Creation> {
     let base = specs::with_managed_database;
@@ -55,11 +55,11 @@ pub fn creations() -> Vec<Creation> {
         ("name too long", base(), "metadata.name must begin", |node| {
             node["metadata"]["name"] = json!("a".repeat(41));
         }),
-        ("a number of validators and a list of them", base(), "state either validators or", |node| {
+        ("both a count and a list of validators", base(), "set either validators or", |node| {
             node["spec"]["consensus"]["validators"] = json!(4);
             node["spec"]["consensus"]["validatorAddresses"] = json!([format!("0x{}", "ab".repeat(20))]);
         }),
-        ("neither a key nor whose it is", base(), "nodeKey names a secretRef", |node| {
+        ("empty nodeKey", base(), "nodeKey must have secretRef", |node| {
             node["spec"]["nodeKey"] = json!({});
         }),
         ("client by tag", base(), "client.image must be pinned", |node| {
@@ -71,104 +71,104 @@ pub fn creations() -> Vec<Creation> {
         ("database by tag", base(), "transactionManager.database.managed.image must be pinned", |node| {
             node["spec"]["transactionManager"]["database"]["managed"]["image"] = json!("postgres:15");
         }),
-        ("one operator, foreign authority", base(), "tls.trust and transactionManager.peers", |node| {
+        ("one operator, third-party CA", base(), "tls.trust and transactionManager.peers", |node| {
             node["spec"]["consensus"]["operators"] = json!("SingleOperator");
             node["spec"]["transactionManager"]["peers"] = json!([]);
         }),
-        ("one operator, foreign manager", base(), "tls.trust and transactionManager.peers", |node| {
+        ("one operator, third-party manager", base(), "tls.trust and transactionManager.peers", |node| {
             node["spec"]["consensus"]["operators"] = json!("SingleOperator");
             node["spec"]["tls"]["trust"] = json!([]);
         }),
-        ("source of both kinds", base(), "give either namespace", |node| {
+        ("source with namespace and cidr", base(), "give either namespace", |node| {
             node["spec"]["peering"]["from"][1]["cidr"] = json!("192.0.2.0/24");
         }),
-        ("source of no kind", base(), "give either namespace", |node| {
+        ("empty source", base(), "give either namespace", |node| {
             node["spec"]["metrics"]["scrapers"][0]["from"] = json!({});
         }),
-        ("namespace without labels", base(), "namespace and podLabels go together", |node| {
+        ("namespace without podLabels", base(), "set namespace and podLabels together", |node| {
             remove(node, "/spec/metrics/scrapers/0/from", "podLabels");
         }),
-        ("no labels", base(), "podLabels must not be empty", |node| {
+        ("empty podLabels", base(), "podLabels must not be empty", |node| {
             node["spec"]["metrics"]["scrapers"][0]["from"]["podLabels"] = json!({});
         }),
-        ("all pods of a partner's namespace", base(), "name the pods by podLabels", |node| {
+        ("all pods of a partner's namespace", base(), "podLabels needs at least one label", |node| {
             node["spec"]["peering"]["to"][0]["podLabels"] = json!({});
         }),
-        ("a manager that is nowhere", base(), "say where the manager is", |node| {
+        ("a manager without cidrs and pods", base(), "a peer needs cidrs", |node| {
             remove(node, "/spec/transactionManager/peers/0", "cidrs");
             remove(node, "/spec/transactionManager/peers/0", "pods");
         }),
-        ("a database that is nowhere", external(), "say where the database is", |node| {
+        ("a database without cidrs and pods", external(), "an external database needs cidrs", |node| {
             remove(node, "/spec/transactionManager/database/external", "cidrs");
             remove(node, "/spec/transactionManager/database/external", "pods");
         }),
         ("renewal too early", base(), "renewBefore must be at most half", |node| {
             node["spec"]["tls"]["renewBefore"] = json!("361h");
         }),
-        ("issued by you, nothing named", base(), "provided goes with issuer Provided", |node| {
+        ("issuer Provided without Secrets", base(), "provided must be set if issuer is Provided", |node| {
             remove(node, "/spec/tls", "provided");
         }),
-        ("built in, and Secrets named", base(), "provided goes with issuer Provided", |node| {
+        ("issuer BuiltIn with Secrets", base(), "provided must be set if issuer is Provided", |node| {
             node["spec"]["tls"]["issuer"] = json!("BuiltIn");
         }),
         (
-            "through cert-manager, no issuer named",
+            "issuer CertManager without an issuerRef",
             requested(),
-            "certManager goes with issuer CertManager",
+            "certManager must be set if issuer is CertManager",
             |node| {
                 remove(node, "/spec/tls", "certManager");
             },
         ),
-        ("built in, and an issuer named", requested(), "certManager goes with issuer CertManager", |node| {
-            node["spec"]["tls"]["issuer"] = json!("BuiltIn");
-        }),
         (
-            "an issuer of no kind of cert-manager's",
+            "issuer BuiltIn with an issuerRef",
+            requested(),
+            "certManager must be set if issuer is CertManager",
+            |node| {
+                node["spec"]["tls"]["issuer"] = json!("BuiltIn");
+            },
+        ),
+        (
+            "an issuerRef of a kind that cert-manager lacks",
             requested(),
             "kind must be Issuer or ClusterIssuer",
             |node| {
                 node["spec"]["tls"]["certManager"]["issuerRef"]["group"] = json!("cert-manager.io");
             },
         ),
-        ("a monitor and nobody to scrape", base(), "podMonitor needs a scraper", |node| {
+        ("a PodMonitor without a scraper", base(), "podMonitor needs a scraper", |node| {
             node["spec"]["metrics"] = json!({"podMonitor": "Enabled"});
         }),
-        (
-            "a monitor without the certificate it needs",
-            base(),
-            "podMonitor and clientAuthority exclude",
-            |node| {
-                node["spec"]["metrics"]["podMonitor"] = json!("Enabled");
-            },
-        ),
-        ("no certificate for the manager", base(), "tls.provided.tmPeers goes with", |node| {
+        ("a PodMonitor and a client authority", base(), "podMonitor and clientAuthority exclude", |node| {
+            node["spec"]["metrics"]["podMonitor"] = json!("Enabled");
+        }),
+        ("no certificate for the manager", base(), "tls.provided.tmPeers must be set", |node| {
             remove(node, "/spec/tls/provided", "tmPeers");
         }),
-        ("a certificate for no manager", base(), "tls.provided.tmPeers goes with", |node| {
+        ("a certificate for no manager", base(), "tls.provided.tmPeers must be set", |node| {
             remove(node, "/spec", "transactionManager");
         }),
-        ("no certificate for callers", base(), "tls.provided.rpc goes with", |node| {
+        ("no certificate for callers", base(), "tls.provided.rpc must be set", |node| {
             remove(node, "/spec/tls/provided", "rpc");
         }),
-        ("a certificate for no caller", base(), "tls.provided.rpc goes with", |node| {
+        ("a certificate for no caller", base(), "tls.provided.rpc must be set", |node| {
             node["spec"]["rpc"]["callers"] = json!([]);
         }),
         ("an origin without TLS", base(), "rpc.callers[].origins must begin with https", |node| {
             node["spec"]["rpc"]["callers"][1]["origins"][0] = json!("http://app.example");
         }),
         (
-            "private contracts, and nothing said of them",
+            "a caller that leaves privateState unset",
             base(),
-            "rpc.callers[].privateState must be said",
+            "rpc.callers[].privateState must be set",
             |node| {
                 remove(node, "/spec/rpc/callers/1", "privateState");
             },
         ),
-        ("a caller that is known in two ways", base(), "give exactly one of serviceAccount", |node| {
+        ("a caller with two identities", base(), "give exactly one of serviceAccount", |node| {
             node["spec"]["rpc"]["callers"][2]["identity"]["serviceAccount"] =
                 json!({"namespace": "a", "name": "b"});
         }),
-        ("a caller that cannot be known", base(), "give exactly one of serviceAccount", |node| {
+        ("a caller without an identity", base(), "give exactly one of serviceAccount", |node| {
             node["spec"]["rpc"]["callers"][0]["identity"] = json!({});
         }),
         ("no database", base(), "give either managed or external", |node| {
@@ -178,11 +178,11 @@ pub fn creations() -> Vec<Creation> {
             node["spec"]["transactionManager"]["database"]["managed"] =
                 json!({"image": specs::image("postgres"), "version": "15"});
         }),
-        ("two ways to log in", external(), "give either clientCertificateRef or passwordRef", |node| {
+        ("two database credentials", external(), "give either clientCertificateRef or passwordRef", |node| {
             node["spec"]["transactionManager"]["database"]["external"]["passwordRef"] =
                 json!({"name": "db-password", "key": "password"});
         }),
-        ("no way to log in", external(), "give either clientCertificateRef or passwordRef", |node| {
+        ("no database credential", external(), "give either clientCertificateRef or passwordRef", |node| {
             remove(node, "/spec/transactionManager/database/external", "clientCertificateRef");
         }),
     ];
@@ -192,31 +192,29 @@ pub fn creations() -> Vec<Creation> {
         .collect()
 }
 
-/// Changes that a rule refuses.
+/// Changes that a validation rule refuses.
 #[must_use]
 pub fn changes() -> Vec<Change> {
     let cases: [(&str, &str, Edit); 11] = [
-        ("network", "network is fixed", |node| node["spec"]["network"] = json!("other")),
-        ("genesis", "genesis is fixed", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
-        ("consensus", "consensus.type is fixed", |node| node["spec"]["consensus"]["type"] = json!("IBFT")),
-        ("another node key", "nodeKey.secretRef holds the node's identity", |node| {
+        ("network", "network is immutable", |node| node["spec"]["network"] = json!("other")),
+        ("genesis", "genesis is immutable", |node| node["spec"]["genesis"]["networkId"] = json!(7)),
+        ("consensus", "consensus.type is immutable", |node| {
+            node["spec"]["consensus"]["type"] = json!("IBFT")
+        }),
+        ("another node key", "nodeKey.secretRef determines the node's identity", |node| {
             node["spec"]["nodeKey"]["secretRef"]["name"] = json!("another");
         }),
-        ("no node key", "nodeKey.secretRef holds the node's identity", |node| {
+        ("no node key", "nodeKey.secretRef determines the node's identity", |node| {
             remove(node, "/spec", "nodeKey")
         }),
         ("client's volume of another class", "client.storage.className cannot be changed", |node| {
             node["spec"]["client"]["storage"]["className"] = json!("slow");
         }),
+        ("other access mode of the client's volume", "client.storage.accessMode cannot be changed", |node| {
+            remove(node, "/spec/client/storage", "accessMode");
+        }),
         (
-            "client's volume for another kind of mount",
-            "client.storage.accessMode cannot be changed",
-            |node| {
-                remove(node, "/spec/client/storage", "accessMode");
-            },
-        ),
-        (
-            "database's volume for another kind of mount",
+            "other access mode of the database's volume",
             "managed.storage.accessMode cannot be changed",
             |node| {
                 node["spec"]["transactionManager"]["database"]["managed"]["storage"]["accessMode"] =
@@ -229,7 +227,7 @@ pub fn changes() -> Vec<Change> {
         ("database's volume of no class", "managed.storage.className cannot be changed", |node| {
             remove(node, "/spec/transactionManager/database/managed/storage", "className");
         }),
-        ("database elsewhere", "a database cannot be changed between", |node| {
+        ("managed database made external", "a database cannot be changed between", |node| {
             node["spec"]["transactionManager"]["database"] =
                 specs::with_password()["spec"]["transactionManager"]["database"].clone();
         }),
@@ -246,7 +244,7 @@ pub fn changes() -> Vec<Change> {
         name: "profile lowered",
         after: edited(production.clone(), |node| node["spec"]["profile"] = json!("Development")),
         before: production.clone(),
-        says: "profile cannot be lowered",
+        says: "profile cannot be changed",
     });
     changes.push(Change {
         name: "node key added",
@@ -254,7 +252,7 @@ pub fn changes() -> Vec<Change> {
             node["spec"]["nodeKey"] = json!({"secretRef": {"name": "bob-nodekey", "key": "nodekey"}});
         }),
         before: production,
-        says: "nodeKey.secretRef holds the node's identity",
+        says: "nodeKey.secretRef determines the node's identity",
     });
     changes
 }

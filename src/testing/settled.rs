@@ -1,10 +1,10 @@
-//! An object at rest without what differs from run to run, so that the ends of two runs can be compared.
+//! Normalizes objects so that the final states of two runs can be compared.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Takes out what chance, time and the order of events decide. `names` says which object a uid is.
+/// Removes or replaces values that depend on randomness, time or the order of events. `names` maps uids to names.
 pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     let metadata = &mut object["metadata"];
     for changing in ["uid", "resourceVersion", "managedFields", "generation", "creationTimestamp"] {
@@ -16,7 +16,7 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
     if let Some(owners) = metadata["ownerReferences"].as_array_mut() {
         owners.sort_by_key(ToString::to_string);
     }
-    // made of random keys: who a client is, and with it the revision of its pod
+    // the client's identity comes from a random key, and its pod's revision depends on it
     for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
         for random in ["quorum.security/identity", "controller-revision-hash"] {
             if let Some(label) = object.pointer_mut(labels).and_then(|labels| labels.get_mut(random)) {
@@ -44,7 +44,7 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
         }
     }
     let metadata = &mut object["metadata"];
-    // rendered from random keys and from addresses
+    // these depend on random keys and on addresses
     let ours = ["digest", "permitted", "managers", "validators", "chain-validators"];
     for random in ours.map(|name| format!("quorum.security/{name}")) {
         metadata["annotations"][random] = Value::Null;
@@ -72,7 +72,7 @@ pub fn settle(object: &mut Value, names: &BTreeMap<String, String>) {
             condition["message"] = Value::Null;
         }
     }
-    // an observed generation depends on how often others wrote
+    // the observed generation depends on how often other writers changed the object
     if !status["observedGeneration"].is_null() {
         status["observedGeneration"] = json!("some");
     }

@@ -1,4 +1,4 @@
-//! Nodes that set every field between them.
+//! Sample nodes that together set every field of the spec.
 
 use serde_json::{Value, json};
 
@@ -6,13 +6,13 @@ const DIGEST: &str = "2a200c8c51f406b176450fb8f48f6840cf66708e59d8b639011438e9e2
 const KEY: &str = "ac6b1096ca56b9f6d004b779ae3728bf83f8e22453404cc3cef16a3d9b96608b\
                    c67c4b30db88e0a5a6c6390213f7acbe1153ff6d23ce57380104288ae19373ef";
 
-/// The name of an image, pinned.
+/// Image reference pinned by digest.
 #[must_use]
 pub fn image(name: &str) -> String {
     format!("registry.example/{name}@sha256:{DIGEST}")
 }
 
-/// A node with no more than what is required.
+/// A node with only the required fields.
 #[must_use]
 pub fn smallest(name: &str) -> Value {
     json!({
@@ -28,7 +28,7 @@ pub fn smallest(name: &str) -> Value {
     })
 }
 
-/// Every field set, with a database run by the operator.
+/// Every field set, with a managed database.
 #[must_use]
 pub fn with_managed_database() -> Value {
     let mut node = full();
@@ -40,7 +40,7 @@ pub fn with_managed_database() -> Value {
     node
 }
 
-/// Every field set, with a database elsewhere, entered with a client certificate.
+/// Every field set, with an external database and a client certificate for it.
 #[must_use]
 pub fn with_external_database() -> Value {
     let mut node = full();
@@ -50,7 +50,7 @@ pub fn with_external_database() -> Value {
     node
 }
 
-/// Every field set, with certificates from cert-manager and a database elsewhere, entered with a password.
+/// Every field set, with certificates from cert-manager, and an external database with a password.
 #[must_use]
 pub fn with_password() -> Value {
     let mut node = full();
@@ -148,17 +148,17 @@ fn full() -> Value {
     node
 }
 
-/// All that a container may ask for.
+/// Every resource that a container can request.
 fn resources(memory: &str) -> Value {
     json!({"cpu": "250m", "memory": memory, "cpuLimit": "2", "ephemeralStorage": "1Gi"})
 }
 
-/// Hosts of a part's own.
+/// Placement of one component.
 fn part() -> Value {
     json!({"nodeSelector": {"pool": "ledger"}, "tolerations": [{"key": "ledger", "value": "only", "effect": "NoSchedule"}]})
 }
 
-/// Callers that are known in each of the three ways.
+/// Three callers, one for each kind of identity.
 fn rpc() -> Value {
     let from = json!([{"namespace": "shop", "podLabels": {"app": "till"}}, {"cidr": "203.0.113.64/28"}]);
     let caller = |name: &str, identity: Value| {

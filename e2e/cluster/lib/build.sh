@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# Packages and programs. Programs are built from Go modules and kept outside the checkout, by the hash of
-# what they are made of.
+# Packages and programs. Programs are built from Go modules and cached outside the checkout by a hash of their
+# sources.
 
 need_packages=(
   containerd:containerd runc:runc iptables:iptables nft:nftables ipset:ipset ip:iproute2
@@ -15,19 +15,19 @@ deps() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "installing ${missing[*]}"
-  command -v apt-get >/dev/null || fail "apt-get is not here: install ${missing[*]} by hand, then call again"
+  command -v apt-get >/dev/null || fail "apt-get is missing: install ${missing[*]} by hand and try again"
   {
     apt-get update -qq &&
       DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-  } </dev/null >"$log" 2>&1 || fail "${missing[*]} could not be installed: install them by hand, then call again" "$log"
+  } </dev/null >"$log" 2>&1 || fail "${missing[*]} could not be installed: install them by hand and try again" "$log"
   rm -f "$log"
 }
 
-# A module pins each release of Kubernetes that the bed can be of.
+# Name of the module that pins the chosen Kubernetes release.
 kubernetes_module() {
   local release=${E2E_KUBERNETES:-1.36}
   [ -e "$HERE/modules/kubernetes-$release/go.mod" ] ||
-    fail "E2E_KUBERNETES=$release: the bed can be of $(cd "$HERE/modules" && echo kubernetes-* | sed 's/kubernetes-//g; s/ / or /g')"
+    fail "E2E_KUBERNETES=$release is not supported: set it to $(cd "$HERE/modules" && echo kubernetes-* | sed 's/kubernetes-//g; s/ / or /g')"
   echo "kubernetes-$release"
 }
 
@@ -37,8 +37,8 @@ version_flags() { # module
   echo "-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=${minor%%.*}"
 }
 
-# module, linker flags, then the packages: the last word of a package's path is the program's name
-programs() { # calls its arguments with each line
+# Calls its arguments once for each module, with module, linker flags and pairs of program=package.
+programs() {
   local kubernetes; kubernetes=$(kubernetes_module) || exit 1
   "$@" etcd "-s -w" etcd=go.etcd.io/etcd/server/v3
   "$@" "$kubernetes" "-s -w $(version_flags "$kubernetes")" \
@@ -53,7 +53,7 @@ programs() { # calls its arguments with each line
   "$@" pause "-s -w" pause=.
 }
 
-# Where a module's programs are kept.
+# Folder of a module's built programs.
 kept() { # module, flags
   local hash
   hash=$(cd "$HERE/modules/$1" && { cat go.mod go.sum *.go 2>/dev/null; echo "$2"; } | sha256sum | cut -c1-16)
@@ -77,16 +77,16 @@ build_module() { # module, flags, program=package...
 
 build_program() { # module, flags, place, program=package
   local name=${4%%=*} log
-  command -v go >/dev/null || fail "go is not on the path: install Go 1.25 or newer, then call again"
+  command -v go >/dev/null || fail "go is not on the PATH: install Go 1.26 or newer and try again"
   mkdir -p "$3"
   log=$3/$name.log
   say "building $name"
-  # written beside its place and moved: a build that is cut off leaves no half a program
+  # builds to a temporary name and moves it, so that an interrupted build leaves no partial program
   (
     cd "$HERE/modules/$1" &&
       CGO_ENABLED=0 GOFLAGS='' GOWORK=off go build -buildvcs=false -ldflags "$2" -o "$3/$name.$$" "${4#*=}" &&
       mv "$3/$name.$$" "$3/$name"
-  ) </dev/null >"$log" 2>&1 || fail "$name could not be built: is the Go module proxy reachable? Then call bed build again" "$log"
+  ) </dev/null >"$log" 2>&1 || fail "$name could not be built: check that the Go module proxy is reachable, then run bed build again" "$log"
   rm -f "$log"
 }
 
@@ -96,7 +96,7 @@ link_module() { # folder, module, flags, program=package...
   for program; do ln -sfn "$place/${program%%=*}" "$folder/${program%%=*}"; done
 }
 
-# The pause image as an archive of the older kind, which needs no digest of its own.
+# Packs the pause image as a docker archive, which needs no manifest digest.
 pause_archive() {
   local place work layer
   place=$(kept pause "-s -w")

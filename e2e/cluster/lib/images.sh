@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
-# Images: archives, imported into every node's containerd and kept for nodes that come later.
+# Images: imports archives into every node's containerd and stores them for nodes that are added later.
 
 image_load() { # files...
   local file sum count kept i jobs=() bad=0
   need_up
-  [ $# -gt 0 ] || fail "bed image load wants archives: bed image load FILE.tar..."
+  [ $# -gt 0 ] || fail "bed image load needs archives: bed image load FILE.tar..."
   for file; do
     [ -r "$file" ] || fail "$file cannot be read: build it first"
     sum=$(sha256sum "$file" | cut -c1-20)
@@ -22,5 +22,5 @@ image_load() { # files...
 image_load_node() { # number
   local log; log=$BED_DIR/log/$(node_name "$1")/images.log
   in_node "$1" bash "$HERE/lib/load-images.sh" "$BED_DIR/images" "$(node_dir "$1")/loaded" >>"$log" 2>&1 </dev/null ||
-    fail "an image could not be imported on node $1: is it an OCI layout or docker archive, packed as tar?" "$log"
+    fail "an image could not be imported on node $1: it must be an OCI layout or docker archive, packed as tar" "$log"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The first process of a node, inside its namespaces: mounts what a machine of its own would have, starts
-# containerd, loads the images, starts the kubelet, and collects what is left to it.
+# First process of a node, inside its namespaces: mounts the file systems of a separate machine, starts containerd,
+# loads the images, starts the kubelet and reaps orphaned processes.
 # inside.sh FOLDER-OF-THE-NODE FOLDER-OF-THE-BED
 set -euo pipefail
 dir=$1 bed=$2 name=$(cat "$1/etc/hostname") log=$2/log/${1##*/}
@@ -10,7 +10,7 @@ mount --make-rshared /
 mount -t sysfs sysfs /sys
 if [ -s /proc/self/cgroup ] && [ "$(wc -l </proc/self/cgroup)" = 1 ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  # a group that hands controllers down has no processes of its own
+  # a cgroup that passes controllers on may have no processes of its own
   mkdir -p /sys/fs/cgroup/init
   while read -r pid; do echo "$pid" >/sys/fs/cgroup/init/cgroup.procs || true; done </sys/fs/cgroup/cgroup.procs
   for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
@@ -40,7 +40,7 @@ ctrlogs /var/log/containers
 PLACES
 mount --make-rshared /var/lib/kubelet
 
-# what makes it a machine of its own in the eyes of whoever asks which pods share one
+# the kubelet reports these as machine ID, boot ID and system UUID, so that the node counts as a separate machine
 mount --bind "$dir/etc/machine-id" /etc/machine-id
 mount --bind "$dir/etc/boot-id" /proc/sys/kernel/random/boot_id
 [ ! -e /sys/class/dmi/id/product_uuid ] || mount --bind "$dir/etc/machine-id" /sys/class/dmi/id/product_uuid

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Inside a node: imports the archives it has not got yet, oldest first, so that a name means the last one.
+# Runs inside a node: imports new archives, oldest first, so that a name refers to the newest image.
 # load-images.sh ARCHIVES LOADED
 for archive in "$1"/*.tar; do
   mark=$2/$(basename "$archive" .tar)

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034
-# Nodes: each is one set of namespaces under one process, so that a power cut is one kill.
+# Nodes: each is a set of namespaces under one process, so that killing that process is a power cut.
 
 node_on() { # number, number of the node whose machine id it reports
   local i=$1 twin=${2:-$1} name space dir
   name=$(node_name "$i") space=$(node_space "$i") dir=$(node_dir "$i")
   mkdir -p "$dir"/{kubelet,containerd,cnilib,cni,podlogs,ctrlogs,etc,loaded,volumes} "$BED_DIR/log/$name"
-  # the places are the same inside every node; here they stay empty
+  # every node mounts over these folders; outside of nodes they stay empty
   mkdir -p /var/lib/kubelet /var/lib/containerd /var/lib/cni /etc/cni/net.d /var/log/pods /var/log/containers
   node_identity "$i"
   node_network "$i"
@@ -15,7 +15,7 @@ node_on() { # number, number of the node whose machine id it reports
   spawn "$name.outer" "$BED_DIR/log/$name/node.log" "$HERE/lib/in-cgroup" "$space" nsenter --net="/run/netns/$space" -- \
     unshare --mount --uts --ipc --cgroup --pid --fork --kill-child --mount-proc --propagation slave \
     bash "$HERE/lib/inside.sh" "$dir" "$BED_DIR"
-  await 20 "node $i does not come up: read the lines below" "$BED_DIR/log/$name/node.log" node_inside "$i"
+  await 20 "node $i does not start: see the log below" "$BED_DIR/log/$name/node.log" node_inside "$i"
   pgrep -P "$(pid_of "$name.outer")" | head -n 1 >"$BED_DIR/pid/$name"
   start_on_node "$i" kube-proxy --config="$dir/etc/kube-proxy.yaml"
   node_volumes "$i"
@@ -45,8 +45,8 @@ node_network() { # number
   if [ "$(cat "$BED_DIR/state/cni")" = bridge ]; then half_enforced "$space"; fi
 }
 
-# Traffic that stays on the bridge never meets a rule. The one thing to repair is a Service whose endpoint is
-# on the caller's node: its answer would come past the address translation.
+# Disables rules for traffic within the bridge. Services with an endpoint on the caller's node then need masquerading,
+# or the answer would bypass the address translation.
 half_enforced() { # network namespace
   nsenter --net="/run/netns/$1" bash -c '
     [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || sysctl -qw net.bridge.bridge-nf-call-iptables=0
@@ -60,7 +60,7 @@ table ip bed {
 NFT'
 }
 
-node_settings() { # number, twin: the files its programs read
+node_settings() { # number, twin: writes the configuration files of the node's programs
   local i=$1 name dir plugin; name=$(node_name "$1") dir=$(node_dir "$1")
   printf '%s-k%s' "$BED_NAME" "$2" | md5sum | cut -c1-32 >"$dir/etc/machine-id"
   cat /proc/sys/kernel/random/uuid >"$dir/etc/boot-id"
@@ -86,7 +86,7 @@ version = 2
     bin_dir = "/usr/lib/cni"
     conf_dir = "/etc/cni/net.d"
 TOML
-  # images come from archives alone, so none is ever collected
+  # images come only from archives, so the kubelet must not collect any
   cat >"$dir/etc/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -108,7 +108,7 @@ nodeStatusUpdateFrequency: 3s
 imageGCHighThresholdPercent: 100
 evictionHard: {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"}
 YAML
-  # the zeros: it must not write settings of the whole machine
+  # the zeros stop kube-proxy from writing conntrack settings of the whole machine
   cat >"$dir/etc/kube-proxy.yaml" <<YAML
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -120,7 +120,7 @@ conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeou
 YAML
 }
 
-# Runs a command inside a node: its network, mounts, processes.
+# Runs a command in a node's namespaces.
 in_node() { # number, command...
   local pid; pid=$(pid_of "$(node_name "$1")"); shift
   nsenter -t "$pid" --net --mount --uts --ipc --pid -- "$@"
@@ -132,7 +132,7 @@ start_on_node() { # number, program, arguments...
     nsenter -t "$(pid_of "$name")" --net --mount --uts --ipc --pid -- "$BIN/$program" "$@"
 }
 
-# Pid, seen from here, of a program that runs inside a node (containers have process namespaces of their own).
+# Pid, as seen on this machine, of a program in a node. Programs in containers do not count.
 pid_in_node() { # number, program
   local init; init=$(pid_of "$(node_name "$1")") && [ -d "/proc/$init" ] &&
     pgrep --ns "$init" --nslist pid -x "${2:0:15}" | head -n 1 | grep .
@@ -142,7 +142,8 @@ is_on() { [ -e "$BED_DIR/state/$(node_name "$1")" ]; }
 
 nodes_on() { local i; for i in $(seq $MAX_NODES); do if is_on "$i"; then echo "$i"; fi; done; }
 
-# Ready, as said by this start of the node: after a power cut the API server knows the last one for a while.
+# Whether the node is Ready since its current start: after a power cut the API server still shows the earlier start
+# for a while, so boot ID and machine ID must match.
 node_ready() { # number
   local dir; dir=$(node_dir "$1")
   is_on "$1" || return 2
@@ -162,12 +163,12 @@ node_healthy() { # number
   node_ready "$1"
 }
 
-# Waits for a node that was switched on, and puts the policy engine on it as soon as it has a name.
+# Waits for a node that was switched on, and starts the policy engine on it as soon as it has registered.
 node_await() { # number
   local log; log=$BED_DIR/log/$(node_name "$1")
-  await 180 "the kubelet of node $1 does not register: read the lines below, and bed logs k$1/containerd" "$log/kubelet.log" node_registered "$1"
+  await 180 "the kubelet of node $1 does not register: see the log below and bed logs k$1/containerd" "$log/kubelet.log" node_registered "$1"
   if [ "$(policy_now)" != none ]; then policy_on_node "$1"; fi
-  await 120 "node $1 does not get Ready: read the lines below, and bed logs k$1/containerd" "$log/kubelet.log" node_ready "$1"
+  await 120 "node $1 does not become Ready: see the log below and bed logs k$1/containerd" "$log/kubelet.log" node_ready "$1"
 }
 
 node_up() { node_on "$@"; node_await "$1"; } # number, number of its twin
@@ -179,10 +180,10 @@ nodes_up() { # numbers: all at once
   [ $bad = 0 ] || exit 1
 }
 
-# A power cut: nothing inside gets to say goodbye. The disk stays.
+# Power cut: kills everything in the node. Its disk stays.
 node_off() { # number
   local name space pid; name=$(node_name "$1") space=$(node_space "$1")
-  # with its first process all others go; what a broken start left is found by its cgroup
+  # the death of the first process ends all others; drop_cgroup finds the rest of a failed start
   if pid=$(pid_of "$name.outer") && alive "$name.outer" unshare; then kill -9 "$pid" 2>/dev/null || true; fi
   drop_cgroup "$space"
   [ ! -e "/run/netns/$CP" ] || ip -n "$CP" link del "${BED_NAME}n$1" 2>/dev/null || true

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Certificates and kubeconfigs. One authority signs all; every program has a name of its own.
+# Certificates and kubeconfigs. One CA signs all of them; every program has its own user name.
 
 pki() {
   local dir=$BED_DIR/pki
@@ -7,7 +7,7 @@ pki() {
   (cd "$dir" && openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 \
     -keyout ca.key -out ca.crt -subj "/CN=$BED_NAME-ca" 2>/dev/null &&
     openssl genrsa -out sa.key 2048 2>/dev/null && openssl rsa -in sa.key -pubout -out sa.pub 2>/dev/null) ||
-    fail "openssl made no certificate authority: is it version 3 or newer?"
+    fail "openssl could not create a CA: it must be version 3 or newer"
   certificate apiserver /CN=kube-apiserver serverAuth \
     "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:10.96.0.1,IP:$GATEWAY"
   certificate apiserver-kubelet /O=system:masters/CN=apiserver-kubelet clientAuth
@@ -38,7 +38,7 @@ certificate() { # name, subject, usages, alternative names
   (cd "$BED_DIR/pki" && openssl req -x509 -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -CA ca.crt -CAkey ca.key \
     -days 365 -keyout "$1.key" -out "$1.crt" -subj "$2" -addext basicConstraints=critical,CA:false \
     -addext keyUsage=critical,digitalSignature -addext "extendedKeyUsage=$3" "${names[@]}" 2>/dev/null) ||
-    fail "openssl made no certificate for $1: is it version 3 or newer?"
+    fail "openssl could not create a certificate for $1: it must be version 3 or newer"
 }
 
 kubeconfig() { # certificate, server, file

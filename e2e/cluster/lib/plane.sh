@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
-# The control plane in a network namespace of its own: etcd, API server, scheduler, controller manager, DNS.
+# Control plane in its own network namespace: etcd, API server, scheduler, controller manager, DNS.
 
 network() {
   local taken
   taken=$(ip -4 -o addr show | awk -v a="$BED_NET.0.2/24" '$4 == a {print $2}')
-  [ -z "$taken" ] || fail "$BED_NET.0.2 belongs to the interface $taken: another bed? Take that one down, or set BED_NAME, BED_NET and BED_PODS"
+  [ -z "$taken" ] || fail "interface $taken, perhaps of another bed, has the address $BED_NET.0.2: remove that bed, or set BED_NAME, BED_NET and BED_PODS"
   ip netns add "$CP"
   ip -n "$CP" link set lo up
   ip -n "$CP" link add br0 type bridge
@@ -28,7 +28,7 @@ start_etcd() {
 }
 
 start_kube_apiserver() {
-  # begins in block style: a file that begins with a brace is taken for JSON
+  # block style, since the API server takes a file that begins with a brace for JSON
   cat >"$BED_DIR/conf/audit.yaml" <<'YAML'
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -38,7 +38,7 @@ rules:
 YAML
   [ -z "${BED_AUDIT:-}" ] || cp "$BED_AUDIT" "$BED_DIR/conf/audit.yaml"
   local pki=$BED_DIR/pki
-  # webhooks are reached at their endpoints (aggregator routing), as no kube-proxy runs here
+  # the API server reaches webhooks at their endpoints (aggregator routing), since no kube-proxy runs here
   in_plane kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --bind-address=0.0.0.0 \
     --advertise-address="$GATEWAY" --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true --anonymous-auth=false \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --enable-aggregator-routing=true \
@@ -85,10 +85,10 @@ plane() {
   start_etcd
   start_kube_apiserver
   start_kube_scheduler
-  await 90 "the API server is not ready: read the lines below, then bed down and bed up" "$BED_DIR/log/kube-apiserver.log" api_ready
-  # before this it would end at once, for want of a ConfigMap that the API server makes
+  await 90 "the API server is not ready: see the log below, then run bed down and bed up" "$BED_DIR/log/kube-apiserver.log" api_ready
+  # started earlier it would exit, since it needs a ConfigMap that the API server creates
   start_kube_controller_manager
-  await 60 "no default ServiceAccount came: the controller manager does not work; read the lines below" \
+  await 60 "the controller manager created no default ServiceAccount: see the log below" \
     "$BED_DIR/log/kube-controller-manager.log" accounts_made
 }
 
@@ -102,12 +102,12 @@ accounts_made() {
   kube get serviceaccount default
 }
 
-# Names for pods: a Service of the usual address, whose only endpoint is CoreDNS beside the API server.
+# DNS for pods: a Service with the usual address whose only endpoint is CoreDNS in the control plane.
 dns() {
   sed "s/GATEWAY/$GATEWAY/" "$HERE/manifests/cluster.yaml" | kube apply -f - >/dev/null ||
-    fail "the cluster's own objects could not be applied: read the line above"
+    fail "the cluster's own objects could not be applied: see the error above"
   start_coredns
-  await 30 "CoreDNS is not ready: read the lines below" "$BED_DIR/log/coredns.log" dns_ready
+  await 30 "CoreDNS is not ready: see the log below" "$BED_DIR/log/coredns.log" dns_ready
 }
 
 dns_ready() {
@@ -131,7 +131,7 @@ plane_restart() {
   for name in "${PLANE[@]}"; do
     if alive "$name"; then pids+=("$(pid_of "$name")"); fi
   done
-  # asked to end, they would first wait for every watch to close: a crash is what a restart is to test
+  # kill -9, since the restart is to test a crash; with SIGTERM they would first wait for every watch to close
   for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do
     for _ in $(seq 50); do [ -d "/proc/$pid" ] || break; sleep 0.1; done

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# The policy engine: kube-router on every node, doing nothing but NetworkPolicies.
+# Policy engine: kube-router on every node, which only enforces NetworkPolicies.
 
 policy_now() { cat "$BED_DIR/state/policy"; }
 
@@ -11,7 +11,7 @@ policy_on_node() { # number
   start_on_node "$1" kube-router --kubeconfig="$BED_DIR/conf/kube-router.kubeconfig" --hostname-override="$name" \
     --run-firewall=true --run-router=false --run-service-proxy=false --health-port=0 --metrics-port=0 \
     --iptables-sync-period=60s --service-cluster-ip-range=10.96.0.0/16
-  await 60 "kube-router on node $1 sets no rules: read the lines below" "$BED_DIR/log/$name/kube-router.log" policy_stands "$1"
+  await 60 "kube-router on node $1 sets no rules: see the log below" "$BED_DIR/log/$name/kube-router.log" policy_stands "$1"
 }
 
 policy_stands() { # number
@@ -19,8 +19,8 @@ policy_stands() { # number
     in_node "$1" iptables -w -S FORWARD | grep -q -- '-j KUBE-ROUTER-FORWARD'
 }
 
-# The filter table and the address sets of a node's namespace are kube-router's alone: kube-proxy has a table
-# of its own. Left standing they would go on refusing.
+# Stops kube-router and removes its rules, which would otherwise stay in force. Only kube-router uses the filter table
+# and the address sets of a node's network namespace; kube-proxy has its own table.
 policy_off_node() { # number
   local pid _
   if pid=$(pid_in_node "$1" kube-router); then
@@ -30,7 +30,7 @@ policy_off_node() { # number
   in_node "$1" bash -c '
     iptables -w -P INPUT ACCEPT; iptables -w -P FORWARD ACCEPT; iptables -w -P OUTPUT ACCEPT
     iptables -w -F && iptables -w -X && ipset destroy' ||
-    fail "the rules on node $1 could not be taken away: bed down and bed up start afresh"
+    fail "the rules on node $1 could not be removed: run bed down and bed up"
 }
 
 policy() { # on|off
@@ -43,6 +43,6 @@ policy() { # on|off
     off)
       set_policy none
       for i in $(nodes_on); do step "node $i: policies not enforced" policy_off_node "$i"; done ;;
-    *) fail "bed policy knows on and off" ;;
+    *) fail "bed policy takes on or off" ;;
   esac
 }

@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034
-# What runs.
+# Status of nodes and programs, and logs.
 
 status() {
   local json; json=$(status_json)
   case "${*:-}" in
     "-o json" | "-ojson") echo "$json"; return ;;
     "") ;;
-    *) fail "bed status knows -o json" ;;
+    *) fail "bed status takes only -o json" ;;
   esac
   jq -r '
     def mark: if . then "runs" else "DEAD" end;
@@ -54,5 +54,5 @@ logs() { # component, arguments of tail
       return
     fi
   done
-  fail "bed logs wants one of: $(cd "$BED_DIR/log" 2>/dev/null && find . -name '*.log' -printf '%P\n' | sed 's/\.log$//' | sort | tr '\n' ' ')"
+  fail "bed logs needs one of: $(cd "$BED_DIR/log" 2>/dev/null && find . -name '*.log' -printf '%P\n' | sed 's/\.log$//' | sort | tr '\n' ' ')"
 }

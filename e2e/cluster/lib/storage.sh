@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034
-# Volumes: static local ones, as nothing provisions here. A directory per volume, on the node's disk.
+# Static local volumes, since the cluster has no provisioner. Each is a directory on the node's disk.
 
 VOLUMES=40
-FOR_ONE_POD=34  # of these, the last ones, for ReadWriteOncePod, which our claims ask for: a volume cannot offer it beside another mode
+FOR_ONE_POD=34  # the last of these have mode ReadWriteOncePod, which the operator's claims need; no volume can combine it with another mode
 
-node_volumes() { # number: makes the directories, and the objects if they are not there
+node_volumes() { # number: creates the directories, and the PersistentVolumes if they are missing
   local i=$1 name dir n mode; name=$(node_name "$1") dir=$(node_dir "$1")/volumes
   for n in $(seq -w $VOLUMES); do mkdir -p -m 0777 "$dir/$n"; done
   ! kube get pv "bed-$name-01" >/dev/null 2>&1 || return 0
@@ -24,10 +24,10 @@ spec:
   local: {path: $dir/$n}
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$name]}]}]}}
 YAML
-  done | kube create -f - >/dev/null || fail "node $i got no volumes: read the line above"
+  done | kube create -f - >/dev/null || fail "node $i got no volumes: see the error above"
 }
 
-# A volume whose claim is gone is wiped and offered again.
+# Wipes volumes whose claims are deleted, and makes them available again.
 recycle() {
   local name path
   need_up
@@ -38,6 +38,6 @@ recycle() {
       find "$path" -mindepth 1 -delete
       chmod 0777 "$path" && chown 0:0 "$path"
       kube patch pv "$name" --type=json -p '[{"op": "remove", "path": "/spec/claimRef"}]' >/dev/null
-      say "$name is free again"
+      say "$name is available again"
     done
 }

@@ -1,4 +1,4 @@
-//! Refusals as fast as they go: they may not fill the log, and may displace no record of a call.
+//! Floods of rejected requests, which must neither fill the audit log nor displace records of calls.
 
 use std::sync::Arc;
 
@@ -7,12 +7,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::caller::Caller;
-use super::well::RATE;
-use super::{Flood, Scene, Told, crowd};
-use crate::place::HOST;
+use super::{Flood, Scene, Told, caller::Caller, crowd, well_behaved_caller::RATE};
+use crate::guard_process::HOST;
 
-/// Records of refusals a second, in the long run.
+/// Maximum number of records of rejections per second, in the long run.
 const MOST: u64 = 1000;
 
 pub(super) fn floods() -> Vec<Flood> {
@@ -27,11 +25,11 @@ pub(super) fn floods() -> Vec<Flood> {
     floods.map(|flood| Flood { is_slow: true, ..flood }).into()
 }
 
-/// What a crowd does, and how much is recorded meanwhile.
+/// Runs a crowd and checks the volume of records meanwhile.
 async fn counted(
     scene: Arc<Scene>,
     number: usize,
-    deed: fn(Caller) -> super::Deed<()>,
+    deed: fn(Caller) -> super::UserAction<()>,
 ) -> anyhow::Result<Told> {
     let (before, since) = (scene.stage.records.volume(), Instant::now());
     let mut told = crowd(scene.clone(), number, deed).await?;
@@ -47,20 +45,20 @@ async fn counted(
     Ok(told)
 }
 
-/// Batches of a hundred elements that are no calls, over a WebSocket whose answers are read.
+/// Sends batches of a hundred elements that are not calls over a WebSocket, and reads the answers.
 async fn worthless(caller: Caller) -> anyhow::Result<()> {
     let (mut to, mut from) = caller.socket().await?.split();
     let batch = format!("[{}]", vec!["1"; 100].join(","));
     let send = async {
         while to.send(Message::text(batch.clone())).await.is_ok() {}
-        // whoever was cut dials again
+        // the crowd dials again after the connection is cut
     };
     let read = async { while let Some(Ok(_)) = from.next().await {} };
     tokio::select! { () = send => {}, () = read => {} }
     Ok(())
 }
 
-/// Requests of nobody, one behind the other.
+/// Pipelines requests without a token.
 async fn strange(caller: Caller) -> anyhow::Result<()> {
     let (mut from, mut to) = tokio::io::split(caller.tls("http/1.1").await?);
     let many = format!("GET /x HTTP/1.1\r\nhost: {HOST}\r\n\r\n").repeat(100);

@@ -1,4 +1,4 @@
-//! Somebody who dials from an address of loopback and shows a token.
+//! Caller that connects from its own loopback address with a token.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::place::{HOST, Place};
+use crate::guard_process::{HOST, Place};
 
-/// Bytes that the kernel keeps of answers which nobody reads: so few that it is the guard that has to keep them.
+/// Receive buffer in bytes of a caller that does not read: so small that the guard must hold the answers.
 const UNREAD: u32 = 8 * 1024;
 
 pub(crate) type Http1 = http1::SendRequest<Full<Bytes>>;
 pub(crate) type Http2 = http2::SendRequest<Full<Bytes>>;
 pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// Somebody who dials from an address of loopback and shows a token.
+/// A caller that connects from its own loopback address with a token.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) at: SocketAddr,
     pub(crate) from: Ipv4Addr,
     pub(crate) token: String,
-    /// Whether it means to read what it is answered.
+    /// Whether it reads answers.
     pub(crate) reads: bool,
     config: Arc<ClientConfig>,
 }
@@ -50,7 +50,7 @@ impl Caller {
         Ok(Self { at: place.at, from, token, reads: true, config: Arc::new(config) })
     }
 
-    /// The same, who does not read.
+    /// The same caller, which does not read answers.
     pub(crate) fn deaf(&self) -> Self {
         Self { reads: false, ..self.clone() }
     }
@@ -83,7 +83,7 @@ impl Caller {
         let io = TokioIo::new(self.tls("h2").await?);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         if !self.reads {
-            // what RFC 9113 begins with
+            // the initial window size of RFC 9113
             builder.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
         }
         let (sender, connection) = builder.handshake(io).await?;
@@ -97,7 +97,7 @@ impl Caller {
         Ok(client_async(request, self.tls("http/1.1").await?).await?.0)
     }
 
-    /// A request of HTTP/1.1 with this body.
+    /// An HTTP/1.1 request with this body.
     pub(crate) fn request(&self, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let request = Request::post("/").header("host", HOST).header("content-type", "application/json");
         let request = request.header("authorization", format!("Bearer {}", self.token));
@@ -112,7 +112,7 @@ impl Caller {
         Ok(request)
     }
 
-    /// A call over a connection, to the end of the answer.
+    /// Makes a call over a connection and checks that it has a result.
     pub(crate) async fn call(&self, sender: &mut Http1, body: impl Into<Bytes>) -> anyhow::Result<()> {
         sender.ready().await?;
         let answer = sender.send_request(self.request(body)).await?;
@@ -125,7 +125,7 @@ impl Caller {
         Ok(())
     }
 
-    /// A request of which the answer is read and thrown away, piece by piece.
+    /// Sends a request, and reads and discards the answer piece by piece.
     pub(crate) async fn drain(&self, sender: &mut Http1, body: impl Into<Bytes>) -> anyhow::Result<()> {
         sender.ready().await?;
         let mut answer = sender.send_request(self.request(body)).await?.into_body();
@@ -136,7 +136,7 @@ impl Caller {
     }
 }
 
-/// A call by its method alone.
+/// A call of a method without params.
 pub(crate) fn call(method: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#)
 }

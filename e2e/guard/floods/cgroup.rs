@@ -1,4 +1,4 @@
-//! A cgroup with a memory limit and without swap: the limit of a container. Versions 1 and 2.
+//! Cgroup with a memory limit and without swap, like that of a container. Supports versions 1 and 2.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use anyhow::Context as _;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Where the controller for memory is mounted, by version.
+/// Parent for cgroups with a memory limit, by cgroup version.
 enum Mount {
     One(PathBuf),
     Two(PathBuf),
 }
 
-/// A cgroup that goes when this does; its processes must have ended.
+/// A cgroup that is removed on drop. Its processes must have ended by then.
 pub(crate) struct Cgroup {
     at: PathBuf,
     is_two: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // its last process may still be on its way out
+        // its last process may still be exiting
         for _ in 0..100 {
             if fs::remove_dir(&self.at).is_ok() {
                 return;
@@ -32,7 +32,7 @@ impl Drop for Cgroup {
 }
 
 impl Cgroup {
-    /// With a limit in MiB, below the cgroup of this process where the version allows it.
+    /// Creates a cgroup with a limit in MiB. With version 1 it is below the cgroup of this process.
     pub(crate) fn new(name: &str, limit: u64) -> anyhow::Result<Self> {
         let made = Self::make(name, limit * MIB);
         made.context(
@@ -51,34 +51,34 @@ impl Cgroup {
         let limit = limit.to_string();
         if is_two {
             group.write("memory.max", &limit)?;
-            // there is no such file where there is no swap
+            // the file does not exist on machines without swap
             let _ = group.write("memory.swap.max", "0");
         } else {
             group.write("memory.limit_in_bytes", &limit)?;
             let _ = group.write("memory.memsw.limit_in_bytes", &limit);
-            // else buffers of sockets are not counted; version 2 counts them with the rest
+            // version 1 counts socket buffers only with this limit; version 2 always counts them
             group.write("memory.kmem.tcp.limit_in_bytes", &limit)?;
         }
         Ok(group)
     }
 
-    /// A command that enters it, and becomes the command that follows.
+    /// Command prefix that enters the cgroup and executes the rest of the command.
     pub(crate) fn enter(&self) -> Vec<String> {
         let procs = self.at.join("cgroup.procs").display().to_string();
         ["sh", "-c", r#"echo $$ >"$0" && exec "$@""#, &procs].map(str::to_owned).to_vec()
     }
 
-    /// Bytes that it held at most, what its files take in the page cache included.
+    /// Peak memory in bytes, including the page cache of its files.
     pub(crate) fn peak(&self) -> anyhow::Result<u64> {
         self.number(if self.is_two { "memory.peak" } else { "memory.max_usage_in_bytes" })
     }
 
-    /// Bytes that buffers of its sockets held at most. With version 2 they are part of the rest.
+    /// Peak of socket buffers in bytes. 0 with version 2, which includes them in the peak.
     pub(crate) fn sockets(&self) -> anyhow::Result<u64> {
         if self.is_two { Ok(0) } else { self.number("memory.kmem.tcp.max_usage_in_bytes") }
     }
 
-    /// How many processes were killed because it was over its limit.
+    /// Number of processes that the kernel killed at the limit.
     pub(crate) fn kills(&self) -> anyhow::Result<u64> {
         let file = if self.is_two { "memory.events" } else { "memory.oom_control" };
         let text = self.read(file)?;
@@ -99,7 +99,7 @@ impl Cgroup {
     }
 }
 
-/// Where cgroups with a limit can be made.
+/// Finds a parent for cgroups with a memory limit.
 fn mount() -> anyhow::Result<Mount> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     let of = |line: &str| {
@@ -114,13 +114,10 @@ fn mount() -> anyhow::Result<Mount> {
             _ => None,
         }
     };
-    mounts
-        .lines()
-        .find_map(of)
-        .context("no memory controller is mounted, or none that may be given to others")
+    mounts.lines().find_map(of).context("no memory controller is mounted, or none that can be delegated")
 }
 
-/// The cgroup of this process in version 1, below where it is mounted.
+/// Path of this process's memory cgroup of version 1, relative to the mount point.
 fn own() -> String {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of = |line: &str| {
@@ -132,7 +129,7 @@ fn own() -> String {
     own.lines().find_map(of).unwrap_or_default()
 }
 
-/// Whether cgroups below this one of version 2 have the controller, or can be given it.
+/// Whether children of this cgroup of version 2 have the memory controller or can get it.
 fn has_memory(at: &Path) -> bool {
     let has = |file: &str| {
         let text = fs::read_to_string(at.join(file)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is large and unread, or never ends: answers, messages, bodies. Neither the guard nor the client may die of it.
+//! Floods of large or endless answers, messages and bodies. Neither the guard nor the client may run out of memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,19 +10,22 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::caller::{Caller, call};
-use super::stage::Behind;
-use super::strangers::{free, header};
-use super::{Flood, crowd};
+use super::{
+    Flood,
+    caller::{Caller, call},
+    crowd,
+    setup::Behind,
+    unauthorized_callers::{free, header},
+};
 
-/// It reverts with 3.4 MiB, which are twice as much as text.
+/// Call that reverts with 3.4 MiB of data, which is twice as much as text.
 pub(super) const HEAVY: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_call","params":[{"data":"0x623600006000fd","gas":"0x17d7840"},"latest"]}"#;
 
-/// Bytes of the largest body that is taken.
+/// Size in bytes of the largest accepted body.
 const MOST: usize = 1024 * 1024;
-/// Bytes of an answer that are read before no more is.
+/// Bytes of an answer after which the caller stops reading.
 const HALFWAY: usize = 32 * 1024 * 1024;
-/// Streams of a connection.
+/// Maximum number of streams of a connection.
 const STREAMS: usize = 64;
 
 pub(super) fn floods() -> Vec<Flood> {
@@ -70,20 +73,20 @@ fn batch(calls: usize) -> String {
     format!("[{}]", vec![HEAVY; calls].join(","))
 }
 
-/// Batches of four over a WebSocket, again and again, of which no answer is read. In each other one of them a call is
-/// refused, which has a place in the answer.
+/// Sends batches of four over a WebSocket without reading the answers. Every other batch also has rejected calls, whose
+/// errors belong in the answer.
 async fn unread_batches(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.deaf().socket().await?;
     let mixed = batch(4).replace("]},{", &format!("]}},{},{{", call("admin_peers")));
     for text in [batch(4), mixed].iter().cycle() {
         socket.send(Message::text(text.as_str())).await?;
-        // slowly, so that the client has answered before it is asked again
+        // pause, so that the client has answered before the next batch
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     Ok(())
 }
 
-/// Large answers over a WebSocket, or over streams of HTTP/2, as fast as they are taken; none is read.
+/// Requests large answers over a WebSocket or HTTP/2 streams as fast as possible and reads none.
 async fn unread_answers(caller: Caller) -> anyhow::Result<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let caller = caller.deaf();
@@ -101,7 +104,7 @@ async fn unread_answers(caller: Caller) -> anyhow::Result<()> {
     }
 }
 
-/// An answer without end that is read as fast as it comes, so that all buffers grow, and then no more.
+/// Reads a huge answer as fast as it comes, so that all buffers grow, and then stops reading.
 async fn left_halfway(caller: Caller) -> anyhow::Result<()> {
     let mut sender = caller.http1().await?;
     let mut answer = sender.send_request(caller.request(call("eth_gigabyte"))).await?.into_body();
@@ -115,7 +118,7 @@ async fn left_halfway(caller: Caller) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A message of 1 MiB but for its last byte: in one frame, or in many.
+/// Sends a message of 1 MiB without its last byte, in one frame or in many.
 async fn unfinished(caller: Caller) -> anyhow::Result<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     const ALL: usize = 1024 * 1024;
@@ -123,7 +126,7 @@ async fn unfinished(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.socket().await?;
     let stream = socket.get_mut();
     let is_whole = NUMBER.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
-    // masked with nothing
+    // masked with zeros
     let head = |first: u8, size: usize| {
         let mut head = vec![first, 0xff];
         head.extend((size as u64).to_be_bytes());
@@ -142,12 +145,12 @@ async fn unfinished(caller: Caller) -> anyhow::Result<()> {
         stream.write_all(&vec![b' '; PIECE - usize::from(is_last)]).await?;
         stream.flush().await?;
     }
-    // until it is cut
+    // read until the guard cuts the connection
     while stream.read(&mut [0; 1024]).await? > 0 {}
     Ok(())
 }
 
-/// Batches of a hundred over HTTP, of which all answers are read.
+/// Sends batches of a hundred over HTTP and reads all answers.
 async fn heavy_batches(caller: Caller) -> anyhow::Result<()> {
     let mut sender = caller.http1().await?;
     loop {
@@ -155,7 +158,7 @@ async fn heavy_batches(caller: Caller) -> anyhow::Result<()> {
     }
 }
 
-/// As many streams as a connection has, of which nobody reads an answer; and after a while another connection.
+/// Opens as many streams as a connection may have, reads no answer, and drops the connection.
 async fn unread_streams(caller: Caller) -> anyhow::Result<()> {
     let caller = caller.deaf();
     let mut sender = caller.http2().await?;
@@ -164,14 +167,14 @@ async fn unread_streams(caller: Caller) -> anyhow::Result<()> {
         sender.ready().await?;
         answers.push(tokio::spawn(sender.send_request(caller.stream(HEAVY)?)));
     }
-    // before the client has answered
+    // drop the connection before the client has answered
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // with the connection all that was asked is reset
+    // dropping the connection resets all streams
     answers.iter().for_each(JoinHandle::abort);
     Ok(())
 }
 
-/// A body that lacks its last byte.
+/// Sends a body without its last byte.
 async fn stalled(caller: Caller) -> anyhow::Result<()> {
     let mut stream = caller.tls("http/1.1").await?;
     stream.write_all(header(&caller, MOST).as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! Audit records, read from the guard's stdout as fast as they come.
+//! Reads audit records from the guard's standard output as fast as they come.
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -7,25 +7,25 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What was read.
+/// Counts of the records that were read.
 #[derive(Default)]
 pub(crate) struct Records {
-    /// Calls of the well-behaved caller that were passed on.
+    /// Forwarded calls of the well-behaved caller.
     passed: AtomicU64,
     lines: AtomicU64,
     bytes: AtomicU64,
-    /// Bytes that were read and not looked at yet.
+    /// Bytes that were read and not yet parsed.
     unseen: AtomicU64,
-    /// Lines that were no record of a call of this caller, for a fault to show.
+    /// A sample of the other records, for fault messages.
     last: Mutex<String>,
 }
 
-/// What marks a call of the well-behaved caller that was passed on.
+/// Parts of the record of a forwarded call of the well-behaved caller.
 const MARKS: [&[u8]; 2] = [br#""caller":"wallet""#, br#""verdict":"allowed""#];
 
 impl Records {
-    /// Reads in a thread of its own, and looks at what was read in another, which may be slower. What is given is for
-    /// the guard's stdout.
+    /// Starts a thread that reads and another, possibly slower, that parses. Returns the counts and the pipe for the
+    /// guard's standard output.
     pub(crate) fn read() -> anyhow::Result<(Arc<Self>, Stdio)> {
         let (mut pipe, stdout) = std::io::pipe()?;
         let records = Arc::new(Self::default());
@@ -68,12 +68,12 @@ impl Records {
         }
     }
 
-    /// Records that were looked at so far, and bytes that were read.
+    /// Number of records parsed and of bytes read so far.
     pub(crate) fn volume(&self) -> (u64, u64) {
         (self.lines.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// The same once all that was read was looked at.
+    /// The same, once all bytes that were read are parsed.
     pub(crate) async fn all(&self) -> (u64, u64) {
         while self.unseen.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -81,12 +81,12 @@ impl Records {
         self.volume()
     }
 
-    /// A record of somebody else.
+    /// A record of another caller.
     pub(crate) fn sample(&self) -> String {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many of the well-behaved caller's answered calls have no record, after a moment in which it may come.
+    /// Number of answered calls of the well-behaved caller without a record, after waiting for late ones.
     pub(crate) async fn missing(&self, answered: u64) -> u64 {
         let (mut since, begun) = (Instant::now(), Instant::now());
         loop {

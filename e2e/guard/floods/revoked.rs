@@ -1,26 +1,26 @@
-//! Whoever is no caller any more is cut within a second, also where nothing that was answered is read.
+//! Removed callers: the guard must cut their connections within a second, even if they do not read answers.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
-use quorum_operator::policy::Policy;
+use quorum_operator::protocol::policy::Policy;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::caller::{Caller, call};
-use super::{Deed, Flood, Scene, Told};
+use super::{Flood, Scene, Told, UserAction};
 
-/// A second, and what a busy machine needs.
+/// A second, plus a margin for a busy machine.
 const WITHIN: Duration = Duration::from_millis(1500);
-/// Calls of 1 MiB that each connection makes without reading.
+/// Answers of 1 MiB that each connection requests without reading.
 const UNREAD: usize = 8;
 
 pub(super) fn floods() -> Vec<Flood> {
     let removed = Flood::new("removed and deaf", |scene| {
-        let kinds: [fn(Caller) -> Deed<()>; 3] = [
+        let kinds: [fn(Caller) -> UserAction<()>; 3] = [
             |caller| Box::pin(socket(caller)),
             |caller| Box::pin(pipelined(caller)),
             |caller| Box::pin(streams(caller)),
@@ -28,7 +28,7 @@ pub(super) fn floods() -> Vec<Flood> {
         cut(scene, kinds, |policy| policy.callers.truncate(1)).boxed()
     });
     let withdrawn = Flood::new("key withdrawn", |scene| {
-        let kinds: [fn(Caller) -> Deed<()>; 3] = [
+        let kinds: [fn(Caller) -> UserAction<()>; 3] = [
             |caller| Box::pin(socket(caller)),
             |caller| Box::pin(idle(caller)),
             |caller| Box::pin(idle(caller)),
@@ -38,10 +38,10 @@ pub(super) fn floods() -> Vec<Flood> {
     [removed, withdrawn].map(|flood| Flood { least: 4, ..flood }).into()
 }
 
-/// Connections of these kinds, two of each, and a policy that makes an end of them.
+/// Opens two connections of each kind, changes the policy, and waits until the guard has cut them all.
 async fn cut(
     scene: Arc<Scene>,
-    kinds: [fn(Caller) -> Deed<()>; 3],
+    kinds: [fn(Caller) -> UserAction<()>; 3],
     change: fn(&mut Policy),
 ) -> anyhow::Result<Told> {
     let kinds = kinds.into_iter().cycle().take(6);
@@ -69,9 +69,9 @@ async fn cut(
     Ok(Told { note, faults })
 }
 
-/// Connections of whoever does not behave that the guard holds open, as the kernel has them.
+/// Number of the misbehaving caller's connections that the guard holds open, from the kernel's table.
 pub(super) fn open(scene: &Scene) -> anyhow::Result<usize> {
-    // addresses in the order of the machine, and the state of one that is established
+    // the table has addresses in native byte order; state 01 means established
     let end = |ip: Ipv4Addr| format!("{:08X}:", u32::from_ne_bytes(ip.octets()));
     let local = format!("{}{:04X}", end(Ipv4Addr::LOCALHOST), scene.bad.at.port());
     let remote = end(scene.bad.from);
@@ -91,18 +91,18 @@ async fn socket(caller: Caller) -> anyhow::Result<()> {
     std::future::pending().await
 }
 
-/// A WebSocket on which nothing happens.
+/// Opens a WebSocket and sends nothing.
 async fn idle(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.socket().await?;
     while socket.next().await.is_some() {}
     Ok(())
 }
 
-/// Over HTTP/1.1, one request behind the other.
+/// Pipelines requests over HTTP/1.1.
 async fn pipelined(caller: Caller) -> anyhow::Result<()> {
     let mut stream = caller.tls("http/1.1").await?;
     let body = call("eth_large");
-    let head = super::strangers::header(&caller, body.len());
+    let head = super::unauthorized_callers::header(&caller, body.len());
     stream.write_all(format!("{head}{body}").repeat(UNREAD).as_bytes()).await?;
     stream.flush().await?;
     std::future::pending().await

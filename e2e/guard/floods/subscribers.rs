@@ -1,4 +1,4 @@
-//! Subscribers: one that does not read delays nobody else's heads, and none has more than it may.
+//! Floods of subscribers: one that does not read must not delay others, and none may exceed its limits.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,16 +11,20 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::caller::{Caller, Socket};
-use super::direct::{ask, call};
-use super::stage::Behind;
-use super::{Flood, Scene, Told, crowd, revoked};
+use super::{
+    Flood, Scene, Told,
+    caller::{Caller, Socket},
+    crowd, revoked,
+    setup::Behind,
+    without_guard::{ask, call},
+};
 
-/// How late a head may be: what a busy machine needs, and far less than the client waits for who does not read.
+/// Maximum delay of a head: enough for a busy machine, and far less than the client waits for a subscriber that does
+/// not read.
 const LATE: Duration = Duration::from_secs(2);
-/// Deploys nothing, and logs 64 KiB fourteen times.
+/// Init code that deploys nothing and emits fourteen logs of 64 KiB.
 const LOGS: &str = "0x600e5b620100006000a0600190038060025700";
-/// Who asks for logs and does not read them.
+/// Number of subscribers to logs that do not read.
 const DEAF: usize = 4;
 
 pub(super) fn floods() -> Vec<Flood> {
@@ -46,15 +50,16 @@ pub(super) fn floods() -> Vec<Flood> {
     ]
 }
 
-/// A number as the client writes it.
+/// Parses a hexadecimal number of the client.
 fn number(value: &Value) -> Option<u64> {
     u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
-/// When something was first seen, by the number of its block.
+/// Time at which each block was first seen, by number.
 type Times = BTreeMap<u64, Instant>;
 
-/// Some subscribe to logs, of which each block has many, and read none; another one's heads come in time.
+/// Some callers subscribe to logs, which each block has many of, and do not read. Another caller's heads must come in
+/// time.
 async fn deaf(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let client = scene.stage.geth.as_ref().context("the client")?.http;
     let mut held = Vec::new();
@@ -67,7 +72,7 @@ async fn deaf(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let blocks = blocks(client, scene.until).await?;
     let (heads, now) = (heads.await??, Instant::now());
     drop(held);
-    // of the first no head was asked for yet
+    // the first blocks came before the subscription to heads
     let first = heads.keys().next().copied().unwrap_or_default();
     let late = |(number, block): (&u64, &Instant)| {
         heads.get(number).unwrap_or(&now).saturating_duration_since(*block)
@@ -89,7 +94,7 @@ async fn deaf(scene: Arc<Scene>) -> anyhow::Result<Told> {
     Ok(Told { note, faults })
 }
 
-/// Has each block log as much as fits, and sees when each is there.
+/// Makes each block emit as many logs as fit, and records when each block appears.
 async fn blocks(client: SocketAddr, until: Instant) -> anyhow::Result<Times> {
     let accounts = ask(client, "eth_accounts", "").await?;
     let send = format!(
@@ -109,7 +114,7 @@ async fn blocks(client: SocketAddr, until: Instant) -> anyhow::Result<Times> {
     Ok(seen)
 }
 
-/// When the head of each block came.
+/// Records when the head of each block arrives.
 async fn heads(caller: Caller, until: Instant) -> anyhow::Result<Times> {
     let mut socket = caller.socket().await?;
     socket.send(Message::text(call(1, "eth_subscribe", r#""newHeads""#))).await?;
@@ -122,7 +127,7 @@ async fn heads(caller: Caller, until: Instant) -> anyhow::Result<Times> {
     Ok(seen)
 }
 
-/// Answers that came until nothing came for a second.
+/// Answers until none comes for a second.
 async fn answers(socket: &mut Socket) -> Vec<Value> {
     let mut answers = Vec::new();
     while let Ok(Some(Ok(received))) = timeout(Duration::from_secs(1), socket.next()).await {
@@ -135,12 +140,12 @@ async fn answers(socket: &mut Socket) -> Vec<Value> {
     answers
 }
 
-/// Identifiers of subscriptions that were begun.
+/// IDs of new subscriptions.
 fn begun(answers: &[Value]) -> Vec<&str> {
     answers.iter().filter_map(|answer| answer["result"].as_str()).collect()
 }
 
-/// Subscribes to what is told without end, and does not read it.
+/// Subscribes to endless notifications and does not read them.
 async fn firehose(caller: Caller) -> anyhow::Result<()> {
     let mut socket = caller.deaf().socket().await?;
     socket.send(Message::text(call(1, "eth_subscribe", r#""logs",{}"#))).await?;
@@ -148,7 +153,7 @@ async fn firehose(caller: Caller) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many WebSockets as there may be, each with a subscription.
+/// Opens 400 WebSockets, each with a subscription.
 async fn open(scene: Arc<Scene>) -> anyhow::Result<Told> {
     const ALL: usize = 400;
     let (last, there) = (scene.until - Duration::from_millis(300), scene.clone());
@@ -172,7 +177,7 @@ async fn subscribed(caller: Caller) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// No more than there may be, whatever their ids; and what failed or was ended in a batch is given back.
+/// Checks the limit of subscriptions: repeated ids do not evade it, and failed or ended subscriptions free their slots.
 async fn counted(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let (most, heads) = (scene.limits.subscriptions as usize, r#""newHeads""#);
     let mut socket = scene.bad.socket().await?;
@@ -182,7 +187,7 @@ async fn counted(scene: Arc<Scene>) -> anyhow::Result<Told> {
     }
     let there = begun(&answers(&mut socket).await).len();
     drop(socket);
-    // the rate comes back
+    // wait until the rate limit allows more calls
     sleep(Duration::from_secs(1)).await;
     let mut socket = scene.bad.socket().await?;
     let failing = vec![call(1, "eth_subscribe", r#""nothing""#); 8].join(",");
@@ -210,7 +215,7 @@ async fn counted(scene: Arc<Scene>) -> anyhow::Result<Told> {
     Ok(Told { note, faults })
 }
 
-/// Filters are kept by the client for minutes, whoever made them.
+/// Checks the limit of filters, which the client retains for minutes after their caller has left.
 async fn filters(scene: Arc<Scene>) -> anyhow::Result<Told> {
     let most = scene.limits.filters as usize;
     let mut sender = scene.bad.http1().await?;

@@ -1,13 +1,13 @@
-//! The examples of `docs/calling.md`, as they stand there but for the address and the two paths.
+//! Runs the examples of `docs/calling.md` with another address and other paths.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use tokio::process::Command;
 
-use crate::place::Place;
+use crate::guard_process::Place;
 
-/// What each prints of the chain whose id is 1337: as they are named on the page.
+/// Name of each example on the page, and text that it prints for the chain with ID 1337.
 const PRINT: [(&str, &str); 6] = [
     ("curl", "\"result\":\"0x539\""),
     ("web3", "1337n"),
@@ -17,7 +17,7 @@ const PRINT: [(&str, &str); 6] = [
     ("socket", "0x"),
 ];
 
-/// The block that follows a marker of this name.
+/// Code block after the marker with this name.
 fn example<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     let rest = page.split_once(&format!("<!-- run: {name} -->\n```"))?.1;
     Some(rest.split_once('\n')?.1.split_once("\n```")?.0)

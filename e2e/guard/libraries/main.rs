@@ -1,35 +1,35 @@
-//! Nothing legal is refused: libraries do the usual work of a wallet and send batches in which some calls are refused,
-//! once straight to the client and once through the guard. What reaches the client is the same, params byte by byte; so
-//! is what is answered to granted calls, in place and bytes; and each library resolves for each call what is its own.
-//! And the examples of `docs/calling.md` run.
+//! Tests client libraries through the guard: it must not disturb legal traffic. Each library does the usual work of a
+//! wallet and sends batches with some rejected calls, once directly to the client and once through the guard. The same
+//! calls must reach the client, with the same bytes of params; granted calls must get the same bytes in the same places
+//! of the answer; and each library must resolve each call correctly. The examples of `docs/calling.md` run too.
 
 mod examples;
 #[path = "../geth.rs"]
-#[allow(dead_code, reason = "what is executed is not counted here")]
+#[allow(dead_code, reason = "this suite does not count executions")]
 mod geth;
-mod mixed;
-#[path = "../place.rs"]
+#[path = "../guard_process.rs"]
 #[allow(dead_code, reason = "some of it is for the floods")]
-mod place;
+mod guard_process;
+mod mixed;
 mod recorder;
 mod replay;
 #[path = "../../../src/guard/testing/standin/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "values alone are told apart with it here")]
+#[allow(dead_code, unused_imports, reason = "this suite uses only its JSON scanner")]
 mod standin;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use quorum_operator::policy::grants::Grants;
+use quorum_operator::protocol::policy::grants::Grants;
 use tokio::process::Command;
 use tokio::time::{Duration, timeout};
 
 use geth::Geth;
-use place::Place;
+use guard_process::Place;
 use recorder::Recorder;
 
-/// The libraries, and how each is run.
+/// Name and command of each library.
 const SCRIPTS: [(&str, &[&str]); 10] = [
     ("web3.js", &["node", "web3.mjs"]),
     ("web3.js 1", &["node", "web3v1.mjs"]),
@@ -46,10 +46,10 @@ const SCRIPTS: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// A script that is never answered gives up by itself before this.
+/// Deadline of a script. A script without answers gives up earlier by itself.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Fewer calls than these, and a library was not heard.
+/// Minimum number of calls that the recorder must see from a library.
 const ENOUGH: usize = 14;
 
 #[tokio::main]
@@ -75,9 +75,10 @@ async fn run() -> anyhow::Result<()> {
     let program = std::env::var("E2E_GUARD_PROGRAM").ok().filter(|program| !program.is_empty());
     let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_quorum-guard").to_owned());
     let place = Place::start(Path::new(&program), guarded.http, guarded.ws).await?;
-    let grants =
-        Grants::read(place::GRANTED).map_err(|wrong| anyhow::anyhow!("{wrong}"))?.with_private_state(true);
-    // two runs without the guard have nothing to tell apart: whatever is found then is wrong here
+    let grants = Grants::read(guard_process::GRANTED)
+        .map_err(|wrong| anyhow::anyhow!("{wrong}"))?
+        .with_private_state(true);
+    // two runs without the guard must agree: any difference is a fault of the checks
     let is_direct = std::env::var_os("E2E_LIBRARIES_DIRECT").is_some();
     let is_granted = |method: &str| is_direct || grants.allow(method);
     println!("{:14} {:>6} {:>8} {:>8} {:>7}", "library", "calls", "batches", "methods", "faults");
@@ -119,7 +120,7 @@ async fn run() -> anyhow::Result<()> {
         found.extend(mixed::unlike(&mixed::read(&of_client)?, &mixed::read(&of_guard)?, is_granted));
         let [calls, batches, methods] = [wanted.calls.len(), wanted.batches(), wanted.methods()];
         found.extend(replay::run(wanted.sent, (&geth, (!is_direct).then_some(&place)), is_granted).await);
-        // what was sent again is not the library's
+        // discard the requests of the replay
         guarded.take();
         println!("{library:14} {calls:>6} {batches:>8} {methods:>8} {:>7}", found.len());
         faults.extend(found.into_iter().map(|fault| format!("{library}: {fault}")));
@@ -135,7 +136,7 @@ async fn run() -> anyhow::Result<()> {
     examples::run(&home, &place).await
 }
 
-/// Runs a library's script where the libraries are, and gives what it prints.
+/// Runs a library's script in the folder of the libraries. Returns its output.
 async fn work(home: &Path, command: &[&str], variables: &[(&str, String)]) -> anyhow::Result<String> {
     let program = match command[0] {
         "python" => home.join("venv/bin/python"),

@@ -1,11 +1,11 @@
-//! Batches in which some calls are granted and some refused: what a library resolves for each.
+//! Batches of granted and rejected calls: compares what a library resolves for each call.
 
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the libraries are given: granted first, last and between, none granted, all granted, one that the client does not
-/// have. No two methods of a batch have the same answer.
+/// Batches for the libraries: with granted calls first, last and in between, none granted, all granted, and a method
+/// that the client does not have. No two methods of a batch have the same answer.
 pub(crate) const BATCHES: &str = r#"[
     [["eth_chainId",[]],["admin_peers",[]],["net_version",[]],["personal_listAccounts",[]],["web3_clientVersion",[]]],
     [["admin_peers",[]],["eth_chainId",[]]],
@@ -17,7 +17,7 @@ pub(crate) const BATCHES: &str = r#"[
     [["admin_peers",[]]]
 ]"#;
 
-/// What a library made of a batch.
+/// What a library resolved for a batch.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Outcome {
     way: String,
@@ -25,20 +25,20 @@ pub(crate) struct Outcome {
     got: Vec<Got>,
 }
 
-/// What became of a call: neither where its result is null.
+/// What a library resolved for a call. Both are `None` if the result is null.
 #[derive(Debug, Default, Deserialize)]
 struct Got {
     result: Option<Value>,
     error: Option<String>,
 }
 
-/// The outcomes that a script prints, each on a line of its own.
+/// Parses the outcomes that a script prints, one in a line.
 pub(crate) fn read(printed: &str) -> anyhow::Result<Vec<Outcome>> {
     let outcome = |line: &str| serde_json::from_str(line).with_context(|| line.to_owned());
     printed.lines().filter_map(|line| line.strip_prefix("mixed ")).map(outcome).collect()
 }
 
-/// What a library resolved otherwise through the guard than straight from the client.
+/// Differences between outcomes through the guard and directly from the client.
 pub(crate) fn unlike(
     straight: &[Outcome],
     guarded: &[Outcome],
@@ -56,7 +56,7 @@ pub(crate) fn unlike(
         for (place, (method, _)) in of_guard.calls.iter().enumerate() {
             let none = Got::default();
             let [wanted, got] = [of_client, of_guard].map(|outcome| outcome.got.get(place).unwrap_or(&none));
-            // words of errors hold addresses and ids
+            // error messages contain addresses and ids, so they are not compared
             let is_right = if is_granted(method) {
                 wanted.result == got.result && wanted.error.is_some() == got.error.is_some()
             } else {

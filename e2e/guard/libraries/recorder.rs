@@ -1,4 +1,4 @@
-//! Stands before the client, passes everything on, and puts down what was asked.
+//! Recording proxy in front of the client.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -20,13 +20,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::standin::scan;
 
-/// A method with its params, byte by byte.
+/// Method and raw params of a call.
 pub(crate) type Call = (String, String);
 
-/// How something was sent.
+/// Transport of a body or message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
-    /// With this content type.
+    /// HTTP with this content type.
     Http(String),
     Text,
     Binary,
@@ -40,7 +40,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// The single call that it is, or the calls of a batch.
+    /// The calls of a batch, or the single call.
     pub(crate) fn elements(&self) -> anyhow::Result<Vec<&[u8]>> {
         let first = scan::first(&self.body).ok().with_context(|| format!("no JSON: {self:?}"))?;
         Ok(if self.is_batch() { scan::elements(first) } else { vec![first] })
@@ -60,16 +60,16 @@ impl Sent {
     }
 }
 
-/// The method of a call.
+/// Method of a call.
 pub(crate) fn method(call: &[u8]) -> Option<String> {
     scan::string(scan::member(call, "method")?)
 }
 
-/// What was asked.
+/// Recorded requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) calls: Vec<Call>,
-    /// Bodies and messages, as they came.
+    /// Distinct bodies and messages.
     pub(crate) sent: BTreeSet<Sent>,
 }
 
@@ -88,9 +88,8 @@ impl Asked {
         self.sent.iter().filter(|sent| sent.is_batch()).count()
     }
 
-    /// What of the granted calls came here and not there, or the other way round. What is asked at once may come in any
-    /// order, and a batch may come as calls. Of what libraries ask by the clock, or anew when what they know is a moment old,
-    /// it does not count how often.
+    /// Granted calls that only one of the two recordings has. Order and batches do not matter, nor does the number of
+    /// calls that libraries repeat on a timer or when their knowledge is old.
     pub(crate) fn unlike(&self, other: &Self, is_granted: impl Fn(&str) -> bool) -> Vec<String> {
         let granted = self.calls.iter().filter(|(method, _)| is_granted(method));
         let (mut lost, mut new): (Vec<_>, Vec<_>) = (granted.collect(), Vec::new());
@@ -111,7 +110,7 @@ impl Asked {
     }
 }
 
-/// Stands before the client.
+/// A running recorder.
 pub(crate) struct Recorder {
     pub(crate) http: SocketAddr,
     pub(crate) ws: SocketAddr,
@@ -119,7 +118,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Before the client's two listeners.
+    /// Starts a recorder in front of the client's two listeners.
     pub(crate) async fn start(http: SocketAddr, ws: SocketAddr) -> anyhow::Result<Self> {
         let requests = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let sockets = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -149,7 +148,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// What was asked since the last time.
+    /// Requests since the last call of this function.
     pub(crate) fn take(&self) -> Asked {
         std::mem::take(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -159,7 +158,7 @@ fn put(asked: &Mutex<Asked>, sent: Sent) -> anyhow::Result<()> {
     asked.lock().unwrap_or_else(PoisonError::into_inner).put(sent)
 }
 
-/// Asks the client, and takes the whole answer.
+/// Sends a request to the client and reads the whole answer.
 pub(crate) async fn post(to: SocketAddr, kind: HeaderValue, body: Bytes) -> anyhow::Result<Bytes> {
     let stream = TokioIo::new(TcpStream::connect(to).await?);
     let (mut sender, connection) = client::handshake(stream).await?;

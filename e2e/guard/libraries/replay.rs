@@ -1,5 +1,5 @@
-//! What was recorded is sent again, to the client itself and through the guard: granted calls are answered with the
-//! same bytes in the same places.
+//! Replays recorded requests, directly to the client and through the guard: granted calls must get the same bytes in
+//! the same places of the answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::geth::Geth;
-use crate::place::{HOST, Place};
+use crate::guard_process::{HOST, Place};
 use crate::recorder::{Sent, Way, method, post};
 use crate::standin::scan::{self, member};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answered otherwise each time.
+/// Parts of methods whose answers differ each time.
 const FRESH: [&str; 2] = ["subscribe", "ilter"];
 
-/// Sent by some program somewhere, and by none of the libraries.
+/// Legal requests that some program may send and none of the libraries does.
 const UNUSUAL: [&str; 9] = [
     r#"{"jsonrpc":"2.0","id":null,"method":"eth_chainId"}"#,
     r#"{"jsonrpc":"2.0","id":"","method":"eth_chainId","params":null}"#,
@@ -53,7 +53,7 @@ const KINDS: [&str; 5] = [
     "application/json; charset=\"utf-8\"",
 ];
 
-/// What no library sends, in every way.
+/// The unusual requests, over every transport.
 pub(crate) fn unusual() -> impl Iterator<Item = Sent> {
     let ways = KINDS.map(|kind| Way::Http(kind.into())).into_iter().chain([Way::Text, Way::Binary]);
     ways.flat_map(|way| UNUSUAL.map(|body| Sent { way: way.clone(), body: body.into() }))
@@ -72,7 +72,7 @@ async fn dial(place: &Place) -> anyhow::Result<TlsStream<TcpStream>> {
     Ok(TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(HOST)?, stream).await?)
 }
 
-/// Asks the guard.
+/// Sends a request through the guard.
 async fn through(place: &Place, kind: &str, body: Bytes) -> anyhow::Result<Bytes> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(dial(place).await?)).await?;
     tokio::spawn(connection);
@@ -82,7 +82,7 @@ async fn through(place: &Place, kind: &str, body: Bytes) -> anyhow::Result<Bytes
     Ok(answer.into_body().collect().await?.to_bytes())
 }
 
-/// Sends a message and takes the next one.
+/// Sends a message and returns the next one.
 async fn asked<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<S>,
     message: Message,
@@ -98,7 +98,7 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Asks the client itself.
+/// Sends a message directly to the client.
 async fn straight(at: SocketAddr, message: Message) -> anyhow::Result<Bytes> {
     let (mut socket, _) = client_async("ws://localhost/", TcpStream::connect(at).await?).await?;
     asked(&mut socket, message).await
@@ -113,7 +113,7 @@ async fn over_socket(at: SocketAddr, place: Option<&Place>, message: Message) ->
     Ok([of_client, asked(&mut guarded, message).await?])
 }
 
-/// What is wrong with an answer through the guard.
+/// Checks an answer through the guard against the client's.
 fn wrong(
     sent: &Sent,
     [straight, guarded]: &[Bytes; 2],
@@ -145,7 +145,7 @@ fn wrong(
     }
     let wanted = wanted.join(&b","[..]);
     let mut wanted = if sent.is_batch() { [b"[", &wanted[..], b"]"].concat() } else { wanted };
-    // what is the guard's alone may end as it likes
+    // an answer without granted calls may end with or without a newline
     let is_own = !calls.iter().any(|call| is_granted(&method(call).unwrap_or_default()));
     if !is_own || guarded.ends_with(b"\n") {
         wanted.push(b'\n');
@@ -154,7 +154,7 @@ fn wrong(
     Ok(())
 }
 
-/// Sends all of it, twice to the client where there is no guard, and gives what was answered otherwise than it should be.
+/// Replays requests, twice to the client if there is no guard, and returns wrong answers.
 pub(crate) async fn run(
     sent: impl IntoIterator<Item = Sent>,
     (geth, place): (&Geth, Option<&Place>),

@@ -1,26 +1,26 @@
-//! A decoder as the client has it: names of members in any case, folded as Unicode folds them, and of two
-//! members the last. What it makes of a text that was written anew has to be what was authorised.
+//! Lenient JSON-RPC decoder like the client's: it matches member names in any case, with Unicode folding, and takes the
+//! last of duplicate members. It must understand a rewritten call as the guard authorized it.
 
 use serde_json::value::RawValue;
 
 use crate::members::Members;
 
-/// A call as such a decoder understands it.
+/// A call as the lenient decoder understands it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Understood<'a> {
-    /// `jsonrpc`, without its quotes and escapes.
+    /// Decoded `jsonrpc` string.
     pub version: Option<String>,
-    /// The method, without its quotes and escapes.
+    /// Decoded `method` string.
     pub method: Option<String>,
-    /// The id, as the bytes that came.
+    /// Raw JSON of the id.
     pub id: Option<&'a str>,
-    /// The parameters, as the bytes that came.
+    /// Raw JSON of the parameters.
     pub params: Option<&'a str>,
-    /// Whether it would be taken for an answer.
+    /// Whether it has a `result` or `error` member, as an answer has.
     pub is_answer: bool,
 }
 
-/// Reads one call.
+/// Decodes one call.
 pub fn call<'a>(value: &'a RawValue) -> Understood<'a> {
     let Members(members) = serde_json::from_str(value.get()).expect("what was written is an object");
     let mut understood = Understood::default();
@@ -38,7 +38,7 @@ pub fn call<'a>(value: &'a RawValue) -> Understood<'a> {
     understood
 }
 
-/// Both letters outside ASCII that fold into it are among what `to_lowercase` and `to_uppercase` know.
+/// Folds case. Both letters outside ASCII that fold to ASCII letters are covered.
 fn fold(name: &str) -> String {
     name.to_uppercase().to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! The members of an object as they stand, which a map would not keep.
+//! JSON object as a list of members, with duplicates and in order, which a map would lose.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// In their order, however often a name is among them.
+/// Names and raw values of all members, in order.
 pub struct Members<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

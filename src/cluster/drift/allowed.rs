@@ -1,41 +1,41 @@
-//! The closed list of what may differ between an object as the operator rendered it and as the server holds it.
-//! Whatever is not on it is drift, and is removed. Every entry says why it is there.
+//! Closed list of the differences that are allowed between an object as rendered and as the server stores it. Any other
+//! difference is drift and is removed. Every entry states its reason.
 
-/// What may differ at a path.
+/// Values that are allowed at a path.
 #[derive(Clone, Copy, Debug)]
 pub enum Rule {
-    /// Any value: it is the server's, or others may write it.
+    /// Any value: the server sets it, or others may write it.
     Any,
-    /// Any value but this text.
+    /// Any value except this text.
     AnyBut(&'static str),
     /// A list of at most one item.
     AtMostOne,
-    /// This value, which the server fills in where the field is left out: text.
+    /// This text, which the server fills in if the field is left out.
     Text(&'static str),
-    /// The same: a number.
+    /// This number, filled in the same way.
     Number(i64),
-    /// The same: JSON.
+    /// This JSON, filled in the same way.
     Json(&'static str),
-    /// A quantity, which the server writes in a form of its own.
+    /// A quantity, which the server normalizes.
     Quantity,
 }
 
 /// A field that may differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Kinds of objects it holds for, separated by `|`.
+    /// Kinds that the entry applies to, separated by `|`.
     kinds: &'static str,
-    /// Path from the object's top: members separated by `.`, `[]` for an item of a list, `*` for any member, `|` between
-    /// members that are alike.
+    /// Path from the root of the object: members separated by `.`, `[]` for any list item, `*` for any member, `|`
+    /// between alternative members.
     pub path: &'static str,
-    /// What may be there.
+    /// Allowed values.
     pub rule: Rule,
-    /// Why.
+    /// Reason.
     pub why: &'static str,
 }
 
 const DEFAULT: &str = "the API server fills it in";
-const QUANTITY: &str = "the API server writes 1000m as 1";
+const QUANTITY: &str = "the API server normalizes quantities, such as 1000m to 1";
 
 macro_rules! pod {
     ($path:literal) => {
@@ -62,33 +62,33 @@ const fn entry(kinds: &'static str, path: &'static str, rule: Rule, why: &'stati
     Entry { kinds, path, rule, why }
 }
 
-/// What of an object's own metadata may be anything, and why. The operator judges its own labels and annotations, the
-/// owners, and whether its finalizer is there. The metadata of a pod template is judged in whole.
+/// Metadata fields that may have any value, with the reason. The operator compares its own labels and annotations, the
+/// owners, and whether its finalizer is set. It compares the metadata of a pod template as a whole.
 pub const METADATA: &[(&str, &str)] = &[
-    ("metadata.annotations.added", "others note what they like under names that are not ours"),
-    ("metadata.labels.added", "others label what they like under names that are not ours"),
-    ("metadata.finalizers", "a finalizer of others delays only the end of an object, and is told then"),
+    ("metadata.annotations.added", "annotations without the operator's prefix belong to others"),
+    ("metadata.labels.added", "labels without the operator's prefix belong to others"),
+    ("metadata.finalizers", "a third-party finalizer only delays a deletion, and is reported then"),
     ("metadata.creationTimestamp", "the API server sets it"),
     ("metadata.deletionGracePeriodSeconds", "the API server sets it"),
-    ("metadata.deletionTimestamp", "the API server sets it; an object that is being deleted is made again"),
-    ("metadata.generateName", "the API server reads it at creation alone"),
+    ("metadata.deletionTimestamp", "the API server sets it; a deleted object is recreated"),
+    ("metadata.generateName", "the API server reads it only at creation"),
     ("metadata.generation", "the API server sets it"),
     ("metadata.managedFields", "the API server sets it"),
-    ("metadata.name", "it is how the object was found"),
-    ("metadata.namespace", "it is how the object was found"),
+    ("metadata.name", "the object is looked up by it"),
+    ("metadata.namespace", "the object is looked up by it"),
     ("metadata.resourceVersion", "the API server sets it"),
     ("metadata.selfLink", "the API server sets it"),
     ("metadata.uid", "the API server sets it"),
-    ("metadata.added", "the API server knows no such field and drops it"),
+    ("metadata.added", "the API server drops unknown fields"),
 ];
 
-/// What of an object outside its metadata may differ.
+/// Fields outside the metadata that may differ.
 pub const ALLOWED: &[Entry] = &[
     entry(
         "ServiceAccount",
         "imagePullSecrets",
         Rule::Any,
-        "admins give accounts the credentials of a registry",
+        "administrators add registry credentials to accounts",
     ),
     entry(
         "ServiceAccount",
@@ -101,7 +101,7 @@ pub const ALLOWED: &[Entry] = &[
         "Service",
         "spec.clusterIP",
         Rule::AnyBut("None"),
-        "the API server assigns it; None is a setting of ours",
+        "the API server assigns it; the operator sets only None",
     ),
     entry("Service", "spec.clusterIPs", Rule::AtMostOne, "it repeats spec.clusterIP"),
     entry(
@@ -170,7 +170,7 @@ pub const ALLOWED: &[Entry] = &[
     entry("Secret", "type", Rule::Text("Opaque"), DEFAULT),
 ];
 
-/// Fields that can only be changed by deleting the object and making it again: kind, and beginnings of paths.
+/// Fields that change only if the object is deleted and recreated: kind and path prefixes.
 const FIXED: &[(&str, &[&str])] = &[
     ("ConfigMap", &["immutable"]),
     ("Secret", &["immutable", "type"]),
@@ -181,8 +181,8 @@ const FIXED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Where an admission webhook may write without weakening a node: kind, and ends of paths' beginnings. Everything else
-/// that one changes takes `Ready` away.
+/// Fields that an admission webhook may change without weakening a node: kind and path prefixes. Any other change by a
+/// webhook makes the node not `Ready`.
 const HARMLESS: &[(&str, &[&str])] = &[
     ("PodDisruptionBudget", &["spec"]),
     (
@@ -199,7 +199,7 @@ const HARMLESS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Labels of ours that do not begin with our prefix.
+/// Labels of the operator without its prefix.
 pub const LABELS: [&str; 6] = [
     "app.kubernetes.io/component",
     "app.kubernetes.io/instance",
@@ -209,7 +209,7 @@ pub const LABELS: [&str; 6] = [
     "app.kubernetes.io/version",
 ];
 
-/// The kinds that are judged in whole.
+/// Kinds that are compared as a whole.
 pub const KINDS: [&str; 9] = [
     "ServiceAccount",
     "NetworkPolicy",
@@ -222,18 +222,18 @@ pub const KINDS: [&str; 9] = [
     "StatefulSet",
 ];
 
-/// The entries of a kind.
+/// Entries that apply to a kind.
 pub fn of(kind: &str) -> impl Iterator<Item = &'static Entry> {
     ALLOWED.iter().filter(move |entry| entry.kinds.split('|').any(|named| named == kind))
 }
 
-/// Whether a field can only be changed by making the object again.
+/// Whether the object must be recreated to change a field.
 pub fn is_fixed(kind: &str, path: &str) -> bool {
     listed(FIXED, kind, path)
 }
 
-/// Whether what an admission webhook wrote here weakens the node: its pods' security profile, who mounts its keys, or who
-/// may reach it. Requests and limits of resources do not.
+/// Whether a change by an admission webhook at this path can weaken the node: the security profile of its pods, access
+/// to its keys, or network access. Resource requests and limits cannot.
 pub fn weakens(kind: &str, path: &str) -> bool {
     let of_resources = kind == "StatefulSet"
         && path.split('.').any(|part| part == "resources")

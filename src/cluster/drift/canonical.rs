@@ -1,4 +1,5 @@
-//! An object without what may differ, in one form: the same for what was rendered and for what the server made of it.
+//! Canonical form of an object, without the fields that may differ. A rendered object and the object that the server
+//! stores for it have the same form.
 
 use serde_json::{Map, Value};
 
@@ -7,12 +8,12 @@ use super::{
     quantity,
     tree::{self, ITEM, Tree},
 };
-use crate::node::names;
+use crate::model::names;
 
-/// Where it is noted that our finalizer is on the object.
+/// Member of the canonical form that records the operator's finalizer.
 pub const FINALIZER: &str = "finalizer";
 
-/// The object's content, without status and without what the list allows to differ.
+/// Content of the object, without its status and without the differences that [`super::allowed`] lists.
 pub fn canonical(kind: &str, mut object: Value) -> Value {
     let Value::Object(members) = &mut object else { return Value::Null };
     for identity in ["apiVersion", "kind", "status"] {
@@ -54,7 +55,7 @@ fn metadata(mut meta: Value) -> Value {
     Value::Object(judged)
 }
 
-/// Takes away what may differ, and what says nothing: null, and empty lists, which the server drops.
+/// Removes allowed differences, nulls, and empty lists, which the server drops.
 fn reduce(value: &mut Value, allowed: Option<&Tree>) {
     match value {
         Value::Object(members) => members.retain(|name, inner| {

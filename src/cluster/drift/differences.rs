@@ -1,12 +1,12 @@
-//! Where two canonical objects differ, and the patch that makes one into the other.
+//! Differences between two canonical objects, as paths and as a merge patch.
 
 use serde_json::{Map, Value, json};
 
 use super::canonical::FINALIZER;
 
-/// How many fields are named at most.
+/// Maximum number of paths in a list.
 const NAMED: usize = 12;
-/// Maps whose keys people choose: they are named as a whole.
+/// Maps with user-defined keys: a path names the map, not the key.
 const MAPS: [&str; 5] = ["annotations", "labels", "matchLabels", "nodeSelector", "selector"];
 
 /// Paths of the fields that differ, such as `spec.template.spec.containers[1].env`.
@@ -41,15 +41,15 @@ fn compare(path: &str, live: &Value, wanted: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// The merge patch that takes away what `live` has and `wanted` has not, and puts back what differs: from `body`, which
-/// is `wanted` as it is sent. `listed` are the finalizers that are there.
+/// Merge patch that removes what only `live` has, and restores what differs. Values come from `body`, the request body
+/// of `wanted`. `listed` are the current finalizers.
 pub fn patch(live: &Value, wanted: &Value, body: &Value, listed: &[String]) -> Value {
     let mut patch = merge(live, wanted, body).unwrap_or_else(|| json!({}));
     if let Some(metadata) = patch["metadata"].as_object_mut()
         && let Some(ours) = metadata.remove(FINALIZER)
     {
-        let others = listed.iter().filter(|name| *name != crate::node::names::CLEANUP).cloned();
-        let ours = (!ours.is_null()).then(|| crate::node::names::CLEANUP.to_owned());
+        let others = listed.iter().filter(|name| *name != crate::model::names::CLEANUP).cloned();
+        let ours = (!ours.is_null()).then(|| crate::model::names::CLEANUP.to_owned());
         metadata.insert("finalizers".into(), others.chain(ours).collect());
     }
     if patch["metadata"].is_null() {
@@ -67,7 +67,7 @@ fn merge(live: &Value, wanted: &Value, body: &Value) -> Option<Value> {
     };
     let mut patch = Map::new();
     for (name, live) in there.iter().filter(|(name, _)| !here.contains_key(*name)) {
-        // what is sent may be the server's default, which counts as nothing
+        // the body may contain a default of the server, which the canonical form leaves out
         let change = match &body[name] {
             Value::Null => Some(Value::Null),
             sent => merge(live, sent, sent),

@@ -1,11 +1,11 @@
-//! Quantities as the API server reads them, in one form.
+//! Canonical form of Kubernetes quantities.
 
-/// How many billionths a quantity is, as text. What is no quantity stays as it is.
+/// Quantity in billionths, as text. Text that is not a quantity is returned unchanged.
 pub fn canonical(quantity: &str) -> String {
     billionths(quantity).map_or_else(|| quantity.to_owned(), |number| format!("{number}n"))
 }
 
-/// `None` where it is no quantity, or one too large to be meant.
+/// `None` if the text is not a quantity, or if the value overflows.
 fn billionths(quantity: &str) -> Option<i128> {
     let (negative, unsigned) = match quantity.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -18,7 +18,7 @@ fn policy() -> NetworkPolicy {
     .expect("a policy")
 }
 
-/// As the server holds what was rendered, changed by somebody.
+/// A rendered object as the server stores it, with a change by another writer.
 fn stored(rendered: &Rendered, change: impl FnOnce(&mut Value)) -> Value {
     let mut object = rendered.body.clone();
     let stamp = format!("f:{}", names::DIGEST);
@@ -32,7 +32,8 @@ fn stored(rendered: &Rendered, change: impl FnOnce(&mut Value)) -> Value {
     object
 }
 
-/// `kubectl patch netpol alice-deny -p '{"spec":{"ingress":[{}],"egress":[{}]}}'`: nothing that was rendered is changed.
+/// `kubectl patch netpol alice-deny -p '{"spec":{"ingress":[{}],"egress":[{}]}}'`: adds rules, and changes no rendered
+/// field.
 #[test]
 fn rules_added_to_a_policy_are_drift_and_their_writer_is_named() {
     let rendered = Rendered::of(&policy()).expect("rendered");
@@ -108,7 +109,7 @@ fn what_the_operator_rendered_before_is_no_drift_and_somebody_elses_stamp_is() {
     );
 }
 
-/// A second family of addresses is a second way in.
+/// A second address family would expose the node a second time.
 #[test]
 fn only_the_first_address_of_a_service_is_the_servers() {
     let service: Service =
@@ -137,7 +138,7 @@ fn what_cannot_be_changed_is_known() {
     assert!(!allowed::is_fixed("StatefulSet", "spec.serviceNameOrNot"));
 }
 
-/// A sidecar injector weakens a node, a rewriter of requests does not.
+/// An injected sidecar weakens a node, changed resource requests do not.
 #[test]
 fn what_a_webhook_may_write_is_a_closed_list() {
     for harmless in [
@@ -163,7 +164,7 @@ fn what_a_webhook_may_write_is_a_closed_list() {
     assert!(!allowed::weakens("PodDisruptionBudget", "spec.minAvailable"));
 }
 
-/// A new entry makes the operator blind in one place: it needs a reason, and a look at what can be done there.
+/// Each entry hides a field from drift detection: a new one needs a reason, and a review of how it can be abused.
 #[test]
 fn the_list_of_what_may_differ_is_the_one_that_was_looked_at() {
     assert_eq!(allowed::ALLOWED.len(), 34);

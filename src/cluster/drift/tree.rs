@@ -1,24 +1,24 @@
-//! The list of what may differ, as it is looked up: member by member.
+//! Lookup tree over the list of allowed differences, by path step.
 
 use std::sync::LazyLock;
 
 use super::allowed::{self, KINDS, Rule};
 
-/// The step to an item of a list.
+/// Step to any item of a list.
 pub const ITEM: &str = "[]";
-/// The step to any member.
+/// Step to any member.
 const ANY: &str = "*";
 
-/// What may differ from here on.
+/// Allowed differences at and below a path.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// What may be here.
+    /// Rules for this path.
     pub rules: Vec<Rule>,
     below: Vec<(&'static str, Tree)>,
 }
 
 impl Tree {
-    /// What may differ below a member.
+    /// Subtree of a member.
     pub fn below(&self, name: &str) -> Option<&Self> {
         let leads = |step: &str| step == name || step == ANY && name != ITEM;
         self.below.iter().find(|(step, _)| leads(step)).map(|(_, tree)| tree)
@@ -40,7 +40,7 @@ impl Tree {
     }
 }
 
-/// What may differ in an object of a kind.
+/// Allowed differences of a kind.
 pub fn of(kind: &str) -> Option<&'static Tree> {
     static BY_KIND: LazyLock<Vec<(&'static str, Tree)>> = LazyLock::new(|| {
         let of = |kind: &&'static str| {
@@ -57,7 +57,7 @@ pub fn of(kind: &str) -> Option<&'static Tree> {
 mod tests {
     use super::*;
 
-    /// Where both a name and any name lead on, only one of them would be followed.
+    /// A step must not have both a name and `*` below it: the lookup would follow only one of them.
     #[test]
     fn any_member_stands_alone() {
         fn alone(tree: &Tree) -> bool {

@@ -1,4 +1,4 @@
-//! Makes sure of an object: that it is there, as a whole, as it was rendered.
+//! Ensures that an object exists exactly as rendered.
 
 use anyhow::Context as _;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Secret};
@@ -10,27 +10,26 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    Kind, Outcome, Seen, Writer, forced,
-    live::{self, foreign},
-    place,
+    Kind, Outcome, Seen, Writer, forced, place,
+    secret_drift::{self, foreign},
 };
 use crate::{
     cluster::drift::{Content, Drift, Rendered, allowed},
-    node::names,
+    model::names,
 };
 
 impl Writer {
-    /// Applies `desired`, unless the object that lives under its name is the same already, and takes away what others
-    /// have added to it. With the object as the server holds it, where it was written.
+    /// Applies `desired` unless the live object equals it, and removes what others added. Returns the object as stored
+    /// if it was written.
     ///
     /// # Errors
-    /// Where the server refuses.
+    /// Fails if the server rejects a request.
     pub async fn ensure<K: Kind>(
         &self,
         seen: Option<&Seen>,
         desired: &K,
     ) -> anyhow::Result<(Outcome, Option<Value>)> {
-        // most objects are as they are wanted, most of the time
+        // fast path: most objects are unchanged most of the time
         if let Some((seen, content)) = seen.and_then(|seen| Some((seen, seen.content.as_ref()?)))
             && foreign::<K>(seen, desired).is_none()
             && content.is_of(desired)?
@@ -44,11 +43,11 @@ impl Writer {
         }
     }
 
-    /// As [`Self::ensure`], for a Secret whose content differs from `desired` by something that is fetched only when it is
-    /// sent; `content` is what is known to be wrong with it beside what the server's bookkeeping shows.
+    /// As [`Self::ensure`], for a Secret whose content `filled` completes only when it is sent. `content` is drift that
+    /// the managed fields do not show.
     ///
     /// # Errors
-    /// Where the server refuses, or `filled` fails.
+    /// Fails if the server rejects a request, or `filled` fails.
     pub async fn ensure_filled(
         &self,
         (seen, content): (Option<&Seen>, Option<Drift>),
@@ -57,7 +56,7 @@ impl Writer {
     ) -> anyhow::Result<Outcome> {
         let rendered = Rendered::of(desired)?;
         match content {
-            Some(drift) if !self.may_repair(desired, drift.clone()) => return Ok(Outcome::Held),
+            Some(drift) if !self.may_repair(desired, drift.clone()) => return Ok(Outcome::RateLimited),
             Some(_) => {}
             None => {
                 if let Some(outcome) = self.due(seen, desired, &rendered)? {
@@ -69,29 +68,29 @@ impl Writer {
         Ok(self.put(seen, desired, filled).await?.0)
     }
 
-    /// Whether an object is there as it is wanted, as far as the server and those who stand before it allow.
+    /// Whether the live object equals `desired`, apart from known changes by admission webhooks.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn is_settled<K: Kind>(&self, seen: Option<&Seen>, desired: &K) -> anyhow::Result<bool> {
         let rendered = Rendered::of(desired)?;
         Ok(seen.is_some_and(|seen| self.is_current(seen, desired, &rendered)))
     }
 
-    /// Whether what differs of an object cannot be changed.
+    /// Whether an object differs in an immutable field.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn is_fixed<K: Kind>(&self, seen: &Seen, desired: &K) -> anyhow::Result<bool> {
         let (kind, rendered) = (K::kind(&()), Rendered::of(desired)?);
         let fields = seen.content.as_ref().map(|content| content.differs(&rendered)).unwrap_or_default();
         Ok(fields.iter().any(|field| allowed::is_fixed(&kind, field)))
     }
 
-    /// What is not as it is wanted of an object that is left as it is, and who wrote that.
+    /// How an object that is not written differs from `desired`, and who changed it; `None` if it does not differ.
     ///
     /// # Errors
-    /// Never in practice: what is rendered is plain data.
+    /// Never in practice: rendered objects are plain data.
     pub fn difference<K: Kind>(&self, seen: Option<&Seen>, desired: &K) -> anyhow::Result<Option<Drift>> {
         let rendered = Rendered::of(desired)?;
         Ok(match seen {
@@ -101,7 +100,7 @@ impl Writer {
         })
     }
 
-    /// Why nothing is sent, if nothing is.
+    /// Outcome if nothing is sent; `None` if the object must be written.
     fn due<K: Kind>(
         &self,
         seen: Option<&Seen>,
@@ -110,21 +109,21 @@ impl Writer {
     ) -> anyhow::Result<Option<Outcome>> {
         let Some(seen) = seen else { return Ok(None) };
         if let Some(fault) = foreign::<K>(seen, desired) {
-            return Ok(Some(Outcome::Refused(fault)));
+            return Ok(Some(Outcome::NotOwned(fault)));
         }
         if self.is_current(seen, desired, rendered) {
             return Ok(Some(Outcome::Unchanged));
         }
         let limited = drift(seen, rendered).is_some_and(|drift| !self.may_repair(desired, drift));
-        Ok(limited.then_some(Outcome::Held))
+        Ok(limited.then_some(Outcome::RateLimited))
     }
 
     fn is_current<K: Kind>(&self, seen: &Seen, desired: &K, rendered: &Rendered) -> bool {
         match &seen.content {
             Some(content) => {
-                content.is(rendered) || self.imposed.explains(&place(desired), content, rendered)
+                content.is(rendered) || self.admission_changes.explains(&place(desired), content, rendered)
             }
-            None => live::is_current(&seen.meta, rendered),
+            None => secret_drift::is_current(&seen.meta, rendered),
         }
     }
 
@@ -139,7 +138,7 @@ impl Writer {
         if let Some((seen, content)) = content
             && content.differs(&rendered).iter().any(|field| allowed::is_fixed(&kind, field))
         {
-            tracing::info!(kind, name = place.2, "made again: what differs of it cannot be changed");
+            tracing::info!(kind, name = place.2, "recreating the object: an immutable field differs");
             return Ok((self.make_room::<K>(&seen.meta).await?, None));
         }
         let applied = self.patch(desired, &forced(), &Patch::Apply(&rendered.body)).await;
@@ -148,7 +147,7 @@ impl Writer {
                 let meta = seen.map(|seen| seen.meta.clone()).unwrap_or_default();
                 return Ok((self.make_room::<K>(&meta).await?, None));
             }
-            // what others wrote may not go together with what is applied: both are changed in one request then
+            // the applied fields may be invalid together with fields of others: one merge patch changes both
             Err(kube::Error::Api(status)) if status.code == 422 => {
                 let refused = || format!("{kind} {}", place.2);
                 let patch = content.and_then(|(seen, content)| content.repair(&seen.meta, &rendered));
@@ -161,10 +160,10 @@ impl Writer {
         let mut stored = Content::of(&kind, answer.clone());
         self.wrote(&place, &answer, &stored);
         if stored.has(&rendered) {
-            self.imposed.forget(&place);
+            self.admission_changes.forget(&place);
             return Ok((Outcome::Written, Some(answer)));
         }
-        // what others have added is theirs to the server, and an apply leaves it
+        // an apply does not remove what others added: they own it
         let fields = stored.differs(&rendered);
         if fields.iter().any(|field| allowed::is_fixed(&kind, field)) {
             return Ok((self.make_room::<K>(&metadata(&answer)).await?, Some(answer)));
@@ -173,18 +172,18 @@ impl Writer {
             answer = match self.patch(desired, &merging(), &Patch::Merge(&patch)).await? {
                 Ok(answer) => answer,
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                    return Ok((Outcome::Again, Some(answer)));
+                    return Ok((Outcome::Requeue, Some(answer)));
                 }
                 Err(error) => return Err(error).with_context(|| format!("{kind} {}", place.2)),
             };
-            tracing::info!(kind, namespace = place.1, name = place.2, ?fields, "additions removed");
+            tracing::info!(kind, namespace = place.1, name = place.2, ?fields, "removed additions of others");
             stored = Content::of(&kind, answer.clone());
             self.wrote(&place, &answer, &stored);
         }
         if stored.has(&rendered) {
-            self.imposed.forget(&place);
-        } else if let Some(imposed) = self.imposed.note(&place, rendered, stored) {
-            let (fields, weakens) = (imposed.fields, imposed.weakens);
+            self.admission_changes.forget(&place);
+        } else if let Some(admission_changes) = self.admission_changes.note(&place, rendered, stored) {
+            let (fields, weakens) = (admission_changes.fields, admission_changes.weakens);
             tracing::warn!(
                 kind,
                 namespace = place.1,
@@ -197,8 +196,8 @@ impl Writer {
         Ok((Outcome::Written, Some(answer)))
     }
 
-    /// Deletes an object whose difference cannot be mended, exactly as it was seen: it is made again when it is gone. A
-    /// workload's pod goes on meanwhile, and is replaced in its turn where it was made from something else.
+    /// Deletes an object that differs in an immutable field, if it still has the version in `seen`. It is recreated
+    /// once it is gone. A workload's pod keeps running, and the rollout replaces it later if its template differs.
     pub(super) async fn make_room<K: Kind>(&self, seen: &ObjectMeta) -> anyhow::Result<Outcome> {
         if K::kind(&()) == StatefulSet::kind(&()) {
             self.orphan(seen).await?;
@@ -207,8 +206,8 @@ impl Writer {
         }
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let place = (K::kind(&()).into_owned(), text(&seen.namespace), text(&seen.name));
-        self.contests.done(&place, Instant::now());
-        Ok(Outcome::Again)
+        self.repair_limit.done(&place, Instant::now());
+        Ok(Outcome::Requeue)
     }
 
     async fn patch<K: Kind>(
@@ -230,11 +229,11 @@ fn merging() -> PatchParams {
 fn drift(seen: &Seen, rendered: &Rendered) -> Option<Drift> {
     match &seen.content {
         Some(content) => content.drift(rendered),
-        None => live::drift(&seen.meta, rendered),
+        None => secret_drift::drift(&seen.meta, rendered),
     }
 }
 
-/// Whether somebody has made a Secret or ConfigMap immutable: it can only be deleted then.
+/// Whether the server rejected a write because the Secret or ConfigMap is immutable, so that it can only be deleted.
 pub(super) fn is_frozen(status: &kube::core::Status) -> bool {
     status.code == 422 && status.message.contains("immutable when `immutable` is set")
 }

@@ -1,4 +1,4 @@
-//! What others add to our objects, delete of them, or have a webhook write into each of them.
+//! Tests of additions to the operator's objects by others, of their deletion, and of changes by webhooks.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn pod() -> Target {
     object("v1", "pods", "alice-client-0")
 }
 
-/// One addition to an object of each kind: which, what, and where it must be gone.
+/// One addition to an object of each kind: the object, the addition, and its path.
 fn additions() -> Vec<(Target, Value, &'static str)> {
     let thief = json!({"name": "thief", "image": "x", "command": ["cat", "/keys/nodekey"],
         "volumeMounts": [{"name": "nodekey", "mountPath": "/keys"}]});
@@ -92,7 +92,7 @@ async fn what_is_added_is_gone_within_a_second_and_the_pod_stays() {
         tokio::time::sleep(SECOND).await;
         let now = world.server.get(&addition.0).expect("it is there");
         assert_eq!(said(&now), said(&before), "{}", addition.2);
-        // too seldom to be a fight
+        // too rarely for a field conflict
         tokio::time::sleep(Duration::from_secs(21)).await;
     }
     world.rest().await;
@@ -113,7 +113,7 @@ async fn what_was_added_while_the_operator_was_away_is_removed_and_so_is_the_pod
     for addition in additions().iter().filter(|addition| !addition.2.contains("replicas")) {
         add(&world.server, addition);
     }
-    // somebody ends the pod: the next one is made from what is there
+    // the deleted pod is replaced from the current template
     world.server.delete(&pod(), &json!({}));
     let made = world.server.get(&pod()).expect("a pod");
     assert!(made["spec"]["containers"].to_string().contains("thief"));
@@ -142,10 +142,10 @@ async fn a_paused_node_says_what_differs_and_who_wrote_it() {
     let (status, _, message) = world.condition("alice", "Paused").expect("it is told");
     assert_eq!(status, "True");
     for named in [
-        "NetworkPolicy alice-deny differs in spec.egress, spec.ingress, written by kubectl-patch",
-        "Service alice-p2p differs in spec.externalIPs, spec.ports",
-        "ConfigMap qn-alice-peers differs in data.added",
-        "StatefulSet alice-client differs in spec.replicas, spec.template",
+        "NetworkPolicy alice-deny differs from the spec in the fields spec.egress, spec.ingress (changed by kubectl-patch)",
+        "Service alice-p2p differs from the spec in the fields spec.externalIPs, spec.ports",
+        "ConfigMap qn-alice-peers differs from the spec in the fields data.added",
+        "StatefulSet alice-client differs from the spec in the fields spec.replicas, spec.template",
     ] {
         assert!(message.contains(named), "{named}: {message}");
     }
@@ -165,7 +165,7 @@ async fn a_paused_node_says_what_differs_and_who_wrote_it() {
     assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
 }
 
-/// What an object should say is not known while the spec does not hold: that somebody has changed it is.
+/// While the spec is invalid, the desired content of an object is not known, but that others have changed it is.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_stalls_says_what_was_changed_since_it_was_written() {
     let mut world = alice().await;
@@ -179,17 +179,18 @@ async fn a_node_that_stalls_says_what_was_changed_since_it_was_written() {
     world.rest().await;
     let (status, reason, message) = world.condition("alice", "NetworkPoliciesApplied").expect("it is told");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Drifted"));
-    let named = "NetworkPolicy alice-deny is not what the operator wrote last, written by kubectl-patch";
+    let named =
+        "NetworkPolicy alice-deny differs from what the operator last wrote (changed by kubectl-patch)";
     assert!(message.contains(named) && !message.contains("alice-p2p"), "{message}");
     let (_, _, message) = world.condition("alice", "ObjectsApplied").expect("it is told");
-    assert!(message.contains("Service alice-p2p is not what"), "{message}");
+    assert!(message.contains("Service alice-p2p differs from what"), "{message}");
     world.server.put(&manager_keys("alice", [7; 32]));
     world.rest().await;
     world.assert_ready("alice");
     assert!(world.server.get(&deny()).expect("a policy")["spec"]["ingress"].is_null());
 }
 
-/// Labels and owners say whose an object is, and anybody may take them off with the same patch.
+/// Labels and owners show whose an object is, and any writer can remove them with the same patch.
 #[tokio::test(start_paused = true)]
 async fn an_object_that_was_opened_and_stripped_or_labelled_as_anothers_is_put_back() {
     let mut world = alice().await;
@@ -205,7 +206,7 @@ async fn an_object_that_was_opened_and_stripped_or_labelled_as_anothers_is_put_b
         assert_eq!(said(&world.server.get(&deny()).expect("it is there")), before, "{metadata}");
         tokio::time::sleep(Duration::from_secs(21)).await;
     }
-    // nobody is told whose it was that goes
+    // no event shows whose object is deleted
     let account = object("v1", "serviceaccounts", "alice-client");
     world.stop();
     world.server.edit(&account, "kubectl-patch", |it| merge_patch(&mut it["metadata"], &stripped));
@@ -218,7 +219,7 @@ async fn an_object_that_was_opened_and_stripped_or_labelled_as_anothers_is_put_b
     world.assert_ready("alice");
 }
 
-/// What is applied may not go together with what somebody has written: both are changed in one request.
+/// The applied fields may be invalid together with those of others: both are changed in one request.
 #[tokio::test(start_paused = true)]
 async fn what_an_apply_collides_with_is_put_back_and_keeps_nothing_else_from_it() {
     let mut world = alice().await;
@@ -242,7 +243,7 @@ async fn what_an_apply_collides_with_is_put_back_and_keeps_nothing_else_from_it(
     world.assert_ready("alice");
 }
 
-/// It cannot be put right: its deletion is waited for, and who holds it is told.
+/// It cannot be repaired: the operator waits for its deletion, and reports the finalizers that block it.
 #[tokio::test(start_paused = true)]
 async fn what_is_frozen_and_held_by_somebody_elses_finalizer_is_told_and_is_no_fight() {
     let mut world = alice().await;
@@ -253,14 +254,14 @@ async fn what_is_frozen_and_held_by_somebody_elses_finalizer_is_told_and_is_no_f
     world.rest().await;
     let (_, _, message) = world.condition("alice", "ObjectsApplied").expect("it is told");
     assert!(message.contains("ConfigMap qn-alice-peers") && message.contains("evil.example/x"), "{message}");
-    assert_eq!(world.condition("alice", "Contested"), None);
+    assert_eq!(world.condition("alice", "FieldConflict"), None);
     world.server.edit(&map, "kubectl", |map| map["metadata"]["finalizers"] = json!([]));
     world.rest().await;
     assert!(world.server.get(&map).expect("it is made again")["immutable"].is_null());
     world.assert_ready("alice");
 }
 
-/// Ours has a finalizer, so a policy that somebody deletes is in force until we let it go.
+/// The operator's policies have a finalizer, so a deleted policy is in force until the operator removes that.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_was_opened_and_deleted_is_closed_goes_and_is_made_again() {
     let mut world = alice().await;
@@ -285,7 +286,7 @@ async fn a_policy_that_was_opened_and_deleted_is_closed_goes_and_is_made_again()
     world.assert_ready("alice");
 }
 
-/// A finalizer of somebody else holds it: it says what is wanted meanwhile, and who has to let go is told.
+/// A third-party finalizer blocks the deletion: the object is repaired meanwhile, and the finalizer is reported.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_somebody_elses_finalizer_holds_is_closed_and_told() {
     let mut world = alice().await;
@@ -320,7 +321,7 @@ async fn a_configuration_that_was_made_immutable_is_made_again() {
     world.assert_ready("alice");
 }
 
-/// A field that no server lets anybody change: the workload is taken away around its pod, and made again.
+/// An immutable field: the workload is deleted without its pod, and recreated.
 #[tokio::test(start_paused = true)]
 async fn a_workload_that_somebody_made_with_other_fixed_fields_is_made_again() {
     let mut world = alice().await;
@@ -339,7 +340,7 @@ async fn a_workload_that_somebody_made_with_other_fixed_fields_is_made_again() {
     world.assert_ready("alice");
 }
 
-/// Each of two webhooks answers every write of a workload with something else.
+/// Two webhooks change every write of a workload, each to something else.
 #[tokio::test(start_paused = true)]
 async fn what_a_webhook_writes_into_every_object_is_told_and_is_no_fight() {
     let mut world = World::new();
@@ -366,17 +367,16 @@ async fn what_a_webhook_writes_into_every_object_is_told_and_is_no_fight() {
     let (status, reason, message) = world.condition("alice", "ObjectsApplied").expect("it is told");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Drifted"));
     assert!(
-        message.contains("StatefulSet alice-client is changed at every write")
-            && message.contains("containers"),
+        message.contains("of StatefulSet alice-client: exempt") && message.contains("containers"),
         "{message}"
     );
     assert_eq!(world.condition("alice", "Ready").expect("told").0, "False");
-    assert_eq!(world.condition("alice", "Contested"), None);
+    assert_eq!(world.condition("alice", "FieldConflict"), None);
     let ready = world.condition("bob", "Ready").expect("told");
     assert_eq!(ready.0, "True", "{ready:?}");
     let (status, _, message) = world.condition("bob", "ChangedByAdmission").expect("it is told");
     assert!(status == "True" && message.contains("resources.limits"), "{message}");
-    // what somebody adds on top of it is drift as ever
+    // an addition on top of that is drift as usual
     let bob = object("apps/v1", "statefulsets", "bob-client");
     add(&world.server, &(bob.clone(), json!(true), "/spec/template/spec/hostPID"));
     tokio::time::sleep(SECOND).await;

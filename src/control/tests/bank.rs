@@ -1,12 +1,12 @@
-//! Someone who issues certificates and is not us: by hand, or as cert-manager does it, by a script.
+//! A test issuer of certificates outside the operator: by hand or by a script, or as cert-manager does it.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::world::{NAMESPACE, START, object};
 use crate::{
-    node::secrets::{
-        Data, mint,
+    model::secrets::{
+        Data, generate,
         tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
     },
     testing::server::Server,
@@ -25,7 +25,7 @@ pub(super) struct Bank {
 impl Bank {
     pub(super) fn new() -> Self {
         let now = Timestamp::from_second(START).expect("a time");
-        Self { authority: mint::authority("bank", now).expect("an authority"), now }
+        Self { authority: generate::authority("bank", now).expect("an authority"), now }
     }
 
     /// A Secret with a certificate for a Service of alice.
@@ -45,12 +45,12 @@ impl Bank {
             validity: Validity { duration: LASTS, renew_before: SignedDuration::from_hours(1) },
             pkcs8_der: false,
         };
-        let data = mint::leaf(&self.authority, &request, self.now).expect("a certificate");
+        let data = generate::leaf(&self.authority, &request, self.now).expect("a certificate");
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
             "data": data})
     }
 
-    /// Does as every Certificate asks, changed by `change`, and says so in its status.
+    /// Issues every requested Certificate, changed by `change`, and reports that in its status.
     pub(super) fn grant(&self, server: &Server, change: impl Fn(&mut Value)) {
         for (name, mut spec) in requested(server) {
             change(&mut spec);
@@ -79,7 +79,7 @@ impl Bank {
     }
 }
 
-/// Says of every Certificate how its issuance stands.
+/// Sets the issuance conditions of every Certificate.
 pub(super) fn say_of_all(server: &Server, issuing: &str, message: &str) {
     for (name, _) in requested(server) {
         let issuing = json!({"type": "Issuing", "status": issuing, "message": message});

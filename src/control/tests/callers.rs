@@ -1,4 +1,4 @@
-//! Callers of JSON-RPC come, change and go.
+//! Tests of JSON-RPC callers that are added, changed and removed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,9 +8,9 @@ use super::{
     bank::Bank,
     world::{NAMESPACE, World, client, node, object},
 };
-use crate::{node::secrets::tls::Usage, policy::Policy, testing::server::Server};
+use crate::{model::secrets::tls::Usage, protocol::policy::Policy, testing::server::Server};
 
-/// A caller that is known by its ServiceAccount.
+/// A caller that authenticates by its ServiceAccount.
 pub(super) fn caller(name: &str) -> Value {
     json!({
         "name": name, "from": [{"namespace": "apps", "podLabels": {"app": name}}], "methods": ["eth_*"],
@@ -34,7 +34,7 @@ pub(super) async fn called(callers: Value) -> World {
     world
 }
 
-/// Whatever is there of the node, but for what happens to it.
+/// Names of all objects of the node, without its Events.
 fn objects(world: &World) -> BTreeSet<String> {
     let objects = world.server.objects().into_iter();
     let ours = objects.filter(|(target, _)| target.namespace == NAMESPACE && target.resource != "events");
@@ -46,7 +46,7 @@ pub(super) fn policy(world: &World) -> Policy {
     let text = map["data"]["policy.json"].as_str().expect("a file");
     let policy = Policy::read(text.as_bytes()).expect("what the guard reads");
     #[cfg(feature = "guard")]
-    drop(crate::guard::rpc::identity::Identities::of(&policy).expect("what the guard takes"));
+    drop(crate::guard::rpc::decide::identity::Identities::of(&policy).expect("what the guard takes"));
     policy
 }
 
@@ -85,7 +85,7 @@ async fn the_first_caller_brings_all_of_it_and_the_last_takes_all_away() {
     world.rest().await;
     world.assert_ready("alice");
     assert_eq!(containers(&world), ["client", "metrics"]);
-    // a Secret of ours is never deleted while its node lives
+    // the operator never deletes a Secret while its node exists
     let left: Vec<_> = objects(&world).difference(&before).cloned().collect();
     assert_eq!(left, ["secrets qn-alice-tls-rpc"]);
 }
@@ -128,12 +128,12 @@ async fn a_node_with_callers_costs_no_request_for_a_day() {
     let world = called(json!([caller("wallet"), caller("shop")])).await;
     let before = world.server.calls().len();
     tokio::time::sleep(Duration::from_secs(86_400)).await;
-    // what the cluster signs with is looked at beside the passes
+    // the keys of the cluster are read outside of reconciles
     let calls = world.server.calls().split_off(before).into_iter().filter(|call| call.verb != "read");
     assert_eq!(calls.map(|call| call.to_string()).collect::<Vec<_>>(), [""; 0]);
 }
 
-/// Versions of the policy that the client's kubelet was told of, in order, and those there were.
+/// Versions of the policy in the annotation of the client's pod, in order, and all versions that existed.
 fn told(world: &World) -> (Vec<String>, Vec<String>) {
     let mut told: Vec<String> = vec![];
     let mut there = vec![];
@@ -149,7 +149,7 @@ fn told(world: &World) -> (Vec<String>, Vec<String>) {
     (told, there)
 }
 
-/// A kubelet takes a minute or two to bring what has changed, unless the pod changes too.
+/// A kubelet takes a minute or two to refresh a changed file, unless the pod changes too.
 #[tokio::test(start_paused = true)]
 async fn each_change_of_the_policy_is_brought_into_the_running_pod_at_once() {
     let mut world = called(json!([caller("wallet")])).await;
@@ -171,12 +171,12 @@ async fn each_change_of_the_policy_is_brought_into_the_running_pod_at_once() {
     assert!(!seen.contains(&there[2]), "and what someone else wrote is not");
 }
 
-/// The pod's turn may be long in coming.
+/// It may take long until the rollout replaces the pod.
 #[tokio::test(start_paused = true)]
 async fn a_guard_that_is_no_longer_wanted_learns_at_once_that_nobody_may_call() {
     let mut world = called(json!([caller("wallet")])).await;
     let runs = pod(&world);
-    // nothing is evicted
+    // no eviction succeeds
     world.server.break_for("create pods/alice-client-0/eviction", Some(429));
     call(&world.server, json!([]));
     world.rest().await;
@@ -207,7 +207,7 @@ async fn a_paused_nodes_pod_is_told_nothing() {
     assert_eq!((told(&world).0, policy(&world).callers[0].connections), (before.0, 64));
 }
 
-/// Somebody widens what a caller may do, past the spec.
+/// Another writer grants a caller more than the spec does.
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_someone_else_changes_is_put_back() {
     let mut world = called(json!([caller("wallet")])).await;

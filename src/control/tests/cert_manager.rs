@@ -1,5 +1,5 @@
-//! Certificates that cert-manager is asked for: by an issuer that is slow, refuses, errs, and does it right; and
-//! cert-manager itself, which comes and goes.
+//! Tests of certificates from cert-manager: an issuer that is slow, that refuses, that makes mistakes, and that works;
+//! and cert-manager being installed and removed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::testing::server::{Call, Server, Target};
 const METRICS: &str = "qn-alice-cm-metrics";
 const PEERS: &str = "qn-alice-cm-tm-peers";
 
-/// With its certificates towards others from cert-manager.
+/// The node with certificates from cert-manager for what others see.
 pub(super) fn through(mut alice: Value) -> Value {
     alice["spec"]["tls"] = json!({"issuer": "CertManager", "duration": "240h", "renewBefore": "80h",
         "certManager": {"issuerRef": {"name": "bank", "kind": "Issuer", "group": "cert-manager.io"}}});
@@ -41,11 +41,11 @@ fn assert_says(world: &World, reason: &str, words: &[&str]) {
     }
 }
 
-/// From the operator's setting to what an issuer is asked for.
+/// The operator's setting reaches the request to the issuer.
 #[tokio::test(start_paused = true)]
 async fn the_names_that_are_asked_for_are_of_the_clusters_domain() {
     let mut world = World::new();
-    world.surroundings.domain = "corp.example".into();
+    world.render_config.domain = "corp.example".into();
     world.server.learn(CERT_MANAGER);
     world.start();
     world.server.put(&through(client("alice")));
@@ -59,7 +59,7 @@ fn discoveries(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.verb == "discover").count()
 }
 
-/// A world that has cert-manager, and alice, whom it has certified.
+/// A world with cert-manager, and alice with issued certificates.
 async fn certified(alice: &Value) -> (World, Bank) {
     let (mut world, bank) = (World::new(), Bank::new());
     world.server.learn(CERT_MANAGER);
@@ -79,7 +79,7 @@ async fn an_issuer_may_be_slow_refuse_and_err_and_is_believed_when_it_does_it_ri
     world.start();
     world.server.put(&through(member("alice")));
     world.rest().await;
-    assert_says(&world, "BeingIssued", &[METRICS, "Issuer bank"]);
+    assert_says(&world, "Issuing", &[METRICS, "Issuer bank"]);
     let spec = world.server.get(&certificate(PEERS)).expect("asked for")["spec"].clone();
     assert_eq!(
         spec,
@@ -99,7 +99,7 @@ async fn an_issuer_may_be_slow_refuse_and_err_and_is_believed_when_it_does_it_ri
 
     say_of_all(&world.server, "True", "the order is pending");
     world.rest().await;
-    assert_says(&world, "BeingIssued", &[METRICS, "the order is pending"]);
+    assert_says(&world, "Issuing", &[METRICS, "the order is pending"]);
     say_of_all(&world.server, "False", &format!("the bank says no{}", "!".repeat(5000)));
     world.rest().await;
     assert_says(&world, "NotIssued", &[METRICS, "the bank says no!"]);
@@ -107,19 +107,19 @@ async fn an_issuer_may_be_slow_refuse_and_err_and_is_believed_when_it_does_it_ri
     assert_eq!(world.server.get(&workload()), None, "nothing is started before it has its certificates");
 
     for (wrong, says) in [
-        (("dnsNames", json!(["bob-metrics.ledger.svc"])), "is not for the names alice-metrics.ledger.svc"),
+        (("dnsNames", json!(["bob-metrics.ledger.svc"])), "lacks the names alice-metrics.ledger.svc"),
         (("usages", json!(["server auth", "client auth"])), "needs the extended key usage serverAuth alone"),
     ] {
         bank.grant(&world.server, |spec| spec[wrong.0] = wrong.1.clone());
         world.rest().await;
-        assert_says(&world, "Unusable", &[METRICS, "Issuer bank", says]);
+        assert_says(&world, "Invalid", &[METRICS, "Issuer bank", says]);
         assert_eq!(world.server.get(&workload()), None);
     }
     bank.grant(&world.server, |spec| {
         spec["privateKey"]["algorithm"] = json!("ECDSA");
     });
     world.rest().await;
-    assert_says(&world, "Unusable", &[PEERS, "needs a key of RSA 2048"]);
+    assert_says(&world, "Invalid", &[PEERS, "needs an RSA key of 2048 bits"]);
 
     bank.grant(&world.server, |_| {});
     world.rest().await;
@@ -152,17 +152,17 @@ async fn what_becomes_wrong_leaves_what_runs() {
         let named = |spec: &mut Value| spec["dnsNames"] = json!(["somebody.else"]);
         world.calls_of(|server| other.grant(server, named)).await
     };
-    assert_says(&world, "Unusable", &[METRICS, "is not for the names"]);
+    assert_says(&world, "Invalid", &[METRICS, "lacks the names"]);
     assert_eq!(world.server.get(&manager), before);
     let children = calls.iter().filter(|call| {
         call.is_write() && !["quorumnodes", "events"].contains(&call.target.resource.as_str())
     });
     assert_eq!(children.count(), 0, "{calls:#?}");
-    // somebody else's mistake must not keep policies from being put back
+    // a mistake of the issuer must not stop the repair of policies
     world.server.delete(&object("networking.k8s.io/v1", "networkpolicies", "alice-dns"), &json!({}));
     world.rest().await;
     assert!(world.server.get(&object("networking.k8s.io/v1", "networkpolicies", "alice-dns")).is_some());
-    // a renewal that is refused is told, and no more
+    // a rejected renewal is only reported
     bank.grant(&world.server, |_| {});
     world.rest().await;
     world.assert_ready("alice");
@@ -170,7 +170,10 @@ async fn what_becomes_wrong_leaves_what_runs() {
     world.rest().await;
     world.assert_ready("alice");
     let (_, _, message) = certificates_ready(&world);
-    assert!(message.contains(&format!("{METRICS} is not renewed: the bank is closed")), "{message}");
+    assert!(
+        message.contains(&format!("cert-manager does not renew Certificate {METRICS}: the bank is closed")),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,15 +206,15 @@ async fn cert_manager_may_come_late_go_and_come_back() {
     world.rest().await;
     world.assert_ready("alice");
 
-    // gone with all its objects: what was issued is still good
+    // cert-manager is removed with all its objects: issued certificates stay valid
     let calls = world.calls_of(|server| server.unlearn(CERT_MANAGER)).await;
     world.assert_ready("alice");
     let (_, _, message) = certificates_ready(&world);
-    assert!(message.contains("cert-manager is gone"), "{message}");
+    assert!(message.contains("cert-manager is no longer installed"), "{message}");
     let asked = calls.iter().filter(|call| call.target.group_version == CERT_MANAGER).count();
     assert!(asked <= 5, "no flood: {calls:#?}");
     assert_eq!(errors(&world), before, "and no trouble");
-    // a replica that starts now has nothing else to say, and waits for nothing
+    // a replica that starts now reports the same, and waits for nothing
     let version = world.server.version();
     world.start();
     world.rest().await;
@@ -224,7 +227,7 @@ async fn cert_manager_may_come_late_go_and_come_back() {
     tokio::time::sleep(Duration::from_secs(65)).await;
     world.rest().await;
     assert!(world.server.get(&certificate(METRICS)).is_some(), "asked for again");
-    assert_eq!(certificates_ready(&world).2, "every certificate is there and valid");
+    assert_eq!(certificates_ready(&world).2, "all certificates exist and are valid");
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +272,7 @@ async fn another_issuer_or_none_leaves_nothing_of_ours_and_its_secret_alone() {
         (&spec["issuerRef"]["name"], &spec["issuerRef"]["kind"]),
         (&json!("mint"), &json!("ClusterIssuer"))
     );
-    // it is built in from now on, and nobody works while that is written
+    // the issuer is BuiltIn from now on, written while no operator runs
     world.stop();
     world.server.edit(&node("alice"), "kubectl-edit", |alice| {
         alice["spec"]["tls"] = json!({"issuer": "BuiltIn", "duration": "240h", "renewBefore": "80h"});
@@ -283,7 +286,7 @@ async fn another_issuer_or_none_leaves_nothing_of_ours_and_its_secret_alone() {
     assert_eq!(status["optionalKinds"], Value::Null);
     let mounted = world.server.get(&workload()).expect("the client").to_string();
     assert!(mounted.contains("qn-alice-tls-metrics") && !mounted.contains(METRICS), "{mounted}");
-    // nobody asks any more
+    // no node uses it any more
     tokio::time::sleep(Duration::from_secs(61)).await;
     let before = world.server.calls().len();
     world.server.unlearn(CERT_MANAGER);
@@ -301,7 +304,7 @@ async fn a_node_that_is_deleted_leaves_no_request_behind() {
     assert!(world.server.get(&secret(METRICS)).is_some(), "it is cert-manager's");
 }
 
-/// Who asks for new certificates by annotation asks the operator: cert-manager has a way of its own.
+/// The annotation that requests new certificates concerns only the operator's own; cert-manager has its own method.
 #[tokio::test(start_paused = true)]
 async fn new_certificates_on_demand_are_the_operators_own() {
     let (mut world, _) = certified(&through(member("alice"))).await;

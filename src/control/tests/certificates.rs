@@ -1,4 +1,4 @@
-//! Certificates over time.
+//! Tests of certificates over time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +13,15 @@ use super::{
     handshakes::data as data_of_secret,
     world::{START, World, client, member, node, object},
 };
-use crate::node::secrets::{
+use crate::model::secrets::renewal;
+use crate::model::secrets::{
     Data,
     tls::{self, LeafFacts},
 };
 
 const RENEW: &str = "quorum.security/renew-certs-at";
 
-/// What is in each certificate's Secret.
+/// Content of each certificate's Secret.
 fn certificates(world: &World) -> BTreeMap<String, Value> {
     let objects = world.server.objects().into_iter();
     let secrets = objects
@@ -32,7 +33,7 @@ fn data_of(data: &Value) -> Data {
     data_of_secret(&json!({"data": data}))
 }
 
-/// The certificates that are others than before.
+/// The certificates that differ from before.
 fn renewed(before: &BTreeMap<String, Value>, world: &World) -> BTreeSet<String> {
     let now = certificates(world).into_iter();
     now.filter(|(name, data)| before[name] != *data).map(|(name, _)| name).collect()
@@ -96,7 +97,7 @@ async fn a_paused_node_has_its_certificates_made_anew() {
     assert_eq!(renewed(&before, &world).len(), before.len());
 }
 
-/// Neither early nor with the next sweep, also where a person's mistake keeps the node from everything else.
+/// Neither earlier nor only at the next resync, also while an invalid spec stalls the node.
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_made_anew_in_the_second_in_which_it_is_due() {
     for genesis in ["acme-genesis", "nowhere"] {
@@ -114,7 +115,7 @@ async fn a_certificate_is_made_anew_in_the_second_in_which_it_is_due() {
             let before = certificates(&world);
             let facts = tls::read_leaf(&data_of(&before[name])).expect("a certificate");
             let uid = uid.as_str().unwrap_or_default();
-            let due = tls::renewal_time(&facts, SignedDuration::from_hours(12), uid);
+            let due = renewal::renewal_time(&facts, SignedDuration::from_hours(12), uid);
             let due = began + Duration::from_secs(due.as_second().abs_diff(START));
             tokio::time::sleep_until(due - Duration::from_millis(1)).await;
             assert_eq!(certificates(&world), before, "{genesis}, {round}: not due yet");
@@ -124,7 +125,7 @@ async fn a_certificate_is_made_anew_in_the_second_in_which_it_is_due() {
     }
 }
 
-/// A typing error must not end in an outage when the certificates do.
+/// A typing error in the spec must not lead to an outage when certificates expire.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_stalls_has_its_certificates_made_anew_as_they_are_and_nothing_else_is_written() {
     let mut world = with(&member("alice")).await;

@@ -1,4 +1,4 @@
-//! What chains do is looked at, told, and waited for.
+//! Tests of the chain state: probed, reported, and waited for.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,8 @@ use super::{
     world::{World, node, object, secret},
 };
 use crate::{
-    figures::Figures,
-    node::secrets::tls,
+    model::secrets::tls,
+    protocol::chain_metrics::Figures,
     settings::Pods,
     testing::{server::Server, specs},
 };
@@ -28,14 +28,14 @@ use crate::{
 const NAMES: [&str; 4] = ["val-a", "val-b", "val-c", "val-d"];
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the network's clients say.
+/// State that the network's clients report.
 #[derive(Default)]
 struct Says {
-    /// The chain stands at this block; without one a block comes every second.
+    /// Block at which the chain stands still; without one it advances by a block per second.
     stands: Option<u64>,
-    /// Pods that are below the others by so many blocks, by uid.
+    /// How many blocks a pod is behind the others, by uid.
     behind: BTreeMap<String, u64>,
-    /// Pods that have another number of peers than three.
+    /// Number of peers of a pod, by uid, if it is not three.
     peers: BTreeMap<String, u32>,
     /// Pods that do not answer.
     silent: Vec<String>,
@@ -50,7 +50,7 @@ struct Network {
 impl Network {
     fn new() -> Self {
         let mut world = World::new();
-        world.surroundings.operator = Some(Pods {
+        world.render_config.operator = Some(Pods {
             namespace: "quorum-system".into(),
             labels: [("app".to_owned(), "quorum-operator".to_owned())].into(),
         });
@@ -72,7 +72,7 @@ impl Network {
         Self { world, says, asked }
     }
 
-    /// Four validators, ready, whose chain was seen to advance.
+    /// Four ready validators whose chain was seen to advance.
     async fn four() -> Self {
         let mut network = Self::new();
         network.world.start();
@@ -100,7 +100,7 @@ impl Network {
         NAMES.map(|name| uid(&self.world.server, name))
     }
 
-    /// Gives all of them another image.
+    /// Sets another image for all of them.
     fn patch(&self, image: &str) {
         for name in NAMES {
             self.world.server.edit(&node(name), "kubectl-edit", |node| {
@@ -109,7 +109,7 @@ impl Network {
         }
     }
 
-    /// The series of a metric.
+    /// Values of a metric.
     fn series(&self, metric: &str) -> Vec<String> {
         let text = self.world.metrics.text();
         let lines = text.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
@@ -117,7 +117,7 @@ impl Network {
     }
 }
 
-/// This status and reason of every validator.
+/// Asserts this status and reason for every validator.
 fn each(status: &str, reason: &str) -> [(String, String); 4] {
     NAMES.map(|_| (status.to_owned(), reason.to_owned()))
 }
@@ -127,7 +127,7 @@ fn uid(server: &Server, name: &str) -> String {
     pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
-/// How many of these are others than before.
+/// Number of pods that were replaced.
 fn replaced(before: &[String; 4], after: &[String; 4]) -> usize {
     before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
@@ -148,11 +148,11 @@ async fn a_chain_that_stands_is_told_while_every_node_is_ready_and_no_block_cost
     for name in NAMES {
         network.world.assert_ready(name);
         let (_, _, message) = network.world.condition(name, "ChainAdvancing").expect("told");
-        assert!(message.starts_with("no block came after block 460000, since 2027-01-15T"), "{message}");
+        assert!(message.starts_with("no new block after block 460000 since 2027-01-15T"), "{message}");
     }
     assert_eq!(network.series("quorum_chain_advancing"), ["0"; 4]);
     assert_eq!(network.series("quorum_chain_head"), ["460000"; 4]);
-    // nothing is written again, and another replica says the same
+    // nothing is written again, and another replica reports the same
     let (version, message) =
         (network.world.server.version(), network.world.condition("val-b", "ChainAdvancing").expect("told"));
     tokio::time::sleep(30 * MINUTE).await;
@@ -169,7 +169,7 @@ async fn a_chain_that_stands_is_told_while_every_node_is_ready_and_no_block_cost
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_at_its_first_block_and_one_that_nobody_reaches_are_not_known() {
-    for (silent, reason) in [(false, "AtGenesis"), (true, "NotSeen")] {
+    for (silent, reason) in [(false, "AtGenesis"), (true, "NotObserved")] {
         let mut network = Network::new();
         network.say(|says| says.stands = Some(0));
         network.world.start();
@@ -191,7 +191,7 @@ async fn a_chain_at_its_first_block_and_one_that_nobody_reaches_are_not_known() 
 async fn the_next_validators_turn_comes_when_the_one_before_it_has_caught_up_and_has_its_peers() {
     let network = Network::four().await;
     let before = network.pods();
-    // whatever pod is made now has lost its volume
+    // every new pod has lost its volume
     let known = before.clone();
     let (says, server) = (Arc::clone(&network.says), Arc::clone(&network.world.server));
     let emptied = tokio::spawn(async move {
@@ -254,7 +254,7 @@ async fn where_no_figures_come_validators_are_replaced_as_ever() {
     let everybody = before.to_vec();
     network.say(|says| says.silent = everybody);
     tokio::time::sleep(3 * MINUTE).await;
-    assert_eq!(network.told(), each("Unknown", "NotSeen"));
+    assert_eq!(network.told(), each("Unknown", "NotObserved"));
     network.patch("goquorum-next");
     tokio::time::sleep(20 * MINUTE).await;
     assert_eq!(replaced(&before, &network.pods()), 4, "{:#?}", network.world.recent());

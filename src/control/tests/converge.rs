@@ -1,4 +1,4 @@
-//! The calm run: what is written, in which order, and that it is written once.
+//! Tests of a run without faults: what is written, in which order, and that it is written once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::world::{World, client, member, node, object, secret};
 use crate::testing::server::{Call, Server};
 
 fn writes(calls: &[Call]) -> Vec<String> {
-    // what is said about a pass is no part of what it writes
+    // events about a reconcile are no part of what it writes
     calls
         .iter()
         .filter(|call| call.is_write() && call.target.resource != "events")
@@ -27,8 +27,8 @@ async fn two_nodes_of_one_network_become_ready_and_know_each_other() {
     );
 }
 
-/// The first word, which has what others wait for, and that it is ready; one more of those that find another node
-/// at the making of the network's authority. A list of peers for the client that reads it.
+/// One status write with what the other nodes wait for, and one when the node is ready; one more for nodes that meet
+/// another node while it creates the network's CA. One list of peers, for the client that reads it.
 #[tokio::test(start_paused = true)]
 async fn each_node_of_a_new_network_is_told_about_twice_or_three_times_and_its_peers_are_listed_once() {
     let mut world = World::new();
@@ -103,7 +103,7 @@ async fn each_object_is_written_once_but_for_what_grows_with_the_network() {
     for write in writes(&world.server.calls()) {
         *counts.entry(write).or_default() += 1;
     }
-    // a network's shared objects name both owners, and a list of peers grows
+    // shared objects of a network have both nodes as owners, and lists of peers grow
     let grows = |write: &str| write.contains("status") || write.ends_with("-peers") || write.contains("acme");
     for (write, count) in &counts {
         assert!(*count == 1 || grows(write), "{write}: {count} times");
@@ -147,7 +147,7 @@ async fn what_was_just_made_is_not_read_back_and_an_authority_once_for_all_that_
     }
 }
 
-/// Far sooner than a burst of events may take to settle.
+/// Much sooner than the time that a burst of events may take to settle.
 #[tokio::test(start_paused = true)]
 async fn what_someone_changes_of_a_node_at_rest_is_put_back_at_once() {
     let mut world = World::network().await;

@@ -1,5 +1,5 @@
-//! The database is lost, replaced, given up, or asked to be of another version; and what its manager reads once is
-//! changed.
+//! Tests of a database that is lost, replaced, given up, or requested in another version, and of changes to what its
+//! manager reads only once.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::world::{NAMESPACE, World, base64, member, node, object, secret};
 use crate::{
-    database::{Report, SystemIdentifier, Verdict},
-    node::secrets::mint,
+    model::secrets::generate,
+    protocol::database::{Report, SystemIdentifier, Verdict},
     testing::{
         server::{Target, merge_patch},
         specs,
@@ -26,12 +26,12 @@ fn uid(world: &World, part: &str) -> Value {
     world.server.get(&pod(part)).expect("a pod")["metadata"]["uid"].clone()
 }
 
-/// What `initialise` tells of a directory that PostgreSQL 15 made.
+/// Report of `initialise` about a directory that PostgreSQL 15 has created.
 fn found(verdict: Verdict, identifier: SystemIdentifier) -> Report {
     Report { major_version: Some(15), ..Report::new(verdict, Some(identifier)) }
 }
 
-/// As the kubelet puts it into the status of the pod; what refuses keeps the pod from being ready.
+/// Sets the report in the status of the pod, as the kubelet does. A rejecting report makes the pod not ready.
 fn tell(world: &World, (part, container): (&str, &str), report: &Report) {
     let refuses = report.verdict != Verdict::InUse;
     world.server.edit(&pod(part), "kubelet", |pod| {
@@ -51,11 +51,11 @@ fn pinned(world: &World) -> Value {
     world.server.get(&node("alice")).expect("alice")["status"]["database"].clone()
 }
 
-/// What the ConfigMap lets start.
+/// Database that may start according to the ConfigMap.
 fn expected(world: &World) -> Option<SystemIdentifier> {
     let map = world.server.get(&object("v1", "configmaps", "qn-alice-tm-db")).expect("the ConfigMap");
     let passwd = map["data"]["passwd"].as_str().expect("passwd");
-    crate::database::expected_in_accounts(passwd).expect("an identifier or none")
+    crate::protocol::database::expected_in_accounts(passwd).expect("an identifier or none")
 }
 
 fn accept(world: &World, lost: SystemIdentifier) {
@@ -86,7 +86,7 @@ async fn in_use() -> World {
     world
 }
 
-/// Its claim and its pod are deleted, and the guard finds this in their place.
+/// Deletes its claim and its pod, and sets what the guard then finds.
 async fn lose(world: &mut World, report: &Report) {
     world.server.delete(&object("v1", "persistentvolumeclaims", "data-alice-tm-db-0"), &json!({}));
     world.server.delete(&pod("tm-db"), &json!({}));
@@ -104,7 +104,12 @@ async fn a_database_that_is_gone_stalls_until_its_volume_is_back() {
             (status.as_str(), reason.as_str()),
             (if kind == "Ready" { "False" } else { "True" }, "DatabaseReplaced")
         );
-        for part in [&FIRST.to_string(), "an empty volume", "restore its volume", "accept-database-loss"] {
+        for part in [
+            &FIRST.to_string(),
+            "an empty volume",
+            "restore the volume of that database",
+            "accept-database-loss",
+        ] {
             assert!(message.contains(part), "{part}: {message}");
         }
     }
@@ -152,7 +157,7 @@ async fn another_major_version_is_refused_before_the_pod_is_evicted() {
     world.rest().await;
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "DatabaseMajorChanged");
-    assert!(message.contains("PostgreSQL 15 made") && message.contains("PostgreSQL 16"), "{message}");
+    assert!(message.contains("PostgreSQL 15 created") && message.contains("PostgreSQL 16"), "{message}");
     assert_eq!(uid(&world, "tm-db"), before);
     let managed = json!({"image": specs::image("postgres"), "version": "15.9"});
     world.server.edit(&node("alice"), "kubectl-edit", |alice| {
@@ -164,7 +169,8 @@ async fn another_major_version_is_refused_before_the_pod_is_evicted() {
 }
 
 fn authority(name: &str) -> String {
-    let made = mint::authority(name, "2027-01-01T00:00:00Z".parse().expect("a time")).expect("an authority");
+    let made =
+        generate::authority(name, "2027-01-01T00:00:00Z".parse().expect("a time")).expect("an authority");
     String::from_utf8(made["ca.crt"].0.clone()).expect("PEM")
 }
 
@@ -178,7 +184,7 @@ fn password(text: &str) -> Value {
         "metadata": {"name": "db-password", "namespace": NAMESPACE}})
 }
 
-/// A member that trusts others and has its database elsewhere.
+/// A member that trusts other CAs and has an external database.
 async fn outside() -> World {
     let mut world = World::new();
     world.start();
@@ -236,13 +242,13 @@ async fn an_external_database_is_pinned_too() {
     world.rest().await;
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "DatabaseReplaced");
-    assert!(message.contains("name the server that has it"), "{message}");
+    assert!(message.contains("set external to the server with that database"), "{message}");
     accept(&world, FIRST);
     world.rest().await;
     assert_eq!(pinned(&world), json!({"systemIdentifier": SECOND.to_string()}));
 }
 
-/// The server's bookkeeping shows nothing where somebody gives the operator's name.
+/// Managed fields show nothing if a writer uses the operator's field manager name.
 #[tokio::test(start_paused = true)]
 async fn a_configuration_with_a_password_is_compared_by_its_content() {
     let mut world = outside().await;

@@ -1,4 +1,4 @@
-//! What drains, quotas and two hands at once may do to a network's validators: never below the quorum.
+//! Tests of drains, quotas and concurrent evictions: a network's validators never fall below the quorum.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn pods(world: &World) -> Api<k8s_openapi::api::core::v1::Pod> {
     Api::namespaced(world.server.client(), NAMESPACE)
 }
 
-/// The code of the refusal, or none.
+/// Status code of the rejection, or `None`.
 async fn evict(world: &World, name: &str) -> Option<u16> {
     let evicted = pods(world).evict(&format!("{name}-client-0"), &EvictParams::default()).await;
     match evicted {
@@ -55,7 +55,7 @@ async fn of_two_evictions_at_once_one_is_granted() {
     safety::assert_safe(&world.server);
 }
 
-/// A pod that a quota refuses is not there to be counted, and its validator is away all the same.
+/// A pod that a quota rejects does not exist and cannot be counted, and its validator is absent all the same.
 #[tokio::test(start_paused = true)]
 async fn a_validator_whose_pod_cannot_be_made_again_is_still_counted() {
     let mut world = four().await;
@@ -68,7 +68,7 @@ async fn a_validator_whose_pod_cannot_be_made_again_is_still_counted() {
     assert_eq!(evict(&world, "val-b").await, None);
 }
 
-/// The budget alone keeps the quorum, whoever thinks that it is his turn.
+/// The budget alone protects the quorum, whichever client evicts.
 #[tokio::test(start_paused = true)]
 async fn a_drain_in_the_middle_of_a_rollout_waits_for_its_turn() {
     let mut world = four().await;
@@ -94,14 +94,14 @@ async fn a_drain_in_the_middle_of_a_rollout_waits_for_its_turn() {
     }
 }
 
-/// Which pods the validators have, by name.
+/// Uids of the validators' pods.
 fn uids(world: &World, names: &[&str]) -> Vec<Value> {
     let pod = |name: &&str| object("v1", "pods", &format!("{name}-client-0"));
     let uid = |name: &&str| world.server.get(&pod(name)).map(|pod| pod["metadata"]["uid"].clone());
     names.iter().filter_map(uid).collect()
 }
 
-/// Of four validators one is deleted and made again: until it serves it is away, and no other one may go.
+/// One of four validators is deleted and recreated: until it serves it is absent, and no other one may be evicted.
 #[tokio::test(start_paused = true)]
 async fn a_validator_that_is_deleted_and_made_again_is_away_until_it_serves() {
     let others = ["val-a", "val-c", "val-d"];
@@ -126,7 +126,7 @@ async fn a_validator_that_is_deleted_and_made_again_is_away_until_it_serves() {
             world.server.get(&budget).expect("a budget")["spec"]["minAvailable"].clone()
         };
         world.server.start_slowly(true);
-        // its pod takes its time to end
+        // its pod takes time to terminate
         let pod = object("v1", "pods", "val-b-client-0");
         world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!(["test/running"]));
         world.server.delete(&node("val-b"), &json!({}));
@@ -134,7 +134,7 @@ async fn a_validator_that_is_deleted_and_made_again_is_away_until_it_serves() {
             if at == 20 {
                 world.server.edit(&pod, "kubelet", |pod| pod["metadata"]["finalizers"] = json!([]));
             }
-            // another replica leads now
+            // another replica leads now, and knows only what is in the cluster
             if at == 40 {
                 assert_eq!(world.server.get(&node("val-b")), None);
                 world.start();
@@ -165,7 +165,7 @@ async fn a_validator_that_is_deleted_and_made_again_is_away_until_it_serves() {
     }
 }
 
-/// One that stays away is not waited for for ever.
+/// The others do not wait forever for a validator that stays absent.
 #[tokio::test(start_paused = true)]
 async fn a_validator_that_is_deleted_for_good_counts_for_five_minutes_more() {
     let mut world = four().await;
@@ -183,7 +183,7 @@ async fn a_validator_that_is_deleted_for_good_counts_for_five_minutes_more() {
     safety::assert_safe(&world.server);
 }
 
-/// What else is outdated waits too.
+/// Other outdated pods wait too.
 #[tokio::test(start_paused = true)]
 async fn no_validator_is_replaced_while_another_one_is_being_deleted_or_was_a_moment_ago() {
     let mut world = four().await;
@@ -200,7 +200,7 @@ async fn no_validator_is_replaced_while_another_one_is_being_deleted_or_was_a_mo
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(uids(&world, &others), before, "it is being deleted");
     for name in others {
-        // the budget would refuse it too: it is not asked
+        // the budget would reject it too, but the operator does not try
         let (_, reason, message) = world.condition(name, "RolledOut").expect("told");
         assert!(reason == "WaitingForHealth" && message.contains("node val-b"), "{name} {reason}: {message}");
     }
@@ -221,7 +221,7 @@ fn address(world: &World, name: &str) -> String {
     node["status"]["identity"]["address"].as_str().expect("an address").to_owned()
 }
 
-/// States in the spec of each of these nodes that the validators with these addresses are all there are.
+/// Lists the addresses of all validators in the spec of each of these nodes.
 async fn list(world: &mut World, names: &[&str], addresses: &[String]) {
     for name in names {
         world.server.edit(&node(name), "kubectl-edit", |node| {
@@ -233,7 +233,8 @@ async fn list(world: &mut World, names: &[&str], addresses: &[String]) {
     world.rest().await;
 }
 
-/// Four make the blocks, three are not voted in: of the four no two may go, whatever the number of pods.
+/// Four validators make the blocks, three are not voted in: no two of the four may be evicted, whatever the number of
+/// pods.
 #[tokio::test(start_paused = true)]
 async fn validators_that_are_not_voted_in_let_no_more_of_the_others_go() {
     let mut world = four().await;
@@ -252,7 +253,7 @@ async fn validators_that_are_not_voted_in_let_no_more_of_the_others_go() {
     world.server.start_slowly(false);
     world.server.all_started();
     world.rest().await;
-    // once they are, two of seven may
+    // once they are voted in, two of seven may be evicted
     let all: Vec<_> = NAMES.iter().chain(&more).map(|name| address(&world, name)).collect();
     list(&mut world, &[&NAMES[..], &more].concat(), &all).await;
     world.server.start_slowly(true);
@@ -260,7 +261,7 @@ async fn validators_that_are_not_voted_in_let_no_more_of_the_others_go() {
     assert_eq!(evict(&world, "val-c").await, Some(429));
 }
 
-/// Nor is more than one of them replaced at once, where seven could lose two.
+/// Nor is more than one of the four replaced at once, although seven could lose two.
 #[tokio::test(start_paused = true)]
 async fn validators_that_are_not_voted_in_let_no_more_of_the_others_be_replaced() {
     let mut world = four().await;
@@ -288,7 +289,7 @@ async fn validators_that_are_not_voted_in_let_no_more_of_the_others_be_replaced(
     }
 }
 
-/// The chain waits for its vote until it is voted out, so nobody else may go, neither by a drain nor by us.
+/// The chain expects its vote until it is voted out, so neither a drain nor the operator may evict another one.
 #[tokio::test(start_paused = true)]
 async fn a_validator_of_the_chain_that_is_deleted_for_good_is_missing_until_it_is_voted_out() {
     let mut world = four().await;
@@ -299,7 +300,7 @@ async fn a_validator_of_the_chain_that_is_deleted_for_good_is_missing_until_it_i
     let before = uids(&world, &others);
     world.server.delete(&node("val-b"), &json!({}));
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    // another replica leads now, and knows no more than the cluster
+    // another replica leads now, and knows only what is in the cluster
     world.start();
     for name in others {
         world.server.edit(&node(name), "kubectl-edit", |node| {

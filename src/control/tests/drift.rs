@@ -1,4 +1,4 @@
-//! What others do to our objects: put back, however they do it, and limited where they do it again and again.
+//! Tests of changes to the operator's objects by others: they are repaired, with a limit if they are repeated.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::world::{World, client, member, object};
 use crate::testing::server::{Server, Target};
 
-/// A node with an object of every kind that we write.
+/// A node with an object of every kind that the operator writes.
 async fn everything() -> World {
     let mut world = World::new();
     world.start();
@@ -31,7 +31,7 @@ fn applied(server: &Server) -> BTreeMap<Target, Value> {
     server.objects().into_iter().filter(|(_, object)| ours(object)).collect()
 }
 
-/// The fields of an object that we write, as far as the second level.
+/// Fields of an object that the operator writes, to the second level.
 fn fields(object: &Value) -> Vec<String> {
     let skipped = ["apiVersion", "kind", "metadata", "status"];
     let mut paths =
@@ -48,12 +48,12 @@ fn fields(object: &Value) -> Vec<String> {
             _ => paths.push(format!("/{name}")),
         }
     }
-    // the server's own
+    // set by the server
     paths.retain(|path| path != "/spec/clusterIP");
     paths
 }
 
-/// Something else of the same type.
+/// Another value of the same type.
 fn other(value: &Value) -> Value {
     match value {
         Value::String(_) => json!("RFJJRlQ="),
@@ -64,7 +64,7 @@ fn other(value: &Value) -> Value {
     }
 }
 
-/// What it says, without who wrote it when.
+/// The object without the metadata about its writers.
 fn said(object: &Value) -> Value {
     let mut object = object.clone();
     for kept_by_the_server in ["managedFields", "resourceVersion", "generation"] {
@@ -81,7 +81,7 @@ async fn each_field_of_each_object_is_put_back() {
     let mut count = 0;
     for (target, before) in applied(&world.server) {
         kinds.insert(target.resource.clone());
-        // of a certificate only the content is judged
+        // only the content of a certificate is compared
         let is_certificate = target.resource == "secrets" && target.name.contains("-tls-");
         for path in fields(&before).into_iter().filter(|path| !is_certificate || path.starts_with("/data/")) {
             let before = world.server.get(&target).expect("it is there");
@@ -90,16 +90,16 @@ async fn each_field_of_each_object_is_put_back() {
                     *field = other(field);
                 }
             });
-            // too seldom to be a fight
+            // too rarely for a field conflict
             tokio::time::sleep(Duration::from_secs(21)).await;
             let now = world.server.get(&target).unwrap_or_else(|| panic!("{target:?} {path}: it is gone"));
-            // it is not put back but made anew
+            // it is not repaired but reissued
             let same = if is_certificate {
                 now.pointer(&path) != Some(&json!("RFJJRlQ="))
             } else {
                 said(&now) == said(&before)
             };
-            // what someone added to a map stays theirs
+            // what others add to a map stays
             let theirs =
                 |object: &Value| object.pointer(&path).is_some_and(|field| field["drift"].is_string());
             assert!(same || theirs(&now), "{} {} {path}: {now:#}", target.resource, target.name);
@@ -148,7 +148,7 @@ async fn what_others_add_stays() {
     world.assert_ready("alice");
 }
 
-/// Fights over an object for some minutes: when it was put back, in seconds.
+/// Changes an object repeatedly for some minutes, and returns when it was repaired, in seconds.
 async fn fight(world: &World, deed: impl Fn(&Server), is_put_back: impl Fn(&Server) -> bool) -> Vec<f64> {
     let (began, mut repairs) = (Instant::now(), Vec::new());
     deed(&world.server);
@@ -171,14 +171,14 @@ fn assert_limited(repairs: &[f64]) {
 }
 
 async fn assert_named_until_it_ends(world: &mut World, words: &[&str]) {
-    let (status, reason, message) = world.condition("alice", "Contested").expect("it is told");
-    assert_eq!((status.as_str(), reason.as_str()), ("True", "FieldContested"));
+    let (status, reason, message) = world.condition("alice", "FieldConflict").expect("it is told");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "RepeatedlyChanged"));
     for word in words {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert_eq!(world.condition("alice", "Ready").map(|found| found.0).as_deref(), Some("False"));
     tokio::time::sleep(Duration::from_secs(200)).await;
-    assert_eq!(world.condition("alice", "Contested"), None, "it has ended");
+    assert_eq!(world.condition("alice", "FieldConflict"), None, "it has ended");
     world.assert_ready("alice");
     let version = world.server.version();
     tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -197,7 +197,7 @@ async fn one_client() -> World {
 async fn a_fighter_is_answered_six_times_a_minute_and_named() {
     let mut world = one_client().await;
     let service = object("v1", "services", "alice-p2p");
-    // whoever wrote something else is not blamed
+    // a writer of other fields is not named
     world.server.edit(&service, "annotator", |service| service["metadata"]["annotations"]["x"] = json!("y"));
     let deed = |server: &Server| {
         server.edit(&service, "fighter", |service| service["spec"]["selector"] = json!({"app": "mine"}));
@@ -206,14 +206,14 @@ async fn a_fighter_is_answered_six_times_a_minute_and_named() {
         server.get(&service).is_some_and(|it| it["spec"]["selector"]["quorum.security/node"] == "alice")
     };
     assert_limited(&fight(&world, deed, is_put_back).await);
-    let (_, _, message) = world.condition("alice", "Contested").expect("it is told");
+    let (_, _, message) = world.condition("alice", "FieldConflict").expect("it is told");
     assert!(!message.contains("annotator"), "{message}");
     assert_named_until_it_ends(&mut world, &["Service alice-p2p", "spec.selector", "by fighter"]).await;
     let now = world.server.get(&service).expect("the Service");
     assert_eq!(now["metadata"]["annotations"]["x"], "y");
 }
 
-/// Our digest of what we rendered is a field like any other.
+/// The operator's digest annotation is a field like any other.
 #[tokio::test(start_paused = true)]
 async fn a_fighter_who_takes_the_digest_too_is_limited() {
     let mut world = one_client().await;
@@ -236,7 +236,7 @@ async fn whoever_deletes_an_object_again_and_again_is_limited() {
     let map = object("v1", "configmaps", "qn-alice-peers");
     let deed = |server: &Server| server.delete(&map, &json!({}));
     assert_limited(&fight(&world, deed, |server| server.get(&map).is_some()).await);
-    assert_named_until_it_ends(&mut world, &["ConfigMap qn-alice-peers is deleted"]).await;
+    assert_named_until_it_ends(&mut world, &["ConfigMap qn-alice-peers is repeatedly deleted"]).await;
 }
 
 #[tokio::test(start_paused = true)]

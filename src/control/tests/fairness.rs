@@ -1,4 +1,4 @@
-//! A new node is not kept waiting by a thousand sick ones.
+//! Tests that a new node is not delayed by a thousand failing ones.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn world_of_sick(begins: impl FnOnce(&World)) -> World {
     world
 }
 
-/// How long it takes until a new node of another network is ready.
+/// Time until a new node of another network is ready.
 async fn a_new_one(world: &World, name: &str) -> Duration {
     let mut node = client(name);
     node["spec"]["network"] = json!("other");
@@ -35,12 +35,12 @@ async fn a_new_one(world: &World, name: &str) -> Duration {
     began.elapsed()
 }
 
-/// From the first second of a leader, which knows of no failure yet.
+/// From the first second of a new leader, which has counted no failure yet.
 #[tokio::test(start_paused = true)]
 async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_hang() {
     let hang = Delayed::of("operator", "patch quorumnodes/sick", 3_600_000);
     let world = world_of_sick(|world| world.server.delay(Some(hang))).await;
-    // and when each has failed at least once: eight at a time, five seconds each
+    // and after each has failed at least once: eight at a time, five seconds each
     for (name, after) in [("new", 1_u32), ("newer", 10), ("newest", 700)] {
         tokio::time::sleep(Duration::from_secs(after.into())).await;
         let took = a_new_one(&world, name).await;
@@ -53,7 +53,7 @@ async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_hang() {
         };
         let (waiting, oldest) = (told("queue_depth"), told("queue_oldest_seconds"));
         let running = told("reconcile_in_flight");
-        assert!((1.0..=8.0).contains(&running), "{name}: {running} passes");
+        assert!((1.0..=8.0).contains(&running), "{name}: {running} reconciles");
         assert!(waiting > 100.0 && oldest > f64::from(after), "{name}: {waiting} wait, {oldest} s");
     }
 }
@@ -73,7 +73,7 @@ async fn a_new_node_is_not_kept_waiting_by_a_thousand_that_are_refused() {
     }
 }
 
-/// What went while nobody watched is in no event: every node is looked at, and whoever has news goes first.
+/// No event shows what was deleted while a watch was down: every node is resynced, and changed nodes go first.
 #[tokio::test(start_paused = true)]
 async fn a_new_node_is_not_kept_waiting_by_those_that_a_new_list_has_looked_at() {
     let mut world = World::new();
@@ -89,7 +89,7 @@ async fn a_new_node_is_not_kept_waiting_by_those_that_a_new_list_has_looked_at()
         names.iter().map(|name| object("v1", "serviceaccounts", &format!("{name}-client"))).collect();
     let there = |world: &World| accounts.iter().filter(|it| world.server.get(it).is_some()).count();
     assert_eq!(there(&world), OLD);
-    // each look writes, and takes its time
+    // each resync writes, which takes time
     world.server.delay(Some(Delayed::of("operator", "apply serviceaccounts/old", 4000)));
     world.server.end_watches_of("serviceaccounts");
     accounts.iter().for_each(|account| world.server.delete(account, &json!({})));
@@ -119,7 +119,7 @@ async fn a_node_is_not_kept_waiting_by_a_sibling_that_never_stops_talking() {
         }
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
-    // ten are said before, and a second is seventeen
+    // ten changes come before, and a second has seventeen
     assert!(put_back.is_some_and(|i| i <= 10 + 18), "put back at {put_back:?}");
 }
 

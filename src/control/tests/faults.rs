@@ -1,4 +1,4 @@
-//! A fault of every kind at every request, and rest: it must end as the calm run ends.
+//! Tests with a fault of every kind at every request: each run must end like the run without faults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     world::{QUIET, ROTATED, World, client, manager_keys, member, node},
 };
 use crate::{
-    node::secrets::tls::Usage,
+    model::secrets::tls::Usage,
     testing::server::{Fault, Plan, Server},
 };
 
@@ -30,20 +30,20 @@ const FAULTS: [Fault; 9] = [
     Fault::CrashAfter,
 ];
 
-/// What is there at first, and what is done to it.
+/// Initial state, and the action on it.
 #[derive(Clone, Copy)]
 struct Scenario {
     first: fn(&Server),
     deed: fn(&Server),
-    /// What must hold at every instant, beside what always must.
+    /// Additional rule that must hold at every moment.
     rule: fn(&Server),
-    /// For how long nothing happens at rest.
+    /// Time without changes after which the world is at rest.
     quiet: Duration,
 }
 
 const NOTHING: Scenario = Scenario { first: |_| {}, deed: |_| {}, rule: |_| {}, quiet: QUIET };
 
-/// At rest, before the deed.
+/// The state at rest, before the action.
 async fn at_first(scenario: &Scenario) -> Arc<Server> {
     let mut world = World::new();
     (scenario.first)(&world.server);
@@ -52,7 +52,7 @@ async fn at_first(scenario: &Scenario) -> Arc<Server> {
     Arc::clone(&world.server)
 }
 
-/// What a run comes to, and how many requests were made before the deed.
+/// Runs the scenario. Returns the world, and the number of requests before the action.
 async fn run(scenario: &Scenario, first: &Server, fault: Option<(usize, Fault)>) -> (World, usize) {
     let mut world = World::on(first.copy());
     world.start();
@@ -70,7 +70,7 @@ async fn survives_every_fault(scenario: Scenario) {
     survives(scenario, |_| FAULTS.to_vec()).await;
 }
 
-/// A fault at every request, and of the kinds one after the other.
+/// One fault at every request, of the kinds in turn.
 async fn survives_a_fault_at_each(scenario: Scenario) {
     survives(scenario, |at| vec![FAULTS[at % FAULTS.len()]]).await;
 }
@@ -98,14 +98,14 @@ async fn survives(scenario: Scenario, faults: impl Fn(usize) -> Vec<Fault>) {
             assert_eq!(
                 world.server.version(),
                 version,
-                "{what}: one more pass wrote something: {:#?}",
+                "{what}: one more reconcile wrote something: {:#?}",
                 world.recent()
             );
         }
     }
 }
 
-/// Names what differs, not everything.
+/// Reports only what differs.
 fn same<V: PartialEq + std::fmt::Debug>(
     what: &str,
     one: &std::collections::BTreeMap<String, V>,
@@ -127,7 +127,7 @@ fn called(server: &Server) {
     server.put(&alice);
 }
 
-/// Keys that are read late change the policy once more, and nothing else.
+/// Keys that arrive late change the policy once more, and nothing else.
 #[tokio::test(start_paused = true)]
 async fn callers_come_change_and_go_whatever_fails() {
     let first: fn(&Server) = |server| server.put(&client("alice"));
@@ -140,7 +140,7 @@ async fn callers_come_change_and_go_whatever_fails() {
     }
 }
 
-/// The issuer may have been there before the node asks it: what it makes is found by its name.
+/// The certificate may exist before the node requests it: it is found by its name.
 #[tokio::test(start_paused = true)]
 async fn a_client_has_its_certificate_from_cert_manager_whatever_fails() {
     survives_every_fault(Scenario {
@@ -180,7 +180,7 @@ async fn a_second_node_joins_whatever_fails() {
     .await;
 }
 
-/// A manager's keys are RSA and take their time: these three leave most behind.
+/// Only three kinds of faults, which leave most behind: a manager's RSA keys take time.
 #[tokio::test(start_paused = true)]
 async fn a_manager_is_made_whatever_fails() {
     let scenario = Scenario { deed: |server| server.put(&member("alice")), ..NOTHING };
@@ -243,7 +243,7 @@ async fn a_scraper_comes_and_goes_whatever_fails() {
     .await;
 }
 
-/// Without managers, whose keys take their time.
+/// Without managers, whose keys take time.
 const NETWORK_ROTATES: Scenario = Scenario {
     first: |server| {
         server.put(&client("alice"));

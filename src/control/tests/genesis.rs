@@ -1,4 +1,4 @@
-//! A genesis that is corrected before a client has taken it, and one whose `config` changes afterwards.
+//! Tests of a genesis that is corrected before a client has used it, or whose `config` changes afterwards.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn stalled(world: &World) -> (String, String) {
     (reason, message)
 }
 
-/// `alice`, whose client has taken the genesis.
+/// `alice`, whose client has initialised with the genesis.
 async fn ready() -> World {
     let mut world = World::new();
     world.start();
@@ -96,7 +96,7 @@ async fn another_chain_id_is_told_with_both_and_leaves_what_runs() {
     world.rest().await;
     let (reason, message) = stalled(&world);
     assert_eq!(reason, "GenesisChanged");
-    assert!(message.contains("config.chainId was 1337 and is 7: put the original genesis back"), "{message}");
+    assert!(message.contains("config.chainId was 1337 and is 7: restore the original genesis"), "{message}");
     assert_eq!(uid(&world), running);
     edit(&world, |_| {});
     world.rest().await;
@@ -120,7 +120,7 @@ async fn a_config_that_init_refuses_is_named_and_put_back() {
     world.rest().await;
     let (_, reason, message) = world.condition("alice", "ClientAvailable").expect("told");
     assert_eq!(reason, "NotReady");
-    assert!(message.contains("geth init ended with 1: it refuses the genesis"), "{message}");
+    assert!(message.contains("geth init exited with code 1. Either geth rejects the genesis"), "{message}");
     assert_eq!(pinned(&world), before);
     world.server.start_slowly(false);
     edit(&world, |_| {});
@@ -129,7 +129,7 @@ async fn a_config_that_init_refuses_is_named_and_put_back() {
     assert_eq!(pinned(&world), before);
 }
 
-/// The status of an earlier version has the digest of the bytes and the chain id.
+/// An earlier version's status has only the digest of the bytes and the chain id.
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_version_has_pinned_stands_and_gets_its_block() {
     let mut world = ready().await;
@@ -149,5 +149,5 @@ async fn what_an_earlier_version_has_pinned_stands_and_gets_its_block() {
     world.rest().await;
     let (reason, message) = stalled(&world);
     assert_eq!(reason, "GenesisChanged");
-    assert!(message.contains("is pinned by status.genesis.sha256"), "{message}");
+    assert!(message.contains("status.genesis.sha256 pins "), "{message}");
 }

@@ -1,5 +1,5 @@
-//! Whether everybody trusts whatever he may be shown, at every instant of a run: read from the order and the
-//! times of the changes.
+//! Checks that at every moment of a run each TLS peer trusts every certificate that it may be shown, from the order and
+//! the times of the changes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    node::{
+    model::{
         names::{
             Component::{self, Client, Database, TransactionManager},
             Purpose,
@@ -21,10 +21,10 @@ use crate::{
     testing::server::{Change, Server},
 };
 
-/// A kubelet has brought what changed, and whoever reads his files again has read it, after so long.
+/// Time after which a kubelet has refreshed changed files, and programs that reload them have read them.
 const LATE: Duration = Duration::from_secs(150);
 
-/// Within a node: who shows himself to whom.
+/// Pairs within a node: who shows a certificate, and who checks it.
 const WITHIN: [(Purpose, Purpose); 6] = [
     (Purpose::Client, Purpose::Manager),
     (Purpose::Manager, Purpose::Client),
@@ -34,7 +34,7 @@ const WITHIN: [(Purpose, Purpose); 6] = [
     (Purpose::Database, Purpose::DatabaseClient),
 ];
 
-/// What was there, from when until when.
+/// Content, and the time until which it was current.
 struct Version<T> {
     content: T,
     until: Option<Instant>,
@@ -48,10 +48,10 @@ type Holder = (String, Purpose);
 #[derive(Default)]
 struct Seen {
     leaves: BTreeMap<Holder, Versions<LeafFacts>>,
-    /// What is known of a network's authorities outside.
+    /// Published CA certificates of a network.
     bundle: Versions<String>,
     authorities: BTreeMap<String, String>,
-    /// When each pod began.
+    /// When each pod was created.
     pods: BTreeMap<String, Instant>,
 }
 
@@ -62,13 +62,13 @@ fn put<T>(versions: &mut Versions<T>, content: T, at: Instant) {
     versions.push(Version { content, until: None });
 }
 
-/// The contents of a Secret.
+/// Content of a Secret.
 pub(super) fn data(secret: &Value) -> Data {
     let decoded = |text: &Value| serde_json::from_value::<ByteString>(text.clone()).expect("base64");
     secret["data"].as_object().into_iter().flatten().map(|(key, text)| (key.clone(), decoded(text))).collect()
 }
 
-/// Whoever reads a certificate once, at the start of his pod; the others read again what has changed.
+/// Component that reads this certificate only at the start of its pod; `None` if it reloads changes.
 fn once(purpose: Purpose) -> Option<Component> {
     match purpose {
         Purpose::Metrics | Purpose::Rpc | Purpose::Client | Purpose::Probe => None,
@@ -78,7 +78,7 @@ fn once(purpose: Purpose) -> Option<Component> {
 }
 
 impl Seen {
-    /// Takes in a change. Whether it concerns anybody.
+    /// Processes a change. Returns whether it concerns certificates.
     fn see(&mut self, Change { at, kind, target, object }: &Change) -> bool {
         let name = &target.name;
         match target.resource.as_str() {
@@ -107,8 +107,8 @@ impl Seen {
         true
     }
 
-    /// Whatever a holder may have: he who reads again whatever was there a moment ago; he who reads once
-    /// whatever was there since his pod began, since it may have started again.
+    /// Versions that a holder may have. If it reloads files: those that were current a moment ago. If it reads them
+    /// once: those that were current since its pod was created, since a container may have restarted.
     fn may_hold(&self, (node, purpose): &Holder, by: Option<Component>, now: Instant) -> Vec<&LeafFacts> {
         let Some(versions) = self.leaves.get(&(node.clone(), *purpose)) else { return vec![] };
         let oldest = match by {
@@ -126,13 +126,13 @@ impl Seen {
         self.may_hold(holder, once(holder.1), now)
     }
 
-    /// geth reads its pair again, and whom it trusts once.
+    /// geth reloads its key pair, but reads its trusted CAs once.
     fn trusting(&self, holder: &Holder, now: Instant) -> Vec<&LeafFacts> {
         let by = if holder.1 == Purpose::Client { Some(Client) } else { once(holder.1) };
         self.may_hold(holder, by, now)
     }
 
-    /// The first who may refuse what he may be shown.
+    /// The first pair in which one side may reject what the other side may show.
     fn refusal(&self, now: Instant) -> Option<String> {
         let holders: Vec<_> = self.leaves.keys().collect();
         let pairs = holders.iter().flat_map(|one| holders.iter().map(move |other| (*one, *other)));
@@ -165,7 +165,7 @@ impl Seen {
     }
 }
 
-/// Fails with the first change after which a handshake may.
+/// Fails at the first change after which a handshake may fail.
 pub(super) fn assert_no_handshake_fails(server: &Server) {
     let mut seen = Seen::default();
     for change in server.changes() {

@@ -1,10 +1,10 @@
-//! One key, one client: whoever else has it does not run.
+//! Tests that only one client runs with a key.
 
 use serde_json::{Value, json};
 
 use super::world::{NAMESPACE, World, client, genesis_in, node, object, secret};
 use crate::{
-    cluster::caches::Scope,
+    cluster::watch::caches::Scope,
     testing::{
         server::{Change, Server, Target},
         specs,
@@ -24,7 +24,7 @@ fn key_in(namespace: &str, text: &str) -> Value {
         "data": {"nodekey": super::world::base64(text.as_bytes())}})
 }
 
-/// A node of a network of its own that adopts the Secret `mine`.
+/// A node that adopts the Secret `mine`, in a network of its own.
 fn adopts(namespace: &str, name: &str) -> Value {
     let mut node = client(name);
     node["metadata"]["namespace"] = json!(namespace);
@@ -53,7 +53,7 @@ fn assert_ready(world: &World, target: &Target) {
     assert_eq!(node["status"]["conditions"][0]["status"], "True", "{:#}", node["status"]);
 }
 
-/// At no time did two pods run with one identity.
+/// Asserts that two pods never ran with one identity at the same time.
 fn assert_never_both(server: &Server) {
     let mut running = std::collections::BTreeMap::<Target, String>::new();
     for Change { kind, target, object, .. } in server.changes() {
@@ -69,7 +69,7 @@ fn assert_never_both(server: &Server) {
     }
 }
 
-/// Two namespaces, the key of one there in another textual form.
+/// Two namespaces, one with the key in another textual form.
 fn two_namespaces(scopes: Vec<Scope>) -> World {
     let mut world = World::new();
     world.scopes = scopes;
@@ -107,7 +107,7 @@ async fn the_later_of_two_nodes_with_one_key_runs_when_the_first_is_gone() {
     }
 }
 
-/// Who is first then depends on who has come to its key first.
+/// Which node is first depends on which one gets its key first.
 #[tokio::test(start_paused = true)]
 async fn of_two_that_come_at_once_one_runs() {
     for scopes in [vec![Scope::All], both()] {
@@ -150,14 +150,14 @@ async fn two_nodes_that_adopt_one_secret_do_not_both_run_and_are_one_peer_to_a_t
     assert_never_both(&world.server);
 }
 
-/// However it came about: the later one is stopped, and goes on when the first is gone.
+/// Whatever the cause: the later one is stopped, and continues when the first is gone.
 #[tokio::test(start_paused = true)]
 async fn of_two_that_run_the_later_one_is_stopped() {
     let mut world = two_namespaces(vec![Scope::Namespace(NAMESPACE.into())]);
     world.start();
     world.server.put(&adopts(NAMESPACE, "alice"));
     world.rest().await;
-    // an operator that sees one namespace alone cannot know
+    // an operator that watches only one namespace cannot know
     world.scopes = vec![Scope::Namespace("other".into())];
     world.start();
     world.server.put(&adopts("other", "zoe"));
@@ -193,7 +193,7 @@ async fn what_a_node_that_is_gone_left_running_is_not_joined() {
     let second = in_namespace("other", node("zoe"));
     let (reason, message) = stalled(&world, &second).expect("it is held");
     assert_eq!(reason, "DuplicateIdentity");
-    assert!(message.contains("the client of ledger/alice, which is no QuorumNode any more"), "{message}");
+    assert!(message.contains("the client of ledger/alice still runs with the same key"), "{message}");
     world.server.delete(&workload("alice"), &json!({}));
     world.rest().await;
     assert_ready(&world, &second);
@@ -213,12 +213,12 @@ async fn what_a_node_that_cannot_be_read_runs_is_not_joined() {
     world.rest().await;
     let (reason, message) = stalled(&world, &in_namespace("other", node("zoe"))).expect("it is held");
     assert_eq!(reason, "DuplicateIdentity");
-    assert!(message.contains("ledger/alice, which is no QuorumNode any more or cannot be read"), "{message}");
+    assert!(message.contains("ledger/alice still runs with the same key"), "{message}");
     assert!(world.server.get(&pod("alice")).is_some());
     assert_never_both(&world.server);
 }
 
-/// A Secret that was deleted and made again with another key.
+/// A Secret that was deleted and recreated with another key.
 #[tokio::test(start_paused = true)]
 async fn another_key_in_the_secret_stops_every_change_and_leaves_what_runs() {
     let mut world = World::new();

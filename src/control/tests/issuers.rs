@@ -1,4 +1,4 @@
-//! Certificates that others issue: waited for, judged, taken, and never written.
+//! Tests of provided certificates: waited for, checked, used, and never written.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use super::{
     bank::Bank,
     world::{World, member, node, object, secret},
 };
-use crate::node::secrets::tls::Usage;
+use crate::model::secrets::tls::Usage;
 
 const METRICS: &str = "from-the-bank-metrics";
 const PEERS: &str = "from-the-bank-peers";
 
-/// A member whose certificates towards others come from elsewhere.
+/// A member with provided certificates for what others see.
 fn provided() -> Value {
     let mut alice = member("alice");
     alice["spec"]["tls"] = json!({"issuer": "Provided", "provided": {
@@ -21,7 +21,7 @@ fn provided() -> Value {
     alice
 }
 
-/// `alice`, with the certificates that she is provided with.
+/// `alice` with the provided certificates.
 async fn ready() -> (World, Bank) {
     let (mut world, bank) = (World::new(), Bank::new());
     world.start();
@@ -49,8 +49,8 @@ async fn provided_certificates_are_waited_for_judged_and_taken_without_a_write()
     world.server.put(&bank.issue(PEERS, "alice-tm", Usage::Both));
     world.rest().await;
     let (_, reason, message) = world.condition("alice", "Stalled").expect("for another name");
-    assert_eq!(reason, "ReferenceUnusable");
-    assert!(message.contains("is not for the names alice-metrics.ledger.svc,"), "{message}");
+    assert_eq!(reason, "ReferenceInvalid");
+    assert!(message.contains("lacks the names alice-metrics.ledger.svc,"), "{message}");
     assert!(!message.contains("tmPeers"), "{message}");
     assert_eq!(world.server.get(&workload), None);
 
@@ -88,7 +88,7 @@ async fn a_provided_certificate_that_becomes_wrong_leaves_what_runs_and_one_that
         world.calls_of(|server| server.put(&wrong)).await
     };
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
-    assert_eq!(reason, "ReferenceUnusable");
+    assert_eq!(reason, "ReferenceInvalid");
     assert!(message.contains("needs the extended key usage serverAuth and clientAuth"), "{message}");
     assert_eq!(world.server.get(&workload), before);
     let children = calls.iter().filter(|call| {

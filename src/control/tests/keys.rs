@@ -1,4 +1,4 @@
-//! Whose tokens count, and with which keys: they arrive, change, and stay where they cannot be read again.
+//! Tests of issuer keys: they arrive, change, and stay if they cannot be read again.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,14 +12,14 @@ use super::{
     world::{NAMESPACE, World, client, node, object},
 };
 use crate::{
-    policy::{Algorithm, Issuer, Key, Public},
+    protocol::policy::{Algorithm, Issuer, Key, Public},
     testing::server::ISSUER,
 };
 
 const ROUND: Duration = Duration::from_secs(330);
 const URL: &str = "https://id.example/realm";
 
-/// Names of the keys in the policy, by issuer.
+/// IDs of the keys in the policy, by issuer.
 fn keys(world: &World) -> Vec<(String, Vec<String>)> {
     let names = |issuer: Issuer| (issuer.issuer, issuer.keys.into_iter().map(|key| key.id).collect());
     policy(world).issuers.into_iter().map(names).collect()
@@ -30,7 +30,7 @@ fn of(issuer: &str, key: &str) -> (String, Vec<String>) {
 }
 
 fn known(world: &World) -> (String, String, String) {
-    world.condition("alice", "CallersKnown").expect("it has callers")
+    world.condition("alice", "CallerKeysAvailable").expect("it has callers")
 }
 
 fn asked_at(world: &World) -> Option<f64> {
@@ -73,8 +73,8 @@ async fn a_cluster_that_does_not_tell_its_keys_is_asked_until_it_does() {
     world.server.put(&alice);
     world.rest().await;
     let (status, reason, message) = known(&world);
-    assert_eq!((status.as_str(), reason.as_str()), ("False", "KeysUnreadable"), "{message}");
-    assert!(message.contains("refused until then: wallet"), "{message}");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "KeysUnavailable"), "{message}");
+    assert!(message.contains("rejects these callers: wallet"), "{message}");
     assert_eq!(world.condition("alice", "Ready").map(|ready| ready.0).as_deref(), Some("False"));
     assert_eq!((keys(&world), policy(&world).cluster), (vec![], None));
     assert_eq!(policy(&world).callers.len(), 1, "the guard knows whom it refuses");
@@ -101,7 +101,7 @@ async fn keys_that_were_read_stand_while_they_cannot_be_read_and_through_a_resta
     world.rest().await;
     assert_eq!(world.server.version(), version, "nothing is written");
     world.assert_ready("alice");
-    // and what the spec says is done meanwhile
+    // and changes of the spec are applied meanwhile
     call(&world.server, json!([caller("shop")]));
     world.rest().await;
     let policy = policy(&world);
@@ -109,7 +109,7 @@ async fn keys_that_were_read_stand_while_they_cannot_be_read_and_through_a_resta
     assert_eq!(keys(&world), [of(ISSUER, "one")]);
 }
 
-/// A mistake elsewhere in the spec costs no caller the next key.
+/// A mistake elsewhere in the spec must not keep a caller's next key from the guard.
 #[tokio::test(start_paused = true)]
 async fn keys_go_on_to_arrive_while_a_node_stalls_or_is_paused_and_nothing_else_does() {
     for spoil in [(|alice| alice["spec"]["paused"] = json!(true)) as fn(&mut Value), |alice| {
@@ -143,7 +143,7 @@ async fn keys_go_on_to_arrive_while_a_node_stalls_or_is_paused_and_nothing_else_
     }
 }
 
-/// Whoever may write a ConfigMap of the namespace must not become the cluster's issuer by it.
+/// A writer of ConfigMaps in the namespace must not become the cluster's issuer.
 #[tokio::test(start_paused = true)]
 async fn keys_that_someone_else_has_put_into_the_policy_do_not_count() {
     let mut world = called(json!([caller("wallet")])).await;
@@ -156,13 +156,13 @@ async fn keys_that_someone_else_has_put_into_the_policy_do_not_count() {
     world.start();
     world.rest().await;
     assert_eq!(keys(&world), []);
-    assert_eq!(known(&world).1, "KeysUnreadable");
+    assert_eq!(known(&world).1, "KeysUnavailable");
 }
 
-/// Who was asked, and by which authority.
+/// Issuers that were read, with the CAs used for that.
 type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
 
-/// A node with a caller of an OpenID Connect issuer, whose key is called like the authority that it is asked by.
+/// A node with a caller of an OpenID Connect issuer. The ID of the key is the CA that it was read with.
 async fn federated() -> (World, Asked) {
     let asked = Asked::default();
     let mut world = World::new();
@@ -193,7 +193,7 @@ fn auditor(more: Value) -> Value {
 
 fn authority(name: &str) -> (Value, usize) {
     let now = k8s_openapi::jiff::Timestamp::now();
-    let made = crate::node::secrets::mint::authority(name, now).expect("an authority");
+    let made = crate::model::secrets::generate::authority(name, now).expect("an authority");
     let pem = String::from_utf8(made["tls.crt"].0.clone()).expect("PEM");
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "id-ca", "namespace": NAMESPACE}, "data": {"ca.crt": pem}});

@@ -1,4 +1,4 @@
-//! Two replicas before one API server: who leads, who writes, and that never two do.
+//! Tests with two replicas and one API server: who leads, who writes, and that two never write at once.
 
 use std::{
     pin::Pin,
@@ -22,24 +22,26 @@ use super::world::{START, World, client, object};
 use crate::{
     cluster::{
         Fence, Writer,
-        fence::{Fenced, REQUEST},
-        write::timely,
+        write::{
+            fence::{Fenced, REQUEST},
+            timely,
+        },
     },
     control::{
-        Clock, leader,
+        Clock, leader_election,
         lease::{DURATION, RETRY},
     },
     testing::server::{Call, Delayed, Target},
 };
 
-/// A replica that runs, and what can be done to it.
+/// A running replica that a test can stop and freeze.
 struct Running {
     task: JoinHandle<anyhow::Result<()>>,
     stop: Option<oneshot::Sender<()>>,
     frozen: Arc<Frozen>,
 }
 
-/// As SIGSTOP and SIGCONT do: while it is set, nothing of the replica is polled.
+/// Like SIGSTOP and SIGCONT: while it is set, nothing of the replica is polled.
 #[derive(Default)]
 struct Frozen {
     is: AtomicBool,
@@ -56,7 +58,7 @@ impl Frozen {
             }
             let mut ends = Box::pin(self.ends.notified());
             let polled = std::future::poll_fn(|context| {
-                // woken at each turn of the switch too
+                // also woken when the switch changes
                 let _ = ends.as_mut().poll_unpin(context);
                 if self.is.load(Ordering::SeqCst) {
                     return std::task::Poll::Ready(None);
@@ -102,7 +104,7 @@ fn start(world: &World, identity: &str) -> Running {
     start_at(world, identity, wrong_by(SignedDuration::ZERO))
 }
 
-/// A clock that goes, and is wrong.
+/// A clock that runs, but is wrong.
 fn wrong_by(hours: SignedDuration) -> Clock {
     let began = Instant::now();
     Arc::new(move || {
@@ -112,7 +114,7 @@ fn wrong_by(hours: SignedDuration) -> Clock {
 }
 
 fn lease() -> Target {
-    let place = object("coordination.k8s.io/v1", "leases", leader::NAME);
+    let place = object("coordination.k8s.io/v1", "leases", leader_election::NAME);
     Target { namespace: "quorum-system".into(), ..place }
 }
 
@@ -121,7 +123,7 @@ fn holder(world: &World) -> String {
     lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// What a replica has written, its lease apart.
+/// Writes of a replica, except those of its lease.
 fn writes(world: &World, caller: &str) -> Vec<Call> {
     let calls = world.server.calls().into_iter();
     calls
@@ -129,7 +131,7 @@ fn writes(world: &World, caller: &str) -> Vec<Call> {
         .collect()
 }
 
-/// No write of one comes after the first one of the other.
+/// Asserts that no write of one replica comes after the first write of the other.
 fn assert_apart(world: &World, first: &str, then: &str) {
     let (before, after) = (writes(world, first), writes(world, then));
     let (last, began) = (before.last().expect("it wrote"), after.first().expect("so did the other"));
@@ -140,7 +142,7 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-/// Someone changes an object of alice's every second: there is always something to write.
+/// Another writer changes an object of alice's every second, so that there is always something to write.
 fn meddle(world: &World) -> JoinHandle<()> {
     let (server, node) = (Arc::clone(&world.server), super::world::node("alice"));
     tokio::spawn(async move {
@@ -155,7 +157,7 @@ fn meddle(world: &World) -> JoinHandle<()> {
     })
 }
 
-/// Two replicas, the first of which leads a network that is at rest.
+/// Two replicas; the first one leads, with a network at rest.
 async fn two() -> (World, Running, Running) {
     let world = World::new();
     let first = start(&world, "first");
@@ -217,7 +219,7 @@ async fn a_leader_that_is_told_to_end_is_succeeded_at_once() {
     meddling.abort();
 }
 
-/// Whether it is refused, or there is no answer; and every write takes almost as long as it may.
+/// The renewal is rejected or not answered, and every write takes almost as long as it may.
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_renew_stops_writing_before_another_one_may_begin() {
     for slow in [Delayed::of("first", "update leases", 86_400_000), Delayed::of("first", "apply", 4_900)] {
@@ -241,7 +243,7 @@ async fn a_leader_that_cannot_renew_stops_writing_before_another_one_may_begin()
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_was_stopped_for_a_minute_writes_nothing_when_it_goes_on() {
-    // whatever it is doing when it is stopped
+    // at any moment of its work
     for moment in (100..180).step_by(20) {
         let (world, mut first, _second) = two().await;
         world.server.delay(Some(Delayed::of("first", "apply", 20)));
@@ -250,12 +252,12 @@ async fn a_leader_that_was_stopped_for_a_minute_writes_nothing_when_it_goes_on()
         first.freeze(true);
         let stopped = Instant::now();
         seconds(60).await;
-        // it does not hear of the lease at once
+        // it does not read the lease at once
         world.server.delay(Some(Delayed::of("first", "get leases", 4_000)));
         first.freeze(false);
         seconds(6).await;
         let late = writes(&world, "first");
-        // what was under way at the server when it was stopped
+        // except requests that the server was processing when it was stopped
         let late: Vec<_> = late.iter().filter(|call| call.at > stopped + Duration::from_millis(20)).collect();
         assert!(late.is_empty(), "{moment}: {late:#?}");
         assert_apart(&world, "first", "second");
@@ -314,7 +316,7 @@ async fn an_event_too_is_published_by_nobody_but_the_leader() {
     assert_eq!(world.server.calls().len(), 0);
 }
 
-/// The time that a request may take ends before it is looked whether it can go on.
+/// The deadline of a request is checked before the request is polled.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_has_had_its_time_is_not_polled_again() {
     let mut polls = 0;

@@ -1,4 +1,4 @@
-//! Pause, replacement, deletion.
+//! Tests of pause, replacement and deletion.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -56,8 +56,8 @@ async fn a_paused_node_is_left_alone_and_says_what_differs() {
     let (status, _, message) = world.condition("alice", "Paused").expect("it is paused");
     assert_eq!(status, "True");
     assert!(
-        message.contains("StatefulSet alice-client is not as the spec wants it")
-            && message.contains("Service alice-p2p differs in spec.selector, written by kubectl-edit"),
+        message.contains("StatefulSet alice-client does not match the spec")
+            && message.contains("Service alice-p2p differs from the spec in the fields spec.selector (changed by kubectl-edit)"),
         "{message}"
     );
     assert_eq!(world.condition("alice", "Ready").map(|found| found.0).as_deref(), Some("False"));
@@ -73,7 +73,7 @@ async fn a_paused_node_is_left_alone_and_says_what_differs() {
     assert_eq!(world.condition("alice", "Paused"), None);
 }
 
-/// Certificates do not wait for a person.
+/// Certificates are renewed while a node is paused.
 #[tokio::test(start_paused = true)]
 async fn a_paused_node_still_renews_its_certificates() {
     let mut world = World::new();
@@ -116,7 +116,7 @@ async fn validators_are_replaced_one_at_a_time_and_the_quorum_holds() {
         assert_eq!(running_image(&world, name), specs::image("goquorum-next"), "{name}");
         world.assert_ready(name);
     }
-    // who serves, after each change
+    // the serving pods after each change
     let mut serving: BTreeMap<String, bool> = names.map(|name| (format!("{name}-client-0"), true)).into();
     let mut replaced = 0;
     for change in world.server.changes().split_off(before) {
@@ -211,7 +211,7 @@ async fn a_node_that_is_deleted_while_nobody_watches_ends_in_order() {
     safety::assert_safe(&world.server);
 }
 
-/// Somebody writes what is to be deleted between our look and our deletion, which is then refused.
+/// Another writer changes an object between the operator's read and its deletion, which the server then rejects.
 #[tokio::test(start_paused = true)]
 async fn a_node_goes_only_with_all_that_is_not_retained() {
     for held in ["delete persistentvolumeclaims", "delete secrets", "delete statefulsets"] {
@@ -294,7 +294,7 @@ async fn a_policy_that_someone_deletes_closes_the_pods_until_they_are_gone() {
     safety::assert_safe(&world.server);
 }
 
-/// The namespace's controller deletes what is in it, its RoleBinding among the first.
+/// The namespace controller deletes all objects, the RoleBinding among the first.
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_pods_are_gone() {
     let mut world = World::new();
@@ -309,7 +309,7 @@ async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_p
     let in_it = |target: &Target| target.namespace == NAMESPACE;
     let inside: Vec<_> = world.server.objects().into_iter().map(|(target, _)| target).filter(in_it).collect();
     let pods: Vec<_> = inside.iter().filter(|target| target.resource == "pods").collect();
-    // they take their time
+    // they take time to terminate
     let server = Arc::clone(&world.server);
     let hold = |held: Value| {
         for pod in &pods {
@@ -318,7 +318,7 @@ async fn a_namespace_that_is_deleted_is_not_held_up_and_stays_closed_until_its_p
     };
     hold(json!(["test/running"]));
     world.server.delete(&place(&namespace), &json!({}));
-    // first the pods, and while one is there nothing else
+    // first the pods, and nothing else while one exists
     for pod in &pods {
         delete(&world, pod, "Background");
     }

@@ -1,4 +1,4 @@
-//! Managers that come to a network and leave it, and whom the others are restarted for.
+//! Tests of managers that join and leave a network, and of the restarts that this causes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,14 +21,14 @@ fn join(world: &World, names: &[&str]) {
     }
 }
 
-/// Managers that were replaced since a change, and how often.
+/// Number of replacements of each manager since a change.
 fn managers_replaced(world: &World, from: usize) -> BTreeMap<String, usize> {
     let mut replaced = replaced(&world.server, from, Duration::from_secs(30));
     replaced.retain(|pod, _| pod.ends_with("-tm-0"));
     replaced
 }
 
-/// The managers that a node's manager has read at its start, by node; others by their URL.
+/// Managers in the configuration that a node's manager has read at start: by node name, outside ones by URL.
 fn met(world: &World, name: &str) -> BTreeSet<String> {
     let (config, pod) = (format!("qn-{name}-tm-config"), format!("{name}-tm-0"));
     let (mut written, mut read) = (Value::Null, None);
@@ -51,7 +51,7 @@ fn met(world: &World, name: &str) -> BTreeSet<String> {
     urls.map(known).collect()
 }
 
-/// At rest each manager that serves knows every other one.
+/// Asserts that at rest each serving manager knows all others.
 fn assert_all_met(world: &World, names: &[&str]) {
     for name in names {
         let met = met(world, name);
@@ -72,7 +72,7 @@ async fn a_manager_that_leaves_and_comes_back_restarts_none() {
         world.server.delete(&node("dave"), &json!({}));
         tokio::time::sleep(away).await;
         world.rest().await;
-        // a manager that ends meanwhile is one that dave comes back to
+        // a manager that restarts meanwhile must still know dave
         world.server.delete(&object("v1", "pods", "bob-tm-0"), &json!({}));
         world.rest().await;
         join(&world, &["dave"]);
@@ -96,7 +96,7 @@ async fn managers_that_join_together_cost_each_other_one_restart() {
     assert_all_met(&world, &["alice", "bob", "dave", "erin", "frank", "gina"]);
 }
 
-/// It could not be met.
+/// The others could not connect to it.
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_whose_manager_does_not_serve_restarts_none() {
     let mut world = network().await;
@@ -112,7 +112,7 @@ async fn a_newcomer_whose_manager_does_not_serve_restarts_none() {
     assert_all_met(&world, &["alice", "bob", "dave", "erin"]);
 }
 
-/// It is in the configuration that they read then.
+/// It is in the configuration that they read at their restart.
 #[tokio::test(start_paused = true)]
 async fn managers_that_are_replaced_for_something_else_meet_a_newcomer_that_does_not_serve_yet() {
     let mut world = network().await;
@@ -149,7 +149,7 @@ async fn managers_that_are_replaced_for_something_else_meet_a_newcomer_that_does
     assert_all_met(&world, &["alice", "bob", "dave", "erin"]);
 }
 
-/// Whoever a spec no longer names is to be known no longer.
+/// A manager that the spec no longer lists must not be known any longer.
 #[tokio::test(start_paused = true)]
 async fn a_manager_outside_that_a_spec_names_or_no_longer_names_costs_that_node_a_restart() {
     let mut world = network().await;
@@ -166,7 +166,7 @@ async fn a_manager_outside_that_a_spec_names_or_no_longer_names_costs_that_node_
     }
 }
 
-/// The workload is all that is deleted: its pod runs on, and has met nobody new.
+/// Only the workload is deleted: its pod keeps running, and knows no new manager.
 #[tokio::test(start_paused = true)]
 async fn whom_a_manager_knows_is_not_forgotten_with_its_workload() {
     let mut world = network().await;

@@ -1,11 +1,11 @@
-//! What the operator tells of its own work.
+//! Tests of the operator's metrics about its own work.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::world::{World, client};
 use crate::testing::server::Silence;
 
-/// The series of a metric, by their labels.
+/// Values of a metric, by their labels.
 fn series(world: &World, metric: &str) -> BTreeMap<String, f64> {
     let text = world.metrics.text();
     let lines = text.lines().filter_map(|line| line.strip_prefix(metric)?.split_once(' '));
@@ -14,7 +14,7 @@ fn series(world: &World, metric: &str) -> BTreeMap<String, f64> {
 }
 
 fn silences(world: &World) -> BTreeMap<String, f64> {
-    series(world, "quorum_operator_watch_silence_seconds")
+    series(world, "quorum_operator_watch_staleness_seconds")
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn a_watch_that_is_answered_is_never_silent_for_long_and_one_that_is_not_i
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert!(silences(&world).values().all(|silence| *silence >= 300.0), "{:?}", silences(&world));
     world.server.speak();
-    // they are asked for again at growing intervals
+    // they are retried at growing intervals
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert!(silences(&world).values().all(|silence| *silence <= 95.0), "{:?}", silences(&world));
     world.stop();

@@ -1,4 +1,4 @@
-//! Peers that come and go.
+//! Tests of peers that are added and removed.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::world::{World, client, node, object};
 
-/// So long a peer that has left is expected back.
+/// How long a peer that has left is expected to come back.
 const MOMENT: Duration = Duration::from_secs(310);
 
 fn outside(key: &str) -> String {
@@ -24,7 +24,7 @@ fn pod(world: &World) -> Value {
     world.server.get(&object("v1", "pods", "alice-client-0")).expect("a pod")["metadata"]["uid"].clone()
 }
 
-/// A client that has been told to let a peer go keeps it until it is restarted; one that gains a peer is left.
+/// A client keeps a connection to a removed peer until it restarts; a new peer requires no restart.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_not() {
     let mut world = World::new();
@@ -37,7 +37,7 @@ async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_no
     admit(&world, &["aa", "bb"]);
     world.rest().await;
     assert_eq!(pod(&world), first, "bb came");
-    // one that came after the start counts too
+    // a peer that was added after the start counts too
     admit(&world, &["aa"]);
     world.rest().await;
     assert_eq!(pod(&world), first, "it may be back in a moment");
@@ -51,7 +51,7 @@ async fn a_peer_that_is_no_longer_admitted_costs_a_restart_and_a_new_one_does_no
     world.assert_ready("alice");
 }
 
-/// Whoever stalls cannot have a key or an address: the others start without it, and let it in when it comes.
+/// A stalled node has no key and no address: the others start without it, and admit it later.
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_that_stalls_keeps_nobody_from_starting() {
     let mut world = World::new();
@@ -62,7 +62,7 @@ async fn a_newcomer_that_stalls_keeps_nobody_from_starting() {
     world.server.put(&stuck);
     world.rest().await;
     world.assert_ready("alice");
-    // neither does one whose client is made again wait for it
+    // nor does a node wait for it whose client is recreated
     let first = pod(&world);
     for (group, resource, name) in
         [("apps/v1", "statefulsets", "alice-client"), ("v1", "pods", "alice-client-0")]
@@ -92,7 +92,7 @@ async fn a_newcomer_that_stalls_keeps_nobody_from_starting() {
     assert_eq!(pod(&world), second, "without a restart");
 }
 
-/// A node is often deleted to be made again, with the key that it had.
+/// A node is often deleted to recreate it with the same key.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_back_in_a_moment_costs_no_restart() {
     let mut world = World::new();
@@ -108,7 +108,7 @@ async fn a_peer_that_is_back_in_a_moment_costs_no_restart() {
     world.server.delete(&node("bob"), &json!({}));
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert!(left(&world), "nobody is admitted anew");
-    // whoever leads now does not know of it but by what is written
+    // a new leader knows this only from what is written
     world.start();
     tokio::time::sleep(Duration::from_secs(100)).await;
     world.server.put(&client("bob"));
@@ -122,7 +122,7 @@ async fn a_peer_that_is_back_in_a_moment_costs_no_restart() {
     }
 }
 
-/// A client that runs is not cut off because its object cannot be read; when it goes, so does its place.
+/// A running client is not disconnected because its node does not decode; it is removed with its node.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {
     let mut world = World::new();
@@ -142,7 +142,7 @@ async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {
     world.server.edit(&node("poison"), "kubectl", |poison| {
         poison["spec"]["client"]["tunables"] = json!({"cacheMib": "many"});
     });
-    // one that comes later, and one that is asked anew
+    // a node that is added later, and one that is rendered again
     world.server.put(&client("bob"));
     admit(&world, &["aa"]);
     world.rest().await;
@@ -155,7 +155,7 @@ async fn a_node_that_cannot_be_read_stays_a_peer_until_it_goes() {
     assert_eq!(["alice", "bob"].map(|name| knows(&world, name)), [[false; 2]; 2]);
 }
 
-/// An entry that leads to the node itself, or to one of its network, is of no use and does no harm.
+/// A peer entry for the node itself, or for a node of its network, is useless and harmless.
 #[tokio::test(start_paused = true)]
 async fn whoever_lists_itself_or_a_node_of_its_network_is_told() {
     let mut world = World::new();
@@ -172,8 +172,8 @@ async fn whoever_lists_itself_or_a_node_of_its_network_is_told() {
     world.assert_ready("alice");
     let message = world.condition("alice", "ConfigValid").expect("told").2;
     for told in [
-        "spec.peering.static[0] is this node itself",
-        "spec.peering.static[1] is bob, a node of this network",
+        "spec.peering.static[0] names this node itself",
+        "spec.peering.static[1] names node bob of this network",
     ] {
         assert!(message.contains(told), "{message}");
     }

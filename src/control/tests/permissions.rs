@@ -1,4 +1,4 @@
-//! What the operator asks for in a namespace is what `config/rbac` allows there, both ways.
+//! Tests that the permissions in `config/rbac` are exactly those that the operator uses.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{
     bank::{Bank, CERT_MANAGER},
     callers::caller,
     cert_manager::through,
-    monitor::MONITORING,
+    pod_monitor::MONITORING,
     world::{World, client, member, node, object},
 };
 use crate::testing::{server::Server, specs};
@@ -43,7 +43,7 @@ fn pairs(groups: &[String], resources: &[String]) -> Vec<(String, String)> {
     groups.iter().flat_map(of).collect()
 }
 
-/// A node's whole life: made, changed, replaced, reduced, deleted with all it had.
+/// The whole life of a node: created, changed, replaced, reduced, and deleted with everything.
 async fn a_life() -> BTreeSet<String> {
     let mut world = World::new();
     world.server.learn(CERT_MANAGER);
@@ -77,7 +77,7 @@ async fn a_life() -> BTreeSet<String> {
             json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable"});
     });
     world.rest().await;
-    // a quota refuses it
+    // a quota rejects it
     world.server.hold_pods(true);
     Server::delete(&world.server, &object("v1", "pods", "alice-client-0"), &json!({}));
     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
@@ -96,9 +96,9 @@ async fn a_life() -> BTreeSet<String> {
 #[tokio::test(start_paused = true)]
 async fn what_is_used_is_what_is_allowed() {
     let mut used = a_life().await;
-    // asked for by the server itself where it enforces who may block a deletion
+    // required by servers that check who may block the deletion of an owner
     used.insert("update quorumnodes/finalizers.quorum.security".into());
-    // a series of events that is told again
+    // an Event that is repeated as a series
     used.insert("patch events.events.k8s.io".into());
     let allowed: BTreeSet<_> = allowed(ROLE).union(&allowed(CLUSTER)).cloned().collect();
     let missing: Vec<_> = used.difference(&allowed).collect();

@@ -1,4 +1,4 @@
-//! Pods that are replaced by choice: few of a network at a time, and the next one when those are healthy.
+//! Tests of rollouts: few pods of a network at a time, and the next one when those are healthy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ pub(super) async fn network() -> World {
     world
 }
 
-/// Clients without more, with this rollout.
+/// Nodes with only a client, with this rollout.
 async fn clients(names: &[&str], rollout: Value) -> World {
     let mut world = World::new();
     world.start();
@@ -72,8 +72,8 @@ fn is_ready(pod: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|it| it["type"] == "Ready" && it["status"] == "True"))
 }
 
-/// Pods that were replaced since a change, each as often as that happened. Fails where one that served went while another
-/// pod did not serve, or had not for `min_ready`. Pods of nodes that are being deleted are left out.
+/// Number of replacements of each pod since a change. Fails if a serving pod was replaced while another one did not
+/// serve, or had not served for `min_ready`. Leaves out pods of nodes that are being deleted.
 pub(super) fn replaced(server: &Server, from: usize, min_ready: Duration) -> BTreeMap<String, usize> {
     let mut leaving = BTreeSet::new();
     let mut serving: BTreeMap<String, Option<Instant>> = BTreeMap::new();
@@ -87,7 +87,7 @@ pub(super) fn replaced(server: &Server, from: usize, min_ready: Duration) -> BTr
             "pods" if leaving.contains(of) => drop(serving.remove(&target.name)),
             "pods" if *kind == "DELETED" => {
                 let served = serving.insert(target.name.clone(), None);
-                // its deletion is seen a moment after what it was decided by
+                // its deletion is seen a moment after the state that it was based on
                 let is_healthy = |since: &Option<Instant>| {
                     since.is_some_and(|since| at.duration_since(since) + Duration::from_secs(1) >= min_ready)
                 };
@@ -112,7 +112,7 @@ pub(super) fn replaced(server: &Server, from: usize, min_ready: Duration) -> BTr
     replaced
 }
 
-/// The same of pods that are new since, by part; all that `names` have of it, each once.
+/// Asserts that these parts of these nodes were each replaced once.
 pub(super) fn assert_each_once(world: &World, from: usize, (names, parts): (&[&str], &[&str])) {
     let replaced = replaced(&world.server, from, Duration::from_secs(30));
     for (name, part) in names.iter().flat_map(|name| parts.iter().map(move |part| (name, part))) {
@@ -125,7 +125,7 @@ pub(super) fn assert_each_once(world: &World, from: usize, (names, parts): (&[&s
 async fn a_new_guard_image_replaces_one_pod_of_a_network_at_a_time() {
     let mut world = network().await;
     let before = world.server.changes().len();
-    world.surroundings.guard_image = specs::image("quorum-guard-next");
+    world.render_config.guard_image = specs::image("quorum-guard-next");
     world.start();
     world.rest().await;
     assert_each_once(&world, before, (&MEMBERS, &["client", "tm", "tm-db"]));
@@ -193,7 +193,7 @@ async fn as_many_pods_are_away_as_the_strictest_node_lets() {
     }
 }
 
-/// When each client's new pod was made.
+/// When each client's new pod was created.
 fn replaced_at(world: &World, image: &str) -> Vec<Instant> {
     let is_new = |change: &&Change| {
         let mut containers = change.object["spec"]["containers"].as_array().into_iter().flatten();
@@ -229,19 +229,21 @@ async fn a_rollout_stops_at_the_first_pod_that_does_not_serve_and_every_node_tha
     patch(&world, &names, "goquorum-broken");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(new_pods(&world, &names, "goquorum-broken"), ["a"]);
-    let told = |world: &World, name: &str| {
+    let told = |world: &World, name: &str, says: &str| {
         let (status, reason, message) = world.condition(name, "RolledOut").expect("told");
         assert_eq!(status, "False");
-        assert!(message.contains("the client of node a does not serve"), "{name}: {message}");
+        assert!(message.contains(&format!("the client of node a {says}")), "{name}: {message}");
         reason
     };
-    names[1..].iter().for_each(|name| assert_eq!(told(&world, name), "WaitingForHealth"));
+    let waits = |name: &&str| assert_eq!(told(&world, name, "does not serve"), "WaitingForHealth");
+    names[1..].iter().for_each(waits);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(new_pods(&world, &names, "goquorum-broken"), ["a"]);
-    names[1..].iter().for_each(|name| assert_eq!(told(&world, name), "RolloutStopped"));
+    let stopped = |name: &&str| assert_eq!(told(&world, name, "has not served since"), "RolloutStopped");
+    names[1..].iter().for_each(stopped);
     assert_eq!(world.condition("a", "RolledOut"), None, "it waits for nothing");
 
-    // what does not serve is replaced at once
+    // a pod that does not serve is replaced at once
     patch(&world, &["a"], "goquorum");
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(new_pods(&world, &names, "goquorum-broken"), [""; 0]);
@@ -254,7 +256,7 @@ async fn a_rollout_stops_at_the_first_pod_that_does_not_serve_and_every_node_tha
     }
 }
 
-/// A webhook weakens the first one's workload, so its pod is never replaced, and others cannot see that.
+/// A webhook weakens the first node's workload, so its pod is never replaced, and the others cannot see why.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_long_for_the_turn_of_a_node_that_does_not_take_it() {
     let mut world = clients(&["a", "b"], json!({})).await;
@@ -269,7 +271,7 @@ async fn nobody_waits_for_long_for_the_turn_of_a_node_that_does_not_take_it() {
     assert_eq!(new_pods(&world, &["a", "b"], "goquorum-next"), ["b"]);
 }
 
-/// Clients of as many networks, with this role.
+/// Clients with this role, each in a network of its own.
 async fn fleet(names: &[String], role: impl Fn(&str) -> &'static str) -> World {
     let mut world = World::new();
     world.start();
@@ -299,10 +301,10 @@ async fn over_all_networks_no_more_pods_are_on_their_way_than_may_be() {
         assert_eq!(new.len(), usize::from(most), "{new:?}");
         for name in all.iter().filter(|name| !new.contains(name)) {
             let (_, reason, message) = world.condition(name, "RolledOut").expect("told");
-            assert_eq!(reason, "FleetBusy");
+            assert_eq!(reason, "RolloutLimitReached");
             assert!(message.contains(&format!("ledger/{}-client", new[0])), "{message}");
         }
-        // what does not serve is replaced at once, and one that is deleted keeps nobody waiting
+        // a pod that does not serve is replaced at once, and a deleted node delays no other
         patch(&world, &[new[0]], "goquorum");
         world.server.delete(&node(new[1]), &json!({}));
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -331,7 +333,7 @@ async fn a_new_guard_image_goes_to_one_node_first_and_to_a_member_before_validat
     let all: Vec<_> = names.iter().map(String::as_str).collect();
     let role = |name: &str| if name < "e" { "Validator" } else { "Member" };
     let mut world = fleet(&names, role).await;
-    world.surroundings.guard_image = specs::image("quorum-guard-broken");
+    world.render_config.guard_image = specs::image("quorum-guard-broken");
     world.start();
     tokio::time::sleep(Duration::from_secs(900)).await;
     let tried = with_guard(&world, &all, "quorum-guard-broken");
@@ -339,11 +341,11 @@ async fn a_new_guard_image_goes_to_one_node_first_and_to_a_member_before_validat
     assert!(role(first) == "Member", "{first}");
     for name in all.iter().filter(|name| *name != first) {
         let (_, reason, message) = world.condition(name, "RolledOut").expect("told");
-        assert_eq!(reason, "GuardOnTrial");
-        assert!(message.contains(&format!("node ledger/{first} first")), "{message}");
+        assert_eq!(reason, "GuardCanary");
+        assert!(message.contains(&format!("to node ledger/{first} (the canary)")), "{message}");
     }
-    // the next one is tried again, on the one that does not serve
-    world.surroundings.guard_image = specs::image("quorum-guard-next");
+    // the next version is tried again on the same node, which does not serve
+    world.render_config.guard_image = specs::image("quorum-guard-next");
     world.start();
     tokio::time::sleep(Duration::from_secs(600)).await;
     world.server.start_slowly(false);
@@ -359,13 +361,13 @@ async fn a_new_guard_image_goes_to_one_node_first_and_to_a_member_before_validat
     assert!(soaked >= Duration::from_secs(29), "the next node goes {soaked:?} after the first one serves");
 }
 
-/// It was chosen, and a person pauses it, or deletes it.
+/// It was chosen, and a user pauses or deletes it.
 #[tokio::test(start_paused = true)]
 async fn a_node_on_trial_that_does_not_go_on_makes_room_for_another() {
     for deleted in [false, true] {
         let names = ["a".to_owned(), "b".to_owned()];
         let mut world = fleet(&names, |_| "Member").await;
-        world.surroundings.guard_image = specs::image("quorum-guard-next");
+        world.render_config.guard_image = specs::image("quorum-guard-next");
         world.start();
         tokio::time::sleep(Duration::from_secs(600)).await;
         let [first] = with_guard(&world, &["a", "b"], "quorum-guard-next").try_into().expect("one is tried");
@@ -379,7 +381,7 @@ async fn a_node_on_trial_that_does_not_go_on_makes_room_for_another() {
     }
 }
 
-/// The watch of pods tells nothing for up to 90 s: the first one seems to serve as before.
+/// The watch of pods is silent for up to 90 s: the first pod seems to serve as before.
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_goes_while_nobody_sees_it_is_not_followed_by_another() {
     let names = ["a", "b", "c", "d"];

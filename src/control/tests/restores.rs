@@ -1,4 +1,4 @@
-//! What comes back from a backup, in any order: no identity is made in the place of one that is expected.
+//! Tests of restores from a backup, in any order: no new identity is created if one is expected.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ fn key(text: &str) -> Value {
         "data": {"nodekey": base64(text.as_bytes())}})
 }
 
-fn identity(of: &str) -> crate::nodekey::NodeIdentity {
-    crate::nodekey::read(of.as_bytes()).expect("a key")
+fn identity(of: &str) -> crate::protocol::node_key::NodeIdentity {
+    crate::protocol::node_key::read(of.as_bytes()).expect("a key")
 }
 
 fn expecting(expected: &str) -> Value {
@@ -60,7 +60,7 @@ async fn a_node_that_comes_before_its_key_waits_for_it_and_makes_none() {
     }
 }
 
-/// What is written down once the key is there makes the next restore safe.
+/// An identity that is written into the spec after the key exists makes the next restore safe.
 #[tokio::test(start_paused = true)]
 async fn an_identity_that_is_expected_later_changes_nothing_and_a_wrong_one_stalls() {
     let mut world = World::new();
@@ -82,14 +82,14 @@ async fn an_identity_that_is_expected_later_changes_nothing_and_a_wrong_one_stal
     expect(&world, &json!(identity(KEY).address));
     world.rest().await;
     let (reason, message) = stalled(&world);
-    assert!(reason == "NodeKeyChanged" && message.contains("correct expect"), "{message}");
+    assert!(reason == "NodeKeyChanged" && message.contains("correct spec.nodeKey.expect"), "{message}");
     expect(&world, &address);
     world.rest().await;
     world.assert_ready("alice");
     assert_eq!(world.server.get(&pod).expect("a pod")["metadata"]["uid"], ran);
 }
 
-/// A tool that restores the status, too, has said who the node is.
+/// A tool that also restores the status thereby restores the expected identity.
 #[tokio::test(start_paused = true)]
 async fn a_status_that_was_restored_is_as_good_as_what_the_spec_expects() {
     let mut world = World::new();
@@ -152,7 +152,7 @@ async fn certificates_that_were_restored_without_their_owner_are_owned_again_as_
     assert_eq!(certificates(&world).len(), 0, "they go with their node");
 }
 
-/// The pods of a StatefulSet that somebody has scaled up, while nothing is written for the node.
+/// Pods of a StatefulSet that a user has scaled up while nothing was written for the node.
 #[tokio::test(start_paused = true)]
 async fn what_a_workload_that_was_scaled_up_leaves_is_named_until_it_is_deleted() {
     let mut world = World::new();

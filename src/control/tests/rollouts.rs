@@ -1,4 +1,4 @@
-//! What tools that wait for a node see of a rollout: its end, and nothing before it.
+//! Tests of what tools that wait for a node see of a rollout: its end, and nothing before.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::testing::{
 
 const NAMES: [&str; 4] = ["val-a", "val-b", "val-c", "val-d"];
 
-/// Four validators that serve, whose new pods wait until they are told to be ready.
+/// Four serving validators, whose new pods become ready only when the test says so.
 async fn four() -> World {
     let mut world = World::new();
     world.start();
@@ -28,7 +28,7 @@ async fn four() -> World {
     world
 }
 
-/// Patches all at once.
+/// Patches all nodes at once.
 fn patch(world: &World, image: &str) {
     for name in NAMES {
         world.server.edit(&node(name), "kubectl-patch", |node| {
@@ -41,7 +41,7 @@ fn read(world: &World, name: &str) -> Value {
     world.server.get(&node(name)).expect("a node")
 }
 
-/// Nodes on which a tool would go on, by kstatus or by the rule of `kubectl wait`.
+/// Nodes that count as done by kstatus or by the rule of `kubectl wait`.
 fn done(world: &World) -> Vec<&'static str> {
     let is_done = |name: &&str| {
         let node = read(world, name);
@@ -67,7 +67,7 @@ async fn whoever_waits_for_four_validators_patched_at_once_goes_on_when_the_last
     for replaced in 1..=4 {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(new_pods(&world, "goquorum-next"), NAMES[..replaced]);
-        // the last one that was replaced does not serve yet
+        // the pod that was replaced last does not serve yet
         assert_eq!(done(&world), NAMES[..replaced - 1]);
         for waits in &NAMES[replaced..] {
             world.assert_ready(waits);
@@ -87,7 +87,7 @@ async fn whoever_waits_for_four_validators_patched_at_once_goes_on_when_the_last
     safety::assert_safe(&world.server);
 }
 
-/// As with an image that cannot be pulled.
+/// For example with an image that cannot be pulled.
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_a_rollout_that_stops_waits_until_it_is_taken_back() {
     let mut world = four().await;
@@ -104,7 +104,7 @@ async fn whoever_waits_for_a_rollout_that_stops_waits_until_it_is_taken_back() {
     safety::assert_safe(&world.server);
 }
 
-/// The stall is of the present generation; the end of it is not the end of the rollout.
+/// The stall concerns the current generation; its end is not the end of the rollout.
 #[tokio::test(start_paused = true)]
 async fn a_rollout_that_a_stall_interrupts_is_not_done_when_the_stall_ends() {
     let mut world = four().await;
@@ -129,7 +129,7 @@ async fn a_rollout_that_a_stall_interrupts_is_not_done_when_the_stall_ends() {
     safety::assert_safe(&world.server);
 }
 
-/// Each waits for the one before it to be ready for a second, and for nothing else.
+/// Each pod waits only until the one before it has been ready for a second.
 #[tokio::test(start_paused = true)]
 async fn the_next_turn_comes_as_soon_as_the_one_before_it_is_over() {
     let mut world = four().await;

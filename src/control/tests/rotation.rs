@@ -1,4 +1,4 @@
-//! One authority after another, from its Secret to the last pod that trusts it.
+//! Tests of CA rotation, from the Secret to the last pod that trusts the new CA.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use super::{
     world::{ROTATED, World, node, secret},
 };
 use crate::{
-    node::secrets::tls::{self, LeafFacts},
+    model::secrets::tls::{self, LeafFacts},
     testing::server::Server,
 };
 
 const NETWORK: &str = "qnet-acme-ca";
 
-/// Asks for another authority to follow this one.
+/// Requests the rotation of this CA.
 pub(super) fn rotate(server: &Server, authority: &str) {
     server.edit(&secret(authority), "kubectl-annotate", |secret| {
         secret["metadata"]["annotations"]["quorum.security/rotate"] = json!("2031");
@@ -52,7 +52,7 @@ async fn an_authority_is_followed_by_the_next_and_no_handshake_fails() {
     for (name, leaf) in leaves(&world.server) {
         assert!(next.contains(&leaf.authority) && leaf.trusted == [leaf.authority.clone()].into(), "{name}");
     }
-    // what was made once is still there, and nothing more is done
+    // the old CA still exists, and nothing more is done
     assert!(world.server.get(&secret(NETWORK)).is_some());
     let version = world.server.version();
     world.start();

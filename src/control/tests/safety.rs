@@ -1,5 +1,5 @@
-//! What must hold at every instant of every run, read from the order of the changes; and what a run came to,
-//! without what differs from run to run.
+//! Rules that must hold at every moment of every run, checked on the order of the changes; and the result of a run
+//! without what differs between runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use crate::testing::{
     settled::settle,
 };
 
-/// How long a policy may be away that somebody else has deleted.
+/// How long a policy may be missing after another client has deleted it.
 const GAP: Duration = Duration::from_millis(100);
 
-/// Fails with the first change that breaks a rule.
+/// Fails at the first change that breaks a rule.
 pub(super) fn assert_safe(server: &Server) {
     let mut there = BTreeSet::new();
     let (mut quorum, mut rollouts) = (Quorum::default(), Rollouts::default());
@@ -58,7 +58,7 @@ pub(super) fn assert_safe(server: &Server) {
                 .iter()
                 .filter(|(kind, name)| *kind == "pods" && name.starts_with(&format!("{node}-")))
                 .collect();
-            // somebody else has deleted it, and it is made again at once
+            // another client has deleted it, and it is recreated at once
             let remade = changes[at..]
                 .iter()
                 .any(|later| later.kind == "ADDED" && later.target == *target && later.at - change.at < GAP);
@@ -67,12 +67,12 @@ pub(super) fn assert_safe(server: &Server) {
     }
 }
 
-/// Of four validators or more, those that the chain needs never stop serving once they have served.
+/// With four validators or more, those that the chain needs never stop serving once they have served.
 #[derive(Default)]
 struct Quorum {
     validators: BTreeSet<String>,
     serving: BTreeSet<String>,
-    /// For how many validators the quorum has been seen.
+    /// Number of validators for which the quorum was reached.
     seen_of: usize,
 }
 
@@ -107,13 +107,13 @@ impl Quorum {
     }
 }
 
-/// No node is reported as done with a generation, by kstatus or by the rule of `kubectl wait`, before every part of it
-/// runs what that generation asks for.
+/// By kstatus or by the rule of `kubectl wait`, no node counts as done with a generation before every part of it runs
+/// what that generation specifies.
 #[derive(Default)]
 struct Rollouts {
-    /// Pods and StatefulSets as they are.
+    /// Current pods and StatefulSets.
     running: BTreeMap<String, Value>,
-    /// The last generation that each node was reported as done with.
+    /// The last generation with which each node counted as done.
     done: BTreeMap<String, i64>,
 }
 
@@ -124,7 +124,7 @@ impl Rollouts {
             ("quorumnodes", "DELETED") => drop(self.done.remove(&name)),
             ("quorumnodes", _) => {
                 let generation = object["metadata"]["generation"].as_i64().unwrap_or_default();
-                // a server gives a new node a status of generation -1
+                // by the server's default, a new node's status has generation -1
                 let is_new = object["status"].is_null();
                 let is_done =
                     !is_new && (compute(object) == Computed::Current || wait_for_ready_returns(object));
@@ -160,21 +160,22 @@ impl Rollouts {
     }
 }
 
-/// Claims and Secrets are nobody's to delete unless the spec says so.
+/// Asserts that no claim and no Secret is deleted unless the spec requests it.
 pub(super) fn assert_nothing_lost(server: &Server) {
     assert_nothing_lost_but(server, "\0");
 }
 
-/// As [`assert_nothing_lost`], but for Secrets whose names begin with `made`, which are made anew.
+/// As [`assert_nothing_lost`], except for Secrets whose names begin with `made`, which are recreated.
 pub(super) fn assert_nothing_lost_but(server: &Server, made: &str) {
     for change in server.changes() {
-        let lasting = ["persistentvolumeclaims", "secrets"].contains(&change.target.resource.as_str());
-        let lost = lasting && change.kind == "DELETED" && !change.target.name.starts_with(made);
+        let irreplaceable_secrets =
+            ["persistentvolumeclaims", "secrets"].contains(&change.target.resource.as_str());
+        let lost = irreplaceable_secrets && change.kind == "DELETED" && !change.target.name.starts_with(made);
         assert!(!lost, "{} is lost", change.target.name);
     }
 }
 
-/// How often each object was made and removed, events aside.
+/// How often each object was created and deleted, without Events.
 pub(super) fn counts(server: &Server) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for change in server.changes() {
@@ -186,7 +187,7 @@ pub(super) fn counts(server: &Server) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Every object as it is at rest, without what chance and the order of events decide.
+/// All objects at rest, without what depends on chance and on the order of events.
 pub(super) fn end(server: &Server) -> BTreeMap<String, Value> {
     let objects = server.objects();
     let names: BTreeMap<String, String> = objects

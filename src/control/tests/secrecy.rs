@@ -1,12 +1,14 @@
-//! What is planted in a Secret, or made for one, is seen nowhere else.
+//! Tests that the content of Secrets, planted or generated, appears nowhere else.
 
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::unmade::tell;
-use super::world::{NAMESPACE, World, base64, client, member, node, object, secret};
-use crate::{logs, node::quoted::last_words, testing::specs};
+use super::{
+    rejected_pods::tell,
+    world::{NAMESPACE, World, base64, client, member, node, object, secret},
+};
+use crate::{logs, model::redact::last_words, testing::specs};
 
 const NODE_KEY: &str = "c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77c0ffee88";
 const NO_KEY: &str = "canary/node+key=7f3a91";
@@ -45,7 +47,7 @@ fn put_secret(world: &World, name: &str, data: &[(&str, &str)]) {
         data.iter().map(|(key, text)| ((*key).to_owned(), json!(base64(text.as_bytes())))).collect();
     world.server.put(&json!({"apiVersion": "v1", "kind": "Secret", "data": data, "metadata": {
         "name": name, "namespace": NAMESPACE,
-        // as `kubectl apply` leaves it
+        // as left by `kubectl apply`
         "annotations": {"kubectl.kubernetes.io/last-applied-configuration": APPLIED}}}));
 }
 
@@ -54,7 +56,7 @@ fn with_key(mut node: Value, secret: &str) -> Value {
     node
 }
 
-/// A manager with its database elsewhere.
+/// A manager with an external database.
 fn outside(name: &str, way: Value) -> Value {
     let mut node = member(name);
     let mut database = specs::with_password()["spec"]["transactionManager"]["database"].clone();
@@ -84,13 +86,14 @@ fn plant(world: &World) {
         "qnet-sick-ca",
         &[("tls.crt", AUTHORITY), ("tls.key", AUTHORITY), ("ca.crt", AUTHORITY)],
     );
-    let authority = crate::node::secrets::mint::authority("db", "2027-01-01T00:00:00Z".parse().unwrap());
+    let authority = crate::model::secrets::generate::authority("db", "2027-01-01T00:00:00Z".parse().unwrap());
     let bundle = String::from_utf8(authority.unwrap()["ca.crt"].0.clone()).unwrap();
     world.server.put(&json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": bundle},
         "metadata": {"name": "db-ca", "namespace": NAMESPACE}}));
 }
 
-/// Whole lives: good and bad keys of every sort, answers that do not decode, watches that end, a deletion.
+/// Whole lives of nodes: valid and invalid keys of all kinds, responses that do not decode, watches that end, a
+/// deletion.
 async fn lives() -> World {
     let mut world = World::new();
     plant(&world);
@@ -122,7 +125,7 @@ async fn lives() -> World {
     world
 }
 
-/// A client that says secrets when it ends, in its log or in one that is JSON.
+/// A client that logs secrets when it exits, as text or as JSON.
 async fn say(world: &World) {
     for (at, secret) in PLANTED.iter().enumerate() {
         let line = json!({"level": "ERROR", "message": LAST_WORDS, "error": secret}).to_string();
@@ -154,7 +157,7 @@ async fn say(world: &World) {
     world.server.hold_pods(false);
 }
 
-/// How a value may be written.
+/// Forms in which a value may be written.
 fn forms(value: &[u8]) -> Vec<String> {
     let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
     let url: String = value
@@ -167,7 +170,7 @@ fn forms(value: &[u8]) -> Vec<String> {
     let decimal = value.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     let mut forms = vec![hex.to_uppercase(), hex, url, decimal];
     forms.extend(std::str::from_utf8(value).map(str::to_owned));
-    // inside of other text, base64 begins anywhere
+    // inside other text, base64 may begin at any offset
     for before in 0..3 {
         let all = base64(&[&vec![0; before], value].concat());
         forms.push(all[4 * before.min(1)..all.len() - 4].to_owned());
@@ -175,7 +178,7 @@ fn forms(value: &[u8]) -> Vec<String> {
     forms
 }
 
-/// Everything planted, and every private key that was made.
+/// All planted values, and all generated private keys.
 fn secrets(world: &World) -> Vec<(String, Vec<u8>)> {
     let planted = PLANTED.iter().map(|value| ((*value).to_owned(), value.as_bytes().to_vec()));
     let raw: Vec<u8> = (0..NODE_KEY.len() / 2)
@@ -203,8 +206,8 @@ fn seen(text: &str, secrets: &[(String, Vec<u8>)]) -> Vec<String> {
     secrets.iter().filter(|(_, value)| shown(value)).map(|(what, _)| what.clone()).collect()
 }
 
-/// Keeps the log whole while other tests run: with a single subscriber in the process, whatever is logged
-/// first by a thread that has none is taken to interest nobody.
+/// Keeps the log complete while other tests run: with a single subscriber in the process, a log line whose first caller
+/// has no subscriber would be disabled for all threads.
 fn company() -> tracing::Dispatch {
     tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default())
 }
@@ -237,7 +240,7 @@ async fn a_secret_is_seen_nowhere_but_in_secrets() {
     assert_eq!(seen(&log, &secrets), [""; 0], "log");
     for change in world.server.changes().iter().filter(|change| change.target.resource != "secrets") {
         let mut object = change.object.clone();
-        // what kubelets and controllers say is theirs
+        // what kubelets and other controllers write is not the operator's
         match change.target.resource.as_str() {
             "pods" => object["status"] = json!(null),
             "events" if change.target.group_version == "v1" => continue,
@@ -250,7 +253,7 @@ async fn a_secret_is_seen_nowhere_but_in_secrets() {
     assert_eq!(seen(&format!("{:?}", world.server.calls()), &secrets), [""; 0], "paths and queries");
 }
 
-/// The client library quotes an answer that does not decode: without our filter it would be in the log.
+/// The client library quotes a response that does not decode: without the filter it would be in the log.
 #[tokio::test(start_paused = true)]
 async fn without_the_filter_an_answer_would_be_in_the_log() {
     let log = Log::default();

@@ -1,4 +1,4 @@
-//! Volumes that grow, and pods that nobody restarts for it.
+//! Tests of volume growth, without restarts of pods.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::testing::{server::Target, specs};
 
-/// What a storage class says that does not let its volumes grow.
+/// Message of a storage class without volume expansion.
 const NO_EXPANSION: &str = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
 
 fn claim(part: &str) -> Target {
@@ -43,7 +43,7 @@ fn edit(world: &World, change: impl FnOnce(&mut Value)) {
     world.server.edit(&node("alice"), "kubectl-edit", |alice| change(&mut alice["spec"]));
 }
 
-/// A member that is ready, with what its server fills in.
+/// A ready member, with the fields that its server fills in.
 async fn ready() -> World {
     let mut world = World::new();
     let mut alice = member("alice");
@@ -92,7 +92,7 @@ async fn claims_and_templates_of_client_and_database_grow_and_their_pods_run_on(
     let version = world.server.version();
     world.start();
     world.rest().await;
-    assert_eq!(world.server.version(), version, "one more pass wrote something");
+    assert_eq!(world.server.version(), version, "one more reconcile wrote something");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,14 +112,14 @@ async fn a_size_that_is_refused_is_told_leaves_the_workload_and_is_taken_up_when
         }
     }
     assert_eq!(uid(&world, &workload("client")), set, "the workload stays");
-    // whatever else changes is done all the same
+    // all other changes are applied
     edit(&world, |spec| spec["client"]["image"] = json!(specs::image("goquorum-next")));
     tokio::time::sleep(Duration::from_secs(120)).await;
     let now = world.server.get(&pod("client")).expect("a pod");
     assert_eq!(now["spec"]["containers"][0]["image"], specs::image("goquorum-next"));
     assert_ne!(now["metadata"]["uid"], running);
     assert_eq!((size(&world, "client"), uid(&world, &workload("client"))), (json!("20Gi"), set));
-    // asked once a minute at most, once the rest has settled
+    // requested at most once a minute, after everything else has settled
     let before = world.server.calls().len();
     tokio::time::sleep(Duration::from_secs(600)).await;
     let asked = world.server.calls().len() - before;
@@ -132,7 +132,7 @@ async fn a_size_that_is_refused_is_told_leaves_the_workload_and_is_taken_up_when
     world.assert_ready("alice");
 }
 
-/// A typing error is taken back by whoever made it.
+/// The user corrects a typing error.
 #[tokio::test(start_paused = true)]
 async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_has_is_told() {
     let mut world = ready().await;
@@ -153,7 +153,7 @@ async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_
     assert_eq!(reason, "ShrinkRefused");
     for part in [
         "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 has 20Gi",
-        "set it to 20Gi or more",
+        "set this field to 20Gi or more",
         "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 has 10Gi",
     ] {
         assert!(message.contains(part), "{part}: {message}");
@@ -170,7 +170,8 @@ async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_
     safety::assert_nothing_lost(&world.server);
 }
 
-/// The driver does not make it: what a volume has not got may be taken back, down to more than it has.
+/// The driver does not provide the size: growth that was not provided can be withdrawn, down to more than the volume
+/// has.
 #[tokio::test(start_paused = true)]
 async fn a_size_that_no_volume_has_got_is_told_and_taken_back() {
     let mut world = ready().await;
@@ -181,13 +182,13 @@ async fn a_size_that_no_volume_has_got_is_told_and_taken_back() {
     world.assert_ready("alice");
     let (status, reason, message) = world.condition("alice", "VolumesResized").expect("told");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Resizing"));
-    assert!(message.contains("data-alice-client-0 asks for 2000Gi and has 20Gi"), "{message}");
+    assert!(message.contains("data-alice-client-0 requests 2000Gi and has 20Gi"), "{message}");
     grow(&world, "20Gi");
     world.rest().await;
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "ShrinkRefused");
     assert!(
-        message.contains("asks for 2000Gi and has 20Gi") && message.contains("more than 20Gi"),
+        message.contains("requests 2000Gi and has 20Gi") && message.contains("more than 20Gi"),
         "{message}"
     );
     assert_eq!(size(&world, "client"), "2000Gi");
@@ -255,7 +256,7 @@ async fn a_retained_claim_grows_for_a_node_that_is_made_again() {
     assert_eq!(uid(&world, &claim("client")), before);
 }
 
-/// What a claim asks for is never less afterwards, whoever made it ask for more.
+/// The request of a claim never shrinks, also if another client increased it.
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_is_larger_already_stays_so() {
     let mut world = ready().await;
@@ -268,7 +269,7 @@ async fn a_claim_that_is_larger_already_stays_so() {
     world.assert_ready("alice");
 }
 
-/// One that someone made under the name which the workload's claim would have.
+/// A claim that a user created under the name of the workload's claim.
 #[tokio::test(start_paused = true)]
 async fn a_claim_without_our_labels_is_left_alone_and_named() {
     for labels in [json!({}), json!({"quorum.security/node": "alice", "quorum.security/component": "tm-db"})]
@@ -287,7 +288,7 @@ async fn left_alone_and_named(labels: Value) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "GrowthRefused");
-    assert!(message.contains("data-alice-client-0 does not carry the labels"), "{message}");
+    assert!(message.contains("data-alice-client-0 lacks the labels"), "{message}");
     assert_eq!((size(&world, "client"), uid(&world, &workload("client"))), (json!("20Gi"), set));
     world.server.edit(&claim("client"), "kubectl-edit", |claim| {
         claim["metadata"]["labels"] =
@@ -298,7 +299,7 @@ async fn left_alone_and_named(labels: Value) {
     world.assert_ready("alice");
 }
 
-/// Whom geth keeps connected is known beyond the workload it is noted on.
+/// The peers that geth stays connected to are recorded outside the workload too.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_left_before_costs_no_second_restart_when_the_volume_grows() {
     let outside = |key: &str| format!("enode://{}@192.0.2.7:30303", key.repeat(64));
@@ -311,7 +312,7 @@ async fn a_peer_that_left_before_costs_no_second_restart_when_the_volume_grows()
     let first = uid(&world, &pod("client"));
     edit(&world, |spec| spec["peering"] = json!({"permissioned": [outside("aa")]}));
     world.rest().await;
-    // it may be back in a moment
+    // the peer may be back in a moment
     tokio::time::sleep(Duration::from_secs(310)).await;
     world.rest().await;
     let second = uid(&world, &pod("client"));
@@ -321,7 +322,7 @@ async fn a_peer_that_left_before_costs_no_second_restart_when_the_volume_grows()
     assert_eq!((template(&world, "client"), uid(&world, &pod("client"))), (json!("30Gi"), second));
 }
 
-/// The operator dies between taking the workload away and writing it again.
+/// The operator crashes after it has deleted the workload, and before it recreates it.
 async fn taken_away() -> World {
     let mut world = ready().await;
     world.stop();
@@ -337,7 +338,7 @@ async fn taken_away() -> World {
 async fn a_workload_that_was_taken_away_is_written_again_though_a_peer_is_not_complete() {
     let mut world = taken_away().await;
     let running = uid(&world, &pod("client"));
-    // it never gets a key: its genesis is not there
+    // it never gets a key, because its genesis is missing
     let mut bob = client("bob");
     bob["spec"]["genesis"]["configMapRef"]["name"] = json!("missing");
     world.server.put(&bob);

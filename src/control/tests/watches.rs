@@ -1,4 +1,4 @@
-//! Watches that end, fall silent or cannot be streamed, and objects that cannot be read.
+//! Tests of watches that end, fall silent or cannot be streamed, and of objects that do not decode.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ async fn a_watch_that_ends_or_is_too_old_loses_nothing() {
     }
 }
 
-/// What goes while nobody watches is in no event.
+/// No event shows what was deleted while the watch was down.
 #[tokio::test(start_paused = true)]
 async fn what_was_deleted_before_a_new_list_is_made_again_soon() {
     let mut world = World::new();
     world.start();
     world.server.put(&client("alice"));
     world.rest().await;
-    // the only one of its kind: no other one in the list wakes the node
+    // the only object of its kind, so that no other one in the list triggers the node
     for target in
         [object("v1", "serviceaccounts", "alice-client"), object("apps/v1", "statefulsets", "alice-client")]
     {
@@ -41,7 +41,7 @@ async fn what_was_deleted_before_a_new_list_is_made_again_soon() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(world.server.get(&target).is_some(), "{target:?}");
     }
-    // a node too, whose finalizer somebody has taken off
+    // also a node, after a user has removed its finalizer
     let ready = "quorum_node_ready{namespace=\"ledger\",name=\"alice\"} 1\n";
     assert!(world.metrics.text().contains(ready), "{}", world.metrics.text());
     world.server.end_watches_of("quorumnodes");
@@ -51,7 +51,7 @@ async fn what_was_deleted_before_a_new_list_is_made_again_soon() {
     assert!(!world.metrics.text().contains("quorum_node_ready{"), "{}", world.metrics.text());
 }
 
-/// The connection is there, and nobody holds it at the other end.
+/// The connection is open, but its other end is dead.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_falls_silent_is_noticed_within_a_hundred_seconds() {
     let mut world = World::new();
@@ -67,7 +67,7 @@ async fn a_watch_that_falls_silent_is_noticed_within_a_hundred_seconds() {
         let selector =
             |world: &World| world.server.get(&service).expect("the Service")["spec"]["selector"].clone();
         if silence == Silence::Unanswered {
-            // the watches are given up and asked for again, in vain
+            // the watches are given up and reopened, without success
             tokio::time::sleep(Duration::from_secs(300)).await;
             assert_eq!(selector(&world), json!({"app": "x"}));
             world.server.speak();
@@ -91,7 +91,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_for_plain_ones() {
         world.assert_ready("alice");
         let kinds = lists(&world.server.calls());
         assert_eq!(kinds, 11, "each kind is listed once, {otherwise:?}");
-        // it learns to, and is asked again when lists are due
+        // the server now supports it, and is asked for it at the next list
         world.server.stream_lists(None);
         let service = object("v1", "services", "alice-p2p");
         world.server.end_watches(true);
@@ -105,7 +105,7 @@ async fn a_server_that_cannot_stream_lists_is_asked_for_plain_ones() {
     }
 }
 
-/// Whatever its kind, an object that cannot be read stops nobody, and is counted.
+/// An object of any kind that does not decode stops no other one, and is counted.
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_object_stops_nobody() {
     let poisons = [
@@ -127,7 +127,7 @@ async fn an_unreadable_object_stops_nobody() {
         world.server.put(&client("alice"));
         world.rest().await;
         world.assert_ready("alice");
-        let counted = |count: u8| format!("quorum_operator_unreadable_objects{{kind=\"{kind}\"}} {count}\n");
+        let counted = |count: u8| format!("quorum_operator_undecodable_objects{{kind=\"{kind}\"}} {count}\n");
         assert!(world.metrics.text().contains(&counted(1)), "{}", world.metrics.text());
         world.server.delete(&place(&poison), &json!({}));
         world.rest().await;
@@ -135,7 +135,7 @@ async fn an_unreadable_object_stops_nobody() {
     }
 }
 
-/// One node that cannot be read stops nobody, and says so; what its status pins is not lost.
+/// A node that does not decode stops no other one, and reports that; what its status pins is not lost.
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_node_stops_nobody() {
     let mut world = World::new();
@@ -153,7 +153,7 @@ async fn an_unreadable_node_stops_nobody() {
     world.assert_ready("alice");
     for (kind, value) in [("Ready", "False"), ("Stalled", "True")] {
         let (status, reason, message) = world.condition("poison", kind).expect(kind);
-        assert_eq!((status.as_str(), reason.as_str()), (value, "Unreadable"));
+        assert_eq!((status.as_str(), reason.as_str()), (value, "Undecodable"));
         assert!(message.contains("many"), "{message}");
     }
     assert_eq!(world.server.get(&node("poison")).expect("a node")["status"]["identity"], pinned);
@@ -167,7 +167,7 @@ async fn an_unreadable_node_stops_nobody() {
         .filter(|(target, event)| {
             target.resource == "events"
                 && event["regarding"]["name"] == "poison"
-                && event["reason"] == "Unreadable"
+                && event["reason"] == "Undecodable"
         })
         .collect();
     assert_eq!(events.len(), 1, "{events:#?}");

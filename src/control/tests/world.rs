@@ -1,4 +1,4 @@
-//! A cluster in memory with our controller in it, on a clock that runs as fast as there is nothing to do.
+//! Test world: a cluster in memory with the controller, on a paused clock that advances whenever nothing is left to do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,11 +10,12 @@ use tower::Layer as _;
 
 use crate::{
     cluster::{
-        Fence, Pressure, caches::Scope, figures::Ask, keys::fetch::Fetch, rollouts::USUAL, served::Dial,
+        Fence, Throttle, chain_heads::Ask, jwks::fetch::Fetch, rollouts::USUAL,
+        tls_probe::served_certificates::Dial, watch::caches::Scope,
     },
     control::{Clock, replica::Replica},
     serve::{Counted, Health, Metrics},
-    settings::{Dns, Surroundings, Users},
+    settings::{Dns, RenderConfig, Users},
     testing::{
         server::{Call, Server, Target},
         specs,
@@ -25,33 +26,32 @@ pub(super) use crate::testing::server::START;
 
 pub(super) const NAMESPACE: &str = "ledger";
 
-/// Nothing more comes once there was nothing for so long.
+/// Time without changes after which the world is at rest.
 pub(super) const QUIET: Duration = Duration::from_secs(80);
-/// The same where one authority follows another: what reads files anew is waited for, and others are looked at
-/// once a minute.
+/// The same during the rotation of a CA, which waits for files to be reloaded, and checks once a minute.
 pub(super) const ROTATED: Duration = Duration::from_secs(400);
 
 pub(super) struct World {
     pub(super) server: Arc<Server>,
-    /// What the operator watches.
+    /// Scopes that the operator watches.
     pub(super) scopes: Vec<Scope>,
-    /// Those of the controller that was started last.
+    /// Metrics of the controller that was started last.
     pub(super) metrics: Arc<Metrics>,
-    /// What the operator says is missing.
+    /// Readiness of the operator.
     pub(super) health: Arc<Health>,
-    /// How many pods of the fleet are replaced at once.
+    /// Maximum number of pods, of all nodes, that are replaced at once.
     pub(super) max_rollouts: u16,
-    pub(super) surroundings: Surroundings,
-    /// What issuers of tokens publish.
+    pub(super) render_config: RenderConfig,
+    /// Reads what token issuers publish.
     pub(super) fetch: Fetch,
-    /// What the operator is shown where it looks.
+    /// Certificates that probes find.
     pub(super) dial: Dial,
-    /// What clients say of their chains.
+    /// Chain state that probes find.
     pub(super) ask: Ask,
     began: Instant,
-    /// How far the clock has been put forward.
+    /// How far the clock was put forward.
     ahead: SignedDuration,
-    /// One task for each scope.
+    /// One task per scope.
     operator: Vec<JoinHandle<()>>,
     lease: watch::Sender<Option<Instant>>,
 }
@@ -73,17 +73,17 @@ pub(super) fn secret(name: &str) -> Target {
     object("v1", "secrets", name)
 }
 
-/// A client alone.
+/// A node with only a client.
 pub(super) fn client(name: &str) -> Value {
     let mut node = specs::smallest(name);
-    // what the server fills in
+    // filled in by the server
     node["spec"]["profile"] = json!("Production");
     node["spec"]["role"] = json!("Member");
     node["spec"]["client"]["storage"] = json!({"size": "20Gi"});
     node
 }
 
-/// A client with transaction manager and managed database.
+/// A node with client, transaction manager and managed database.
 pub(super) fn member(name: &str) -> Value {
     let mut node = client(name);
     node["spec"]["transactionManager"] = json!({
@@ -95,7 +95,7 @@ pub(super) fn member(name: &str) -> Value {
 }
 
 impl World {
-    /// A namespace with a genesis and the keys of one manager, and no node yet.
+    /// A world with a genesis and the keys of one manager, without nodes.
     pub(super) fn new() -> Self {
         let server = Server::with_hosts();
         server.put(&genesis_in(NAMESPACE));
@@ -103,7 +103,7 @@ impl World {
         Self::on(server)
     }
 
-    /// What is there already, and no operator yet.
+    /// A world on an existing server, without an operator.
     pub(super) fn on(server: Arc<Server>) -> Self {
         let scopes = vec![Scope::Namespace(NAMESPACE.into())];
         Self {
@@ -112,7 +112,7 @@ impl World {
             metrics: Arc::new(Metrics::new()),
             health: Arc::default(),
             max_rollouts: USUAL,
-            surroundings: surroundings(),
+            render_config: render_config(),
             fetch: Arc::new(|_, _| Box::pin(std::future::ready(Err("it cannot be reached".into())))),
             dial: Arc::new(|_| Box::pin(std::future::ready(None))),
             ask: Arc::new(|_| Box::pin(std::future::ready(None))),
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// Two nodes of one network, ready: a member `alice`, and `bob`, a client alone.
+    /// Two ready nodes of one network: a member `alice`, and `bob` with only a client.
     pub(super) async fn network() -> Self {
         let mut world = Self::new();
         world.start();
@@ -135,7 +135,7 @@ impl World {
         world
     }
 
-    /// Starts the controller from nothing, as after a crash.
+    /// Starts the controller without any memory, as after a crash.
     pub(super) fn start(&mut self) {
         self.stop();
         let (lease, fence) = Fence::new();
@@ -149,17 +149,17 @@ impl World {
         self.lease = lease;
     }
 
-    /// A replica of the operator by this name, not started.
+    /// A replica of the operator with this name, not started.
     pub(super) fn replica(&self, identity: &str, clock: Clock) -> Replica {
         let counted = Counted(Arc::clone(&self.metrics));
         let transport = || counted.layer(self.server.transport(identity));
-        let client = || Client::new(Pressure::default().layer(transport()), "default");
+        let client = || Client::new(Throttle::default().layer(transport()), "default");
         Replica {
             client: client(),
             lease: client(),
             identity: identity.into(),
             namespace: "quorum-system".into(),
-            surroundings: self.surroundings.clone(),
+            render_config: self.render_config.clone(),
             fetch: Arc::clone(&self.fetch),
             dial: Arc::clone(&self.dial),
             ask: Arc::clone(&self.ask),
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// Starts the controller again after so many days without one.
+    /// Starts the controller again after this many days without one.
     pub(super) fn start_days_later(&mut self, days: i64) {
         self.ahead += SignedDuration::from_hours(24 * days);
         self.start();
@@ -183,12 +183,12 @@ impl World {
         }
     }
 
-    /// Until nothing has been changed for a while; starts the controller again whenever it is to die.
+    /// Waits until nothing has changed for a while. Restarts the controller whenever a planned fault crashes it.
     pub(super) async fn rest(&mut self) {
         self.rest_after(QUIET).await;
     }
 
-    /// Until nothing has been changed for so long.
+    /// Waits until nothing has changed for this long.
     pub(super) async fn rest_after(&mut self, quiet_for: Duration) {
         let round = Duration::from_secs(40);
         let mut quiet = Duration::ZERO;
@@ -207,13 +207,13 @@ impl World {
         }
     }
 
-    /// The last requests, for a failure's message.
+    /// The last requests, for the message of a failed test.
     pub(super) fn recent(&self) -> Vec<String> {
         let calls = self.server.calls();
         calls.iter().rev().take(40).map(ToString::to_string).collect()
     }
 
-    /// A condition of a node: status, reason, message.
+    /// Status, reason and message of a condition of a node.
     pub(super) fn condition(&self, name: &str, kind: &str) -> Option<(String, String, String)> {
         let node = self.server.get(&node(name))?;
         let found =
@@ -222,14 +222,14 @@ impl World {
         Some((field("status"), field("reason"), field("message")))
     }
 
-    /// Fails with the node's conditions where it is not ready.
+    /// Fails with the node's conditions if it is not ready.
     pub(super) fn assert_ready(&self, name: &str) {
         let ready = self.condition(name, "Ready").map(|found| found.0);
         let status = self.server.get(&node(name)).map(|node| node["status"].clone());
         assert_eq!(ready.as_deref(), Some("True"), "{name}: {status:#?}\n{:#?}", self.recent());
     }
 
-    /// The requests that were made while `deed` was done and rest came.
+    /// The requests from `deed` until the world is at rest again.
     pub(super) async fn calls_of(&mut self, deed: impl FnOnce(&Server)) -> Vec<Call> {
         let before = self.server.calls().len();
         deed(&self.server);
@@ -244,8 +244,8 @@ impl Drop for World {
     }
 }
 
-pub(super) fn surroundings() -> Surroundings {
-    Surroundings {
+pub(super) fn render_config() -> RenderConfig {
+    RenderConfig {
         guard_image: specs::image("quorum-guard"),
         dns: Dns {
             namespace: "kube-system".into(),
@@ -259,7 +259,7 @@ pub(super) fn surroundings() -> Surroundings {
     }
 }
 
-/// The Secret with a manager's pair.
+/// The Secret with a manager's key pair.
 pub(super) fn manager_keys(node: &str, private: [u8; 32]) -> Value {
     use aws_lc_rs::agreement::{PrivateKey, X25519};
     let key = PrivateKey::from_private_key(&X25519, &private).expect("32 bytes");
@@ -275,7 +275,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// The genesis of the network, in a namespace.
+/// The network's genesis in a namespace.
 pub(super) fn genesis_in(namespace: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "acme-genesis", "namespace": namespace},

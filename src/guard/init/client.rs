@@ -1,4 +1,4 @@
-//! `quorum-guard init client`: a data directory that geth can start in.
+//! `quorum-guard init client`: prepares the data directory for geth and hands the node key to the client.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -8,53 +8,54 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tracing::info;
 
-use super::{links, nodekey, only::Only, throwaway, wait};
-use crate::guard::flags::HttpsUrl;
-use crate::guard::names::Names;
-use crate::nodekey::Expected;
+use super::{links, nodekey, single_pod::Only, temporary_key, wait};
+use crate::{
+    guard::{dial::Dns, flags::HttpsUrl},
+    protocol::node_key::Expected,
+};
 
-/// Prepares the client's data directory: links to the lists of peers, a node key to throw away, the node key that is
-/// expected, in memory, and, with a transaction manager, the wait until that answers.
+/// Prepares the client's data directory: links to the lists of peers, and a temporary node key. Checks the node key
+/// and copies it into memory, and waits until the transaction manager, if there is one, answers.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The one pod that may start
+    /// The only pod that may start
     #[command(flatten)]
     pub only: Only,
 
-    /// The client's data directory; made with mode 0750 if it is not there
+    /// The client's data directory. It is created with mode 0750 if it does not exist
     #[arg(long, value_name = "DIR")]
     pub datadir: PathBuf,
 
-    /// Where static-nodes.json and permissioned-nodes.json are mounted. The data directory gets symbolic links
-    /// to them, so that a change arrives without a restart
+    /// Directory where static-nodes.json and permissioned-nodes.json are mounted. The data directory gets symbolic
+    /// links to them, so that a change arrives without a restart
     #[arg(long, value_name = "DIR")]
     pub peers: PathBuf,
 
-    /// Where to write a random node key for `geth init`, which makes one in the data directory if it is given
-    /// none. The node's identity is never this key. Put it in memory, not on the claim
+    /// File for a random node key for `geth init`, which otherwise creates one in the data directory. The node
+    /// never uses this key. Put the file in memory, not on the claim
     #[arg(long, value_name = "FILE")]
     pub throwaway_key: PathBuf,
 
-    /// The node key, as its Secret holds it
+    /// The mounted node key
     #[arg(long, value_name = "FILE", requires_all = ["expect_key", "node_key_to"])]
     pub node_key: Option<PathBuf>,
 
-    /// Whose key it must be: a public key of 128 hexadecimal digits, or an address. With another key this command
-    /// fails, and the client does not start
+    /// Identity that the node key must have: a public key of 128 hexadecimal digits, or an address. With another
+    /// key this command fails, and the client does not start
     #[arg(long, value_name = "IDENTITY", requires = "node_key")]
     pub expect_key: Option<Expected>,
 
-    /// Where to write the node key once it has been checked, mode 0400. Put it in memory: it lives as long as the pod,
-    /// whatever becomes of the Secret
+    /// File for the checked node key, mode 0400. Put it in memory: it lasts as long as the pod, even if the Secret
+    /// changes
     #[arg(long, value_name = "FILE", requires = "node_key")]
     pub node_key_to: Option<PathBuf>,
 
-    /// Wait until a GET of this https address is answered with 200. geth ends at its start if its transaction
-    /// manager does not answer
+    /// Wait until a GET of this https URL is answered with 200. geth exits at start if its transaction manager does
+    /// not answer
     #[arg(long, value_name = "URL", requires_all = ["wait_ca", "wait_cert", "wait_key"])]
     pub wait_url: Option<HttpsUrl>,
 
-    /// Authorities of the transaction manager, PEM
+    /// CAs of the transaction manager's certificate, PEM
     #[arg(long, value_name = "FILE", requires = "wait_url")]
     pub wait_ca: Option<PathBuf>,
 
@@ -66,14 +67,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "wait_url")]
     pub wait_key: Option<PathBuf>,
 
-    /// Give up after so many seconds; the kubelet then tries again
+    /// Seconds to wait before this command fails. The kubelet then runs it again
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub wait_timeout_seconds: u64,
 }
 
-/// Does all of it; may be repeated.
+/// Runs all steps. Can be repeated.
 pub async fn run(args: Args) -> Result<()> {
-    // first of all: a pod, or a key, that must not run leaves nothing behind
+    // checked first: a pod or key that must not run leaves no files
     args.only.check()?;
     let key = match (&args.node_key, &args.expect_key) {
         (Some(file), Some(expected)) => Some(nodekey::check(file, expected)?),
@@ -84,26 +85,25 @@ pub async fn run(args: Args) -> Result<()> {
     for name in ["static-nodes.json", "permissioned-nodes.json"] {
         links::link(&args.peers, &args.datadir, name)?;
     }
-    throwaway::write(&args.throwaway_key)?;
-    info!(file = %args.throwaway_key.display(), "wrote a node key for geth init alone");
+    temporary_key::write(&args.throwaway_key)?;
+    info!(file = %args.throwaway_key.display(), "wrote a temporary node key, for geth init only");
     if let (Some(key), Some(to)) = (&key, &args.node_key_to) {
         nodekey::write(key, to)?;
-        info!(file = %to.display(), address = key.address, "the node key is the one that is expected");
+        info!(file = %to.display(), address = key.address, "the node key has the expected identity");
     }
 
     if let (Some(url), Some(ca), Some(cert), Some(key)) =
         (args.wait_url, args.wait_ca, args.wait_cert, args.wait_key)
     {
         let timeout = Duration::from_secs(args.wait_timeout_seconds);
-        wait::run(&Names::default(), &url, &wait::Files { ca, cert, key }, wait::Pace::within(timeout))
-            .await?;
+        wait::run(&Dns::default(), &url, &wait::Files { ca, cert, key }, wait::Pace::within(timeout)).await?;
     }
     info!("the data directory is ready");
     Ok(())
 }
 
-/// geth looks in both places, the root first, and takes what it finds there for its identity wherever
-/// `--nodekey` is missing or misspelt.
+/// geth looks for a node key in both places, the root first, and uses it as its identity if `--nodekey` is missing or
+/// misspelt.
 fn refuse_identities(datadir: &Path) -> Result<()> {
     for name in ["nodekey", "geth/nodekey"] {
         let file = datadir.join(name);
@@ -125,23 +125,22 @@ fn make(datadir: &Path) -> Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o750).create(datadir).with_context(place)?;
-    // The umask may have taken the group's part away.
+    // the umask may have removed the group's permissions
     fs::set_permissions(datadir, Permissions::from_mode(0o750)).with_context(place)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::only;
-    use super::*;
+    use super::{super::single_pod, *};
 
     const KEY: &str = "b0057716d5917badaf911b193b12b910811c1497b5bada8d7711f758981c3773";
     const OTHER: &str = "0x2222222222222222222222222222222222222222";
 
     fn address() -> Expected {
-        crate::nodekey::read(KEY.as_bytes()).unwrap().address.parse().unwrap()
+        crate::protocol::node_key::read(KEY.as_bytes()).unwrap().address.parse().unwrap()
     }
 
-    /// With a manager that never answers, and the key in a Secret.
+    /// Arguments with a node key and a transaction manager that never answers.
     fn with_key(root: &Path, expected: Expected) -> Args {
         fs::write(root.join("secret"), format!("{KEY}\n")).unwrap();
         Args {
@@ -160,7 +159,7 @@ mod tests {
     async fn another_pod_and_another_key_are_refused_before_anything_is_done_or_waited_for() {
         let root = tempfile::tempdir().unwrap();
         let other_pod =
-            Args { only: only::tests::told("alice-client-1"), ..with_key(root.path(), address()) };
+            Args { only: single_pod::tests::told("alice-client-1"), ..with_key(root.path(), address()) };
         let other_key = with_key(root.path(), OTHER.parse().unwrap());
         for (args, says) in [(other_pod, "it does not start"), (other_key, OTHER)] {
             let error = format!("{:#}", run(args).await.unwrap_err());
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(
             fs::read_to_string(root.path().join("checked")).unwrap(),
             KEY,
-            "the next start is refused"
+            "the next start is rejected"
         );
     }
 
@@ -194,7 +193,7 @@ mod tests {
             fs::write(peers.join(name), format!("[\"{name}\"]")).unwrap();
         }
         Args {
-            only: only::tests::told("alice-client-0"),
+            only: single_pod::tests::told("alice-client-0"),
             node_key: None,
             expect_key: None,
             node_key_to: None,
@@ -218,10 +217,10 @@ mod tests {
             assert_eq!(fs::metadata(&datadir).unwrap().permissions().mode() & 0o7777, 0o750);
             let found = fs::read_to_string(datadir.join("static-nodes.json")).unwrap();
             assert_eq!(found, "[\"static-nodes.json\"]");
-            let mut names: Vec<_> =
+            let mut dns: Vec<_> =
                 fs::read_dir(&datadir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            names.sort();
-            assert_eq!(names, ["permissioned-nodes.json", "static-nodes.json"]);
+            dns.sort();
+            assert_eq!(dns, ["permissioned-nodes.json", "static-nodes.json"]);
         }
     }
 

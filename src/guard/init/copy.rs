@@ -1,4 +1,4 @@
-//! `quorum-guard init copy`: puts this executable where another image can run it.
+//! `quorum-guard init copy`: copies this executable to where another image can run it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -8,29 +8,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tracing::info;
 
-use super::only::Only;
+use super::single_pod::Only;
 
 /// Copies this executable, so that a container of another image can run it from a shared volume.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file to make, mode 0555; its directory must be there
+    /// File to create, mode 0555. Its directory must exist
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
 
-    /// A passwd file whose account `postgres` is given the user and group of this process
+    /// A passwd file. The copy in --accounts-to gives its account `postgres` the user and group of this process
     #[arg(long, value_name = "FILE", requires = "accounts_to")]
     pub accounts: Option<PathBuf>,
 
-    /// Where that is written, mode 0444
+    /// File for the changed passwd file, mode 0444
     #[arg(long, value_name = "FILE", requires = "accounts")]
     pub accounts_to: Option<PathBuf>,
 
-    /// The one pod that may start
+    /// The only pod that may start
     #[command(flatten)]
     pub only: Only,
 }
 
-/// Copies what runs.
+/// Copies the running executable and, if asked, the passwd file.
 pub fn run(args: &Args) -> Result<()> {
     args.only.check()?;
     if let (Some(from), Some(to)) = (&args.accounts, &args.accounts_to) {
@@ -39,12 +39,13 @@ pub fn run(args: &Args) -> Result<()> {
     copy(Path::new("/proc/self/exe"), &args.to)
 }
 
-/// PostgreSQL insists on an account for its user, which nobody knows before where the platform assigns it.
+/// Writes an account for the user that PostgreSQL runs as. PostgreSQL requires one, and the operator does not know the
+/// user if the platform assigns it.
 fn accounts(from: &Path, to: &Path) -> Result<()> {
     let passwd = fs::read_to_string(from).with_context(|| format!("--accounts {}", from.display()))?;
     let place = || format!("--accounts-to {}", to.display());
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    // one that is there cannot be written to
+    // a file from an earlier run is read-only
     let mut new = to.as_os_str().to_owned();
     new.push(".new");
     let _ = fs::remove_file(&new);
@@ -55,7 +56,7 @@ fn accounts(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file with another user and group for `postgres`, and everything else as it was.
+/// Returns the passwd file with this user and group for `postgres`; other lines stay as they are.
 fn renumbered(passwd: &str, (user, group): (u32, u32)) -> String {
     let line = |line: &str| match line.splitn(5, ':').collect::<Vec<_>>().as_slice() {
         ["postgres", password, _, _, rest] => format!("postgres:{password}:{user}:{group}:{rest}\n"),
@@ -64,14 +65,14 @@ fn renumbered(passwd: &str, (user, group): (u32, u32)) -> String {
     passwd.lines().map(line).collect()
 }
 
-/// There is never half an executable under the name.
+/// Copies to a temporary name and renames, so that `to` never holds a partial executable.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let place = || format!("--to {}", to.display());
     if to.is_dir() {
-        bail!("--to {}: that is a directory; name the file to make in it", to.display());
+        bail!("--to {}: that is a directory; name the file to create in it", to.display());
     }
     if !super::parent(to).is_dir() {
-        bail!("--to {}: its directory is not there; mount a volume at it", to.display());
+        bail!("--to {}: its directory does not exist; mount a volume at it", to.display());
     }
     let mut new = to.as_os_str().to_owned();
     new.push(".new");
@@ -82,7 +83,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     let bytes = io::copy(&mut source, &mut target).with_context(place)?;
     target.set_permissions(Permissions::from_mode(0o555)).with_context(place)?;
     target.sync_all().with_context(place)?;
-    // An executable that is open for writing cannot be run.
+    // an executable that is open for writing cannot run
     drop(target);
     fs::rename(&new, to).with_context(place)?;
     info!(to = %to.display(), bytes, "copied this executable");

@@ -1,4 +1,5 @@
-//! `quorum-guard init database`: a PostgreSQL data directory with one role and one database, or none at all.
+//! `quorum-guard init database`: creates a PostgreSQL data directory with one role and one database, completely or not
+//! at all.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,39 +12,41 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tracing::info;
 
-use super::{database_directory as directory, only::Only, report};
-use crate::database::{Report, SystemIdentifier, Verdict, expected_in_accounts};
+use super::{database_directory as directory, single_pod::Only, termination_message};
+use crate::protocol::database::{Report, SystemIdentifier, Verdict, expected_in_accounts};
 
-/// Makes PostgreSQL's data directory inside its own image, with one role that may log in and one database that
-/// it owns. What is there already is left as it is; a crash leaves either nothing or all of it.
+/// Creates PostgreSQL's data directory inside its own image, with one role that may log in and one database that it
+/// owns. An existing data directory stays as it is. After a crash there is either no data directory or a complete
+/// one.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The data directory: a subdirectory of the claim, so that it can be made beside its place and renamed
+    /// The data directory. It must be a subdirectory of the claim: it is created next to its place and renamed
     #[arg(long, value_name = "DIR")]
     pub pgdata: PathBuf,
 
-    /// The role to create: a-z, 0-9 and '_', at most 63 characters
+    /// Role to create: a-z, 0-9 and '_', at most 63 characters
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub role: String,
 
-    /// The database to create, owned by the role: a-z, 0-9 and '_', at most 63 characters
+    /// Database to create, owned by the role: a-z, 0-9 and '_', at most 63 characters
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub database: String,
 
-    /// The accounts of this container; a comment `system-identifier=N` names the one database that may be here
+    /// The passwd file of this container. A comment `system-identifier=N` in it names the only database that may be
+    /// here
     #[arg(long, value_name = "FILE", default_value = "/etc/passwd")]
     pub accounts: PathBuf,
 
-    /// Where it tells what it found
+    /// Where the report goes
     #[command(flatten)]
-    pub report: report::To,
+    pub report: termination_message::To,
 
-    /// The one pod that may start
+    /// The only pod that may start
     #[command(flatten)]
     pub only: Only,
 }
 
-/// A name that needs no quoting, and that PostgreSQL does not keep for itself.
+/// Parses a name that needs no quoting and that PostgreSQL does not reserve.
 fn name(text: &str) -> Result<String, String> {
     let wanted = "write ^[a-z_][a-z0-9_]{0,62}$, for example tessera";
     let starts = text.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
@@ -53,12 +56,12 @@ fn name(text: &str) -> Result<String, String> {
     }
     let kept = ["postgres", "template0", "template1", "public", "none"];
     if kept.contains(&text) || text.starts_with("pg_") {
-        return Err(format!("PostgreSQL keeps that name for itself; {wanted}"));
+        return Err(format!("PostgreSQL reserves that name; {wanted}"));
     }
     Ok(text.to_owned())
 }
 
-/// The programs of PostgreSQL.
+/// The PostgreSQL programs to run.
 pub struct Programs {
     initdb: OsString,
     postgres: OsString,
@@ -70,17 +73,17 @@ impl Default for Programs {
     }
 }
 
-/// Does what is missing, and tells the operator which database is there then. Where another one is expected, or
-/// the image cannot read it, what was found is left as it is.
+/// Creates the database if the directory is empty, and reports the database to the operator. Changes nothing in a
+/// directory with another database than expected, or one that the image cannot read.
 pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
     args.only.check()?;
     let pgdata = args.pgdata.as_path();
     let expected = expected(&args.accounts)?;
     let (report, judged) = match (directory::major(pgdata)?, expected) {
-        (Some(major), _) => judge(pgdata, major, expected, programs).await?,
+        (Some(major), _) => check(pgdata, major, expected, programs).await?,
         (None, Some(expected)) => {
             let why = anyhow!(
-                "--pgdata {}: it is empty, and the database with system identifier {expected} is expected: restore \
+                "--pgdata {}: it is empty, but the database with system identifier {expected} is expected: restore \
                  its volume, or have the operator accept its loss, as the node's condition Stalled says",
                 pgdata.display(),
             );
@@ -93,24 +96,24 @@ pub async fn run(args: &Args, programs: &Programs) -> Result<()> {
             (Report { major_version, image_major_version: major_version, ..made }, Ok(()))
         }
     };
-    report::write(&args.report.termination_log, &report)?;
+    termination_message::write(&args.report.termination_log, &report)?;
     judged
 }
 
-/// All or nothing.
+/// Creates the data directory under another name and renames it when it is complete.
 async fn make(args: &Args, programs: &Programs) -> Result<()> {
     let pgdata = args.pgdata.as_path();
     let new = beside(pgdata)?;
     match fs::symlink_metadata(&new) {
         Ok(found) => {
-            info!(dir = %new.display(), "removing what an interrupted run left");
+            info!(dir = %new.display(), "removing the directory of an interrupted run");
             let removed = if found.is_dir() { fs::remove_dir_all(&new) } else { fs::remove_file(&new) };
             removed.with_context(|| new.display().to_string())?;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error).with_context(|| new.display().to_string()),
     }
-    info!(dir = %new.display(), "making a data directory");
+    info!(dir = %new.display(), "creating a data directory");
     initdb(&new, programs).await?;
     info!(role = args.role, database = args.database, "creating role and database");
     fill(&new, args, programs).await?;
@@ -121,20 +124,20 @@ async fn make(args: &Args, programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The database that the operator expects here; none where any will do.
+/// Returns the system identifier that the operator expects here; `None` if it accepts any.
 fn expected(accounts: &Path) -> Result<Option<SystemIdentifier>> {
     let place = || format!("--accounts {}", accounts.display());
     let text = match fs::read_to_string(accounts) {
         Ok(text) => text,
-        // initdb tells whoever has no account so
+        // initdb reports a user without an account
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(place),
     };
     expected_in_accounts(&text).map_err(|why| anyhow!(why)).with_context(place)
 }
 
-/// Judges a data directory that is there already.
-async fn judge(
+/// Checks an existing data directory.
+async fn check(
     pgdata: &Path,
     major: u32,
     expected: Option<SystemIdentifier>,
@@ -157,13 +160,13 @@ async fn judge(
     }
     if major != image {
         let why = anyhow!(
-            "--pgdata {}: PostgreSQL {major} made it, and this image holds PostgreSQL {image}, which cannot read it: \
-             take an image of {major}; to change the major version, dump the database and restore it into a new one",
+            "--pgdata {}: PostgreSQL {major} made it, and this image's PostgreSQL {image} cannot read it: use an \
+             image of {major}; to change the major version, dump the database and restore it into a new one",
             pgdata.display(),
         );
         return Ok((report(Verdict::OtherMajor), Err(why)));
     }
-    info!(dir = %pgdata.display(), version = major, "the database is there already");
+    info!(dir = %pgdata.display(), version = major, "the database exists");
     Ok((report(Verdict::InUse), Ok(())))
 }
 
@@ -176,20 +179,20 @@ async fn image_major(programs: &Programs) -> Result<u32> {
     })
 }
 
-/// `<pgdata>.new`, in the same file system.
+/// Returns `<pgdata>.new`, which is in the same file system.
 fn beside(pgdata: &Path) -> Result<PathBuf> {
     let Some(name) = pgdata.file_name() else {
         bail!("--pgdata {}: name a subdirectory of the claim, for example /data/pgdata", pgdata.display());
     };
     if !super::parent(pgdata).is_dir() {
-        bail!("--pgdata {}: its parent is not there; mount the claim at it", pgdata.display());
+        bail!("--pgdata {}: its parent does not exist; mount the claim at it", pgdata.display());
     }
     let mut name = name.to_owned();
     name.push(".new");
     Ok(pgdata.with_file_name(name))
 }
 
-/// A child that ends with us and speaks English, as its errors are read.
+/// Builds a child process that is killed with this one and prints English, because its errors are parsed.
 fn command(program: &OsString) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true).env("LC_ALL", "C").env_remove("LANGUAGE").env_remove("PGDATA");
@@ -210,12 +213,12 @@ async fn initdb(new: &Path, programs: &Programs) -> Result<()> {
         .await
         .with_context(|| not_started(&programs.initdb))?;
     if !status.success() {
-        bail!("initdb failed ({status}); its own words are above");
+        bail!("initdb failed ({status}); see its output above");
     }
     Ok(())
 }
 
-/// One statement a line, as single-user mode wants it. The names hold nothing that needs escaping.
+/// Returns one statement per line, as single-user mode requires. The names contain nothing that needs escaping.
 fn statements(role: &str, database: &str) -> String {
     [
         format!("CREATE ROLE \"{role}\" LOGIN"),
@@ -229,8 +232,8 @@ fn statements(role: &str, database: &str) -> String {
     .concat()
 }
 
-/// Single-user mode goes on after an error and then ends well, so its words are judged too, and the last
-/// statement must show the owner.
+/// Creates role and database in single-user mode. It continues after an error and then exits with 0, so its output is
+/// checked for errors, and the last statement must show the owner.
 async fn fill(new: &Path, args: &Args, programs: &Programs) -> Result<()> {
     let mut child = command(&programs.postgres)
         .args(["--single", "-D"])
@@ -256,12 +259,12 @@ async fn fill(new: &Path, args: &Args, programs: &Programs) -> Result<()> {
         tokio::join!(feed, passed_on(stdout, |line| line.contains(&owner)), passed_on(stderr, is_error));
     let status = child.wait().await.context("postgres --single")?;
     if errors? {
-        bail!("postgres --single reported an error; its own words are above");
+        bail!("postgres --single reported an error; see its output above");
     }
     if !status.success() {
-        bail!("postgres --single failed ({status}); its own words are above");
+        bail!("postgres --single failed ({status}); see its output above");
     }
-    fed.context("postgres --single did not take its statements")?;
+    fed.context("postgres --single did not read its statements")?;
     if !owned? {
         bail!("postgres --single did not say that {} owns {}", args.role, args.database);
     }
@@ -272,7 +275,7 @@ fn is_error(line: &str) -> bool {
     ["ERROR:", "FATAL:", "PANIC:"].iter().any(|word| line.contains(word))
 }
 
-/// Copies a child's lines to stderr; true if one of them was looked for.
+/// Copies a child's lines to stderr. Returns whether `wanted` holds for one of them.
 async fn passed_on(stream: impl AsyncRead + Unpin, wanted: impl Fn(&str) -> bool) -> Result<bool> {
     let mut lines = BufReader::new(stream).split(b'\n');
     let mut found = false;

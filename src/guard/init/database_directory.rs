@@ -1,4 +1,4 @@
-//! What a PostgreSQL data directory and PostgreSQL's own program say of themselves.
+//! Reads versions and the system identifier of a PostgreSQL data directory and program.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::database::SystemIdentifier;
+use crate::protocol::database::SystemIdentifier;
 
-/// The major version that made the directory; `None` where there is none yet. The rename that makes it comes last,
-/// so what is there is whole.
+/// Returns the major version that created the directory, or `None` if there is none yet. `init database` creates a
+/// directory by a rename, so an existing one is complete.
 pub(super) fn major(pgdata: &Path) -> Result<Option<u32>> {
     let file = pgdata.join("PG_VERSION");
     match fs::read_to_string(&file) {
@@ -24,12 +24,12 @@ pub(super) fn major(pgdata: &Path) -> Result<Option<u32>> {
             major.map(Some).with_context(wanted)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_dir(pgdata) {
-            // An empty directory is what a rename may replace.
+            // A rename may replace an empty directory.
             Ok(entries) => match entries.count() {
                 0 => Ok(None),
                 _ => bail!(
                     "--pgdata {}: it holds files and no PG_VERSION, so it is no data directory; name another, or \
-                     move what is there away",
+                     move the files away",
                     pgdata.display(),
                 ),
             },
@@ -42,7 +42,7 @@ pub(super) fn major(pgdata: &Path) -> Result<Option<u32>> {
     }
 }
 
-/// The identifier, which is the first thing in `global/pg_control`, in this machine's byte order.
+/// Returns the system identifier: the first field of `global/pg_control`, in this machine's byte order.
 pub(super) fn identifier(pgdata: &Path) -> Result<SystemIdentifier> {
     let file = pgdata.join("global/pg_control");
     let mut bytes = [0; 8];
@@ -55,7 +55,7 @@ pub(super) fn identifier(pgdata: &Path) -> Result<SystemIdentifier> {
     }
 }
 
-/// The major version in what `postgres --version` prints, such as `postgres (PostgreSQL) 15.18 (Debian ...)`.
+/// Parses the major version in the output of `postgres --version`, such as `postgres (PostgreSQL) 15.18 (Debian ...)`.
 pub(super) fn major_of_program(printed: &str) -> Option<u32> {
     let version = printed.split_once("(PostgreSQL)")?.1.trim_start();
     version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::guard::testing::until;
 
-/// Stand-ins for PostgreSQL's programs: scripts.
+/// Stand-ins for PostgreSQL's programs: shell scripts.
 fn programs(dir: &Path, initdb: &str, postgres: &str) -> Programs {
     let script = |name: &str, text: &str| {
         let path = dir.join(name);
@@ -19,7 +19,7 @@ const INITDB: &str = "mkdir -p \"$2/global\" && echo 15 > \"$2/PG_VERSION\" && \
                       printf '\\001\\000\\000\\000\\000\\000\\000\\200rest' > \"$2/global/pg_control\"";
 const POSTGRES: &str = "if [ \"$1\" = --version ]; then echo 'postgres (PostgreSQL) 15.18'; exit; fi; cat > \"$3/fed\"; echo ' 1: owner = \"alice_tm\" (typeid = 19)'";
 
-/// What [`INITDB`] leaves.
+/// Identifier of the database that [`INITDB`] creates.
 const MADE: SystemIdentifier = SystemIdentifier(1 << 63 | 1);
 
 fn args(root: &Path) -> Args {
@@ -28,18 +28,18 @@ fn args(root: &Path) -> Args {
         role: "alice_tm".into(),
         database: "alice_data".into(),
         accounts: root.join("passwd"),
-        report: report::To { termination_log: root.join("termination-log") },
+        report: termination_message::To { termination_log: root.join("termination-log") },
         only: Only::default(),
     }
 }
 
-/// Has the operator expect this database.
+/// Writes the accounts file of a pod for which the operator expects this database.
 fn expect(root: &Path, expected: SystemIdentifier) {
-    let comment = crate::database::comment(Some(expected));
+    let comment = crate::protocol::database::comment(Some(expected));
     fs::write(root.join("passwd"), format!("postgres:x:65532:65532:{comment}:/data:/bin/false\n")).unwrap();
 }
 
-/// Runs it, and returns its error and what it told the operator.
+/// Runs the command. Returns its error and its report.
 async fn outcome(root: &Path, programs: &Programs) -> (Option<String>, Option<Report>) {
     let log = root.join("termination-log");
     fs::write(&log, "").unwrap();
@@ -61,7 +61,7 @@ async fn the_operator_is_told_which_database_was_made_and_which_was_there() {
     }
     expect(root.path(), MADE);
     let told = outcome(root.path(), &programs(root.path(), "exit 1", POSTGRES)).await;
-    assert_eq!(told, (None, found(Verdict::InUse, 15, 15)), "it is the one that is expected");
+    assert_eq!(told, (None, found(Verdict::InUse, 15, 15)), "it is the expected database");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn an_expectation_that_cannot_be_read_is_an_error_and_no_permission() {
 
 async fn told(root: &Path, initdb: &str, postgres: &str) -> String {
     let error = run(&args(root), &programs(root, initdb, postgres)).await.unwrap_err();
-    assert!(!root.join("pgdata").exists(), "nothing or all of it");
+    assert!(!root.join("pgdata").exists(), "all or nothing");
     format!("{error:#}")
 }
 
@@ -150,7 +150,7 @@ async fn an_error_that_single_user_mode_survives_is_a_failure() {
 #[tokio::test]
 async fn a_crash_before_the_rename_leaves_nothing_and_the_next_run_starts_over() {
     let root = tempfile::tempdir().unwrap();
-    // Held forever where everything but the rename is done; the process then ends, which here is an abort.
+    // Blocks forever when only the rename is left; aborting the task stands for a crash.
     let held = programs(root.path(), INITDB, &format!("{POSTGRES}; exec sleep 1000"));
     let args_held = args(root.path());
     let crashed = tokio::spawn(async move { run(&args_held, &held).await });
@@ -197,11 +197,11 @@ fn names_that_need_quoting_or_are_taken_are_refused() {
         assert!(name(bad).unwrap_err().contains("write ^[a-z_]"), "{bad}");
     }
     for taken in ["postgres", "template0", "template1", "public", "none", "pg_monitor"] {
-        assert!(name(taken).unwrap_err().contains("keeps that name"), "{taken}");
+        assert!(name(taken).unwrap_err().contains("reserves that name"), "{taken}");
     }
 }
 
-/// The real programs of PostgreSQL. They refuse root, so under root they run as the user `postgres`.
+/// The real programs of PostgreSQL. They reject root, so under root they run as the user `postgres`.
 mod real {
     use super::*;
     use crate::guard::testing::postgres::Postgres;

@@ -5,7 +5,7 @@ use super::*;
 use crate::guard::testing::Authority;
 use crate::guard::testing::postgres::{Postgres, Server};
 
-/// What an init container is given, and where it tells what it found.
+/// Arguments of an init container, and the directory of its termination log.
 struct Pod {
     args: Args,
     dir: tempfile::TempDir,
@@ -29,7 +29,7 @@ impl Pod {
             database_config: Some(file("config.json", r#"{"jdbc": {"password": "pa ss"}}"#)),
             database_expected: Some(file("expected", "")),
         };
-        let report = report::To { termination_log: file("termination-log", "") };
+        let report = termination_message::To { termination_log: file("termination-log", "") };
         Pod { args: Args { database, wait_timeout_seconds: 60, report }, dir }
     }
 

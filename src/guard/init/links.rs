@@ -1,4 +1,4 @@
-//! A symbolic link in place of a file, without an instant in which neither is there.
+//! Replaces a file by a symbolic link atomically.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,14 +10,14 @@ use tracing::{info, warn};
 
 /// Makes `<datadir>/<name>` a link to `<peers>/<name>`.
 ///
-/// geth opens these files by path each time it reads them, so the link must lead into the mounted directory,
-/// where the kubelet swaps versions, and not to one version of it.
+/// geth opens these files by path each time it reads them. The link must therefore point into the mounted directory,
+/// where the kubelet swaps versions, and not to one version.
 pub fn link(peers: &Path, datadir: &Path, name: &str) -> Result<()> {
     let target =
         std::path::absolute(peers).with_context(|| format!("--peers {}", peers.display()))?.join(name);
     let place = datadir.join(name);
     if !target.exists() {
-        warn!(file = %target.display(), "not there yet; until it is, geth has no such list");
+        warn!(file = %target.display(), "the file does not exist yet; geth runs without this list until it does");
     }
     match fs::symlink_metadata(&place) {
         Ok(found) if found.is_symlink() && fs::read_link(&place).is_ok_and(|to| to == target) => {
@@ -33,7 +33,7 @@ pub fn link(peers: &Path, datadir: &Path, name: &str) -> Result<()> {
     }
     let new = datadir.join(format!(".{name}.new"));
     if fs::symlink_metadata(&new).is_ok_and(|left| left.is_symlink()) {
-        // An earlier run ended between the next two lines.
+        // An earlier run ended between symlink and rename.
         fs::remove_file(&new).with_context(|| new.display().to_string())?;
     }
     symlink(&target, &new).with_context(|| new.display().to_string())?;
@@ -43,7 +43,7 @@ pub fn link(peers: &Path, datadir: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives a file a second name, under which it stays when the link takes the first.
+/// Renames a file so that the link can take its name. Never overwrites an earlier file.
 fn move_aside(place: &Path) -> Result<()> {
     let mut aside = suffixed(place, ".replaced");
     let mut count = 1;
@@ -54,7 +54,7 @@ fn move_aside(place: &Path) -> Result<()> {
         count += 1;
         aside = suffixed(place, &format!(".replaced-{count}"));
     }
-    warn!(file = %place.display(), kept_as = %aside.display(), "a regular file was in the place of a link");
+    warn!(file = %place.display(), kept_as = %aside.display(), "a regular file was in the link's place; it has another name now");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `quorum-guard init`: what must be done in a pod before its main process starts, without a shell.
+//! `quorum-guard init`: prepares a pod before its main process starts, without a shell.
 
 pub mod client;
 pub mod copy;
@@ -7,9 +7,9 @@ mod database_directory;
 pub mod external_database;
 pub mod links;
 pub mod nodekey;
-pub mod only;
-pub mod report;
-pub mod throwaway;
+pub mod single_pod;
+pub mod temporary_key;
+pub mod termination_message;
 pub mod wait;
 
 use std::fs::File;
@@ -17,12 +17,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Makes what was renamed or created in a directory survive a power cut.
+/// Makes renamed and new entries of a directory survive a power failure.
 fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("sync {}", dir.display()))
 }
 
-/// The directory that holds this path.
+/// Returns the directory of this path.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if dir != Path::new("") => dir,

@@ -1,4 +1,4 @@
-//! The node key of a pod: checked against the identity that is expected, and kept in memory for as long as the pod lives.
+//! Checks the node key against the expected identity and writes it to memory for the lifetime of the pod.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -7,23 +7,23 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::nodekey::{self, Expected};
+use crate::protocol::node_key::{self, Expected};
 
-/// A key that has been checked. It shows nothing of itself.
+/// A checked key. Does not implement `Debug`, so that no log shows it.
 pub struct Checked {
     digits: Vec<u8>,
-    /// The address that follows from it.
+    /// The address that belongs to the key.
     pub address: String,
 }
 
-/// Reads a node key as geth does, and makes sure that it is the one that is expected.
+/// Reads a node key as geth does and checks that it has the expected identity.
 ///
 /// # Errors
-/// Why it cannot be read, or whose it is instead: public identities alone.
+/// If the file cannot be read as a key, or has another identity. The error names public identities only.
 pub fn check(path: &Path, expected: &Expected) -> Result<Checked> {
     let place = || format!("--node-key {}", path.display());
     let mut text = fs::read(path).with_context(place)?;
-    let found = nodekey::read(&text).map_err(|why| anyhow!("{}: the key {why}", place()))?;
+    let found = node_key::read(&text).map_err(|why| anyhow!("{}: the key {why}", place()))?;
     if !expected.is(&found) {
         let found = match expected {
             Expected::Address(_) => found.address,
@@ -39,14 +39,14 @@ pub fn check(path: &Path, expected: &Expected) -> Result<Checked> {
     Ok(Checked { digits: text, address: found.address })
 }
 
-/// Writes a checked key for its owner alone. There is never half a key under the name.
+/// Writes a checked key, readable by its owner only. Renames a temporary file, so that `to` never holds a partial key.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the file cannot be written.
 pub fn write(key: &Checked, to: &Path) -> Result<()> {
     let place = || format!("--node-key-to {}", to.display());
     if !super::parent(to).is_dir() {
-        bail!("{}: its directory is not there; mount a volume in memory at it", place());
+        bail!("{}: its directory does not exist; mount a volume in memory at it", place());
     }
     let mut new = to.as_os_str().to_owned();
     new.push(".new");
@@ -67,7 +67,7 @@ mod tests {
     const OTHER: &str = "45a915e4d060149eb4365960e6a7a45f334393093061116b197e3240065ff2d8";
 
     fn address(key: &str) -> String {
-        nodekey::read(key.as_bytes()).unwrap().address
+        node_key::read(key.as_bytes()).unwrap().address
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let from = dir.path().join("secret");
         fs::write(&from, OTHER).unwrap();
-        let public = |key: &str| nodekey::read(key.as_bytes()).unwrap().public_key;
+        let public = |key: &str| node_key::read(key.as_bytes()).unwrap().public_key;
         for (expected, found) in [(address(KEY), address(OTHER)), (public(KEY), public(OTHER))] {
             let error = check(&from, &expected.parse().unwrap()).err().unwrap();
             let error = format!("{error:#}");

@@ -1,4 +1,4 @@
-//! Waiting for the transaction manager, bounded, and saying what for.
+//! Waits for the transaction manager until a deadline and logs what is missing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,53 +8,55 @@ use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::info;
 
-use crate::guard::fault::{Fault, Kind};
-use crate::guard::flags::HttpsUrl;
-use crate::guard::names::Names;
-use crate::guard::{https, tls};
+use crate::guard::{
+    dial::Dns,
+    fault::{Fault, Kind},
+    flags::HttpsUrl,
+    https, tls,
+};
 
-/// What mutual TLS needs; read again at each attempt.
+/// Files for mutual TLS, read again at each attempt.
 #[derive(Clone, Debug)]
 pub struct Files {
-    /// Whom to trust.
+    /// CAs that the server's certificate is verified against.
     pub ca: PathBuf,
-    /// Our certificate.
+    /// The client's certificate.
     pub cert: PathBuf,
-    /// Our key.
+    /// The client's private key.
     pub key: PathBuf,
 }
 
 impl Files {
-    /// The configuration these files make now.
+    /// Reads the files and returns the TLS configuration.
     pub fn client(&self) -> Result<Arc<rustls::ClientConfig>, Fault> {
         let config = tls::client(&self.ca, Some((&self.cert, &self.key)));
         config.map(Arc::new).map_err(|error| Fault::new(Kind::Files, format!("{error:#}")))
     }
 }
 
-/// How long, how often.
+/// Time limits and intervals of a wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// In all.
+    /// Time for the whole wait.
     pub timeout: Duration,
-    /// One attempt.
+    /// Time for one attempt.
     pub attempt: Duration,
-    /// From one attempt to the next.
+    /// Interval between the starts of two attempts.
     pub every: Duration,
-    /// From one line to the next.
+    /// Interval between two log lines.
     pub line: Duration,
 }
 
 impl Pace {
-    /// The pace for a wait of this length.
+    /// Returns the default intervals for a wait of this length.
     pub fn within(timeout: Duration) -> Pace {
         let seconds = Duration::from_secs;
         Pace { timeout, attempt: seconds(5), every: seconds(1), line: seconds(10) }
     }
 }
 
-/// Returns when the address answers 200, or fails with the last reason.
-pub async fn run(names: &Names, url: &HttpsUrl, files: &Files, pace: Pace) -> Result<()> {
+/// Waits until the URL answers 200. Fails at the deadline with the last reason.
+pub async fn run(dns: &Dns, url: &HttpsUrl, files: &Files, pace: Pace) -> Result<()> {
     let begun = Instant::now();
     let end = begun + pace.timeout;
     let mut next_line = begun + pace.line;
@@ -62,7 +64,7 @@ pub async fn run(names: &Names, url: &HttpsUrl, files: &Files, pace: Pace) -> Re
     let mut last = None;
     loop {
         let started = Instant::now();
-        match timeout_at(end, attempt(names, url, files, pace.attempt)).await {
+        match timeout_at(end, attempt(dns, url, files, pace.attempt)).await {
             Ok(Ok(())) => {
                 info!(%url, "the transaction manager answers");
                 return Ok(());
@@ -74,7 +76,7 @@ pub async fn run(names: &Names, url: &HttpsUrl, files: &Files, pace: Pace) -> Re
         let now = Instant::now();
         if now + pace.every >= end {
             bail!(
-                "{url} did not answer within {} s; last: {missing}. See that the transaction manager runs and \
+                "{url} did not answer within {} s; last: {missing}. Check that the transaction manager runs and \
                  that this pod may reach it, or raise --wait-timeout-seconds",
                 pace.timeout.as_secs(),
             );
@@ -87,9 +89,9 @@ pub async fn run(names: &Names, url: &HttpsUrl, files: &Files, pace: Pace) -> Re
     }
 }
 
-async fn attempt(names: &Names, url: &HttpsUrl, files: &Files, bound: Duration) -> Result<(), Fault> {
+async fn attempt(dns: &Dns, url: &HttpsUrl, files: &Files, bound: Duration) -> Result<(), Fault> {
     let tls = files.client()?;
-    match timeout(bound, https::answers(names, url, &url.at, tls)).await {
+    match timeout(bound, https::answers(dns, url, &url.at, tls)).await {
         Ok(result) => result,
         Err(_) => Err(Fault::new(Kind::TimedOut, format!("no answer in {} s", bound.as_secs()))),
     }
@@ -111,11 +113,11 @@ mod tests {
         format!("https://127.0.0.1:{port}/upcheck").parse().unwrap()
     }
 
-    /// Waits in vain and returns how that was told; the wait itself must be bounded.
+    /// Returns the error of a wait that must fail. Fails itself if the wait does not end.
     async fn told(url: HttpsUrl, files: &Files) -> String {
-        let names = Names::default();
-        let waited = run(&names, &url, files, pace(2000));
-        let result = timeout(Duration::from_secs(10), waited).await.expect("the wait is bounded");
+        let dns = Dns::default();
+        let waited = run(&dns, &url, files, pace(2000));
+        let result = timeout(Duration::from_secs(10), waited).await.expect("the wait has a deadline");
         format!("{:#}", result.unwrap_err())
     }
 
@@ -129,9 +131,9 @@ mod tests {
         let asked = manager.asked.clone();
         let wait = tokio::spawn(async move {
             let _dir = dir;
-            run(&Names::default(), &url(manager.port), &files, pace(20_000)).await
+            run(&Dns::default(), &url(manager.port), &files, pace(20_000)).await
         });
-        // Only once it was seen to be unwell does it get well.
+        // The manager starts to answer 200 only after one attempt has failed.
         asked.notified().await;
         status.store(200, Ordering::SeqCst);
         wait.await.unwrap().unwrap();
@@ -177,9 +179,9 @@ mod tests {
     async fn a_name_that_does_not_resolve_is_told_so() {
         let authority = Authority::new("acme");
         let (_dir, files) = authority.client_files();
-        let names = Names::at("/nowhere/resolv.conf".into(), 1);
+        let dns = Dns::at("/nowhere/resolv.conf".into(), 1);
         let url = "https://alice-tm.ledger.svc:9101/upcheck".parse().unwrap();
-        let error = run(&names, &url, &files, pace(100)).await.unwrap_err().to_string();
+        let error = run(&dns, &url, &files, pace(100)).await.unwrap_err().to_string();
         assert!(
             error.contains("name does not resolve") && error.contains("--wait-timeout-seconds"),
             "{error}"

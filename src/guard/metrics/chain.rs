@@ -1,4 +1,4 @@
-//! `/chain`: the client's figures from the last sample, and which peers it lacks, for the operator. To ask costs the client
+//! `/chain` for the operator: block number, peers and missing peers from the last sample. A request costs the client
 //! nothing.
 
 use std::time::Duration;
@@ -6,11 +6,15 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use super::sanitize::Page;
-use crate::connections::Connections;
-use crate::figures::{Figures, HIGHEST};
-use crate::guard::server::{Answer, text};
+use crate::{
+    guard::server::{Answer, text},
+    protocol::{
+        chain_metrics::{Figures, HIGHEST},
+        peer_connections::Connections,
+    },
+};
 
-/// The figures, or which of them there are not; and what is seen of connections.
+/// Answers with the figures and the peers without a connection, or with 503 and the name of the missing figure.
 pub fn answer(last: Option<(Duration, &Page)>, connections: Option<Connections>) -> Answer {
     match figures(last) {
         Ok(figures) => {
@@ -29,7 +33,7 @@ fn figures(last: Option<(Duration, &Page)>) -> Result<Figures, &'static str> {
     Ok(Figures { head, peers: most(peers), age: most(age.as_secs()) })
 }
 
-/// What the client says may be anything that parses as a floating-point number.
+/// Converts a figure of the client, which may be any floating-point number.
 fn whole(value: f64) -> Option<u64> {
     (value >= 0.0 && value <= HIGHEST as f64).then_some(value as u64)
 }

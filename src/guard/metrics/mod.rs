@@ -1,10 +1,11 @@
-//! `quorum-guard metrics`: the client's metrics over TLS, and nothing else of that port.
+//! `quorum-guard metrics`: serves the client's metrics page over TLS, with series of its own, and no other page of that
+//! port.
 
-pub mod beside;
 pub mod chain;
-pub mod meet;
-pub mod peers;
-pub mod ready;
+pub mod guard_metrics;
+pub mod peer_connections;
+pub mod peer_probe;
+pub mod readiness;
 pub mod sanitize;
 pub mod scrape;
 pub mod series;
@@ -26,24 +27,26 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use self::meet::Meeting;
-use self::ready::Samples;
 use self::scrape::{Merged, Source};
 use self::series::Facts;
-use crate::guard::flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen, loopback};
-use crate::guard::reload::{Files, Reloading, Terms};
-use crate::guard::server::{Answer, Limits, Port, Vouched, not_found, serve, text};
-use crate::guard::{health, stop, tls};
+use self::{peer_probe::Meeting, readiness::Samples};
+use crate::guard::{
+    flags::{Certificate, IDENTITY_KEYS, Identity, Upstream, listen, loopback},
+    health,
+    reload::{Files, Reloading, Terms},
+    server::{Answer, Limits, Port, Vouched, not_found, serve, text},
+    shutdown, tls,
+};
 
-/// Exposes the client's metrics page over TLS at /metrics, and nothing else of that port; answers the kubelet on
-/// a second, plain port.
+/// Exposes the client's metrics page over TLS at /metrics, and no other page of that port. Answers the kubelet's
+/// probes on a second, plain port.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where scrapers reach /metrics, and the operator /chain, over TLS
+    /// Address for scrapers (/metrics) and the operator (/chain), over TLS
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9545", value_parser = listen)]
     pub listen: SocketAddr,
 
-    /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
+    /// Address for the kubelet: /livez and /readyz over plain HTTP. No network policy needs to open it
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081", value_parser = listen)]
     pub health: SocketAddr,
 
@@ -51,44 +54,45 @@ pub struct Args {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6060/debug/metrics/prometheus")]
     pub upstream: Upstream,
 
-    /// Holds tls.crt and tls.key; looked at each second, so that a renewal needs no restart
+    /// Directory with tls.crt and tls.key. They are read again each second, so a renewal needs no restart
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
 
-    /// Scrapers must show a certificate of one of these authorities, PEM; without it everyone may scrape. /chain is open to
-    /// everyone either way
+    /// CAs of scrapers, PEM: a scraper must show a certificate that one of them signed. Without it, scrapers need
+    /// no certificate. /chain never needs one
     #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
-    /// The metrics of the guard of JSON-RPC, on loopback; without it there is none
+    /// Metrics address of `quorum-guard rpc`, on loopback. Without it, its metrics are left out
     #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     pub rpc: Option<SocketAddr>,
 
-    /// The client's static-nodes.json: /chain tells which of these peers have no connection; without it that is not looked at
+    /// The client's static-nodes.json. /chain then lists which of these peers have no connection; without it,
+    /// /chain lists none
     #[arg(long, value_name = "FILE")]
     pub peers: Option<PathBuf>,
 
-    /// The port at which the client listens for peers
+    /// Port on which the client listens for peers
     #[arg(long, value_name = "PORT", default_value_t = 30303)]
     pub peer_port: u16,
 
-    /// Ready only with so many peers
+    /// Number of peers that the client needs to be ready
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub min_peers: u32,
 
-    /// A certificate whose end is shown as quorum_certificate_not_after_timestamp_seconds; may be repeated
+    /// Certificate whose expiry is exposed as quorum_certificate_not_after_timestamp_seconds; may be repeated
     #[arg(long = "certificate", value_name = "PURPOSE=PATH")]
     pub certificates: Vec<Certificate>,
 
-    /// A label of quorum_node_info: name, namespace, network, role and, if known, node_id; once each
+    /// Label of quorum_node_info: name, namespace, network, role and, if known, node_id; each once
     #[arg(long = "identity", value_name = "KEY=VALUE", required = true)]
     pub identity: Vec<Identity>,
 }
 
-/// Serves until it is asked to end.
+/// Serves until the process is asked to end.
 pub async fn run(args: Args) -> Result<()> {
-    let asked = stop::asked()?;
-    let place = || "--tls-dir must hold tls.crt and tls.key that fit, --client-ca authorities; see the Secrets mounted there";
+    let asked = shutdown::asked()?;
+    let place = || "--tls-dir must hold a matching tls.crt and tls.key, --client-ca certificates of CAs; see the Secrets mounted there";
     let wants_certificate = args.client_ca.is_some();
     let files = Files { dir: args.tls_dir, client_ca: args.client_ca };
     let guard = Guard {
@@ -114,13 +118,13 @@ pub async fn run(args: Args) -> Result<()> {
         () = &mut serving => bail!("the servers ended"),
         () = asked => {}
     }
-    info!("asked to end");
+    info!("shutting down");
     let _ = stop.send(true);
     serving.await;
     Ok(())
 }
 
-/// In the order of the labels, each once, the first four all there.
+/// Returns the labels in order. Fails if one is given twice or one of the first four is missing.
 fn identity(given: Vec<Identity>) -> Result<Vec<(&'static str, String)>> {
     let mut labels = Vec::new();
     for key in IDENTITY_KEYS {
@@ -146,7 +150,7 @@ fn distinct(given: Vec<Certificate>) -> Result<Vec<Certificate>> {
     Ok(given)
 }
 
-/// How often things are looked at, and how much is served.
+/// Intervals of the periodic tasks, and limits of the servers.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     limits: Limits,
@@ -173,7 +177,7 @@ struct Guard {
     wants_certificate: bool,
 }
 
-/// Who asks for /chain has no certificate.
+/// TLS settings that admit clients without a certificate: `/chain` requires none.
 fn terms() -> Terms {
     Terms { lets_in_anonymous: true, ..Terms::default() }
 }
@@ -232,8 +236,8 @@ impl Guard {
                 Err(failure) => Some(failure),
             };
             match &failure {
-                Some(why) if failure != last_failure => warn!(%why, "no sample"),
-                None if last_failure.is_some() => info!("samples again"),
+                Some(why) if failure != last_failure => warn!(%why, "the client's metrics cannot be sampled"),
+                None if last_failure.is_some() => info!("the client's metrics are sampled again"),
                 _ => {}
             }
             last_failure = failure;
@@ -252,7 +256,8 @@ impl Guard {
             }
             Route::Metrics => match self.merged.fetch().await {
                 Ok(page) => {
-                    let ours = series::render(&self.facts(page.dropped)) + &beside::page(self.rpc).await;
+                    let ours =
+                        series::render(&self.facts(page.dropped)) + &guard_metrics::page(self.rpc).await;
                     page_of(&page.text, &ours)
                 }
                 Err(failure) => text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
@@ -293,7 +298,7 @@ enum Route {
     Nothing,
 }
 
-/// One spelling of each path. Nothing of a request ever reaches the client.
+/// Matches the exact spelling of each path. No part of a request reaches the client.
 fn route<B>(request: &Request<B>) -> Route {
     let uri = request.uri();
     let route = match (uri.path(), uri.query()) {
@@ -304,7 +309,7 @@ fn route<B>(request: &Request<B>) -> Route {
     if request.method() == Method::GET { route } else { Route::OtherMethod }
 }
 
-/// When the first certificate of a file ends.
+/// Returns when the first certificate of a file expires, in seconds since 1970.
 fn not_after(path: &Path) -> Result<i64> {
     let chain = tls::certificates(&tls::read(path)?)?;
     let first = chain.first().ok_or_else(|| anyhow!("no certificate"))?;

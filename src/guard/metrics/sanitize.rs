@@ -1,16 +1,16 @@
-//! The client's page, reduced to what every Prometheus parser accepts.
+//! Reduces the client's metrics page to lines that every Prometheus parser accepts.
 //!
-//! geth writes names as it finds them: a call to a method with an odd name becomes a metric with an illegal one,
-//! and one such line makes a whole scrape fail.
+//! geth builds metric names from its input: a call to a method with an odd name creates a metric with an illegal name,
+//! and one such line makes the whole scrape fail.
 
-/// A page that was taken over.
+/// A sanitized page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// Legal lines, each with its end.
+    /// The legal lines, each with its line end.
     pub text: String,
-    /// Lines left out.
+    /// Number of dropped lines.
     pub dropped: u64,
-    /// Samples among the legal lines.
+    /// Number of samples among the legal lines.
     pub samples: u64,
     /// `chain_head_block`.
     pub head: Option<f64>,
@@ -18,10 +18,10 @@ pub struct Page {
     pub peers: Option<f64>,
 }
 
-/// Series that we add ourselves; the client must not be able to speak in their name.
+/// Prefixes of the guard's own series. The client must not provide series with these names.
 const OURS: [&str; 3] = ["quorum_node_", "quorum_certificate_", "quorum_guard_"];
 
-/// Keeps the legal lines and counts the others.
+/// Retains the legal lines and counts the others.
 pub fn page(bytes: &[u8]) -> Page {
     let mut page = Page::default();
     for line in bytes.split(|&byte| byte == b'\n') {
@@ -52,7 +52,7 @@ fn push(text: &mut String, parts: &[&str]) {
 }
 
 enum Line<'a> {
-    /// Says nothing to a machine.
+    /// A comment without meaning for a parser.
     Comment,
     /// `# TYPE` or `# HELP` of a legal name.
     Type(&'a str),
@@ -87,7 +87,7 @@ fn parsed(line: &str) -> Option<Line<'_>> {
     if !foreign(name) {
         return None;
     }
-    // The blank between name and brace that geth writes is legal, and refused by stricter parsers.
+    // geth writes a blank between name and brace. It is legal, but stricter parsers reject it.
     let unspaced = rest.trim_start_matches([' ', '\t']);
     let (labels, rest) = match unspaced.starts_with('{') {
         true => unspaced.split_at(labels(unspaced)?),
@@ -108,7 +108,7 @@ fn parsed(line: &str) -> Option<Line<'_>> {
     Some(Line::Sample { name, labels, rest, value })
 }
 
-/// A legal name that is not one of ours.
+/// Whether the name is legal and not one of the guard's own.
 fn foreign(name: &str) -> bool {
     legal(name) && !OURS.iter().any(|ours| name.starts_with(ours))
 }
@@ -122,7 +122,7 @@ fn name_char(one: char) -> bool {
     one.is_ascii_alphanumeric() || one == '_' || one == ':'
 }
 
-/// The length of `{label="value",…}` at the start of a text.
+/// Returns the length of `{label="value",…}` at the start of a text.
 fn labels(text: &str) -> Option<usize> {
     let skip =
         |text: &str, at: usize| at + text[at..].len() - text[at..].trim_start_matches([' ', '\t']).len();
@@ -145,7 +145,7 @@ fn labels(text: &str) -> Option<usize> {
     Some(at + 1)
 }
 
-/// The length of a quoted string, quotes included; only `\\`, `\"` and `\n` are escapes.
+/// Returns the length of a quoted string with its quotes. The only escapes are `\\`, `\"` and `\n`.
 fn quoted(text: &str) -> Option<usize> {
     let mut bytes = text.bytes().enumerate();
     if bytes.next()?.1 != b'"' {

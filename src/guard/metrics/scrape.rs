@@ -1,5 +1,5 @@
-//! Fetching the client's page from loopback: one fixed path, bounded in time and size, and never more than one
-//! request at a time, whoever asks.
+//! Fetches the client's metrics page from loopback: one fixed path, limited in time and size. Concurrent callers share
+//! one request.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,18 +20,18 @@ use super::sanitize::{self, Page};
 use crate::guard::fault::Fault;
 use crate::guard::flags::METRICS_PATH;
 
-/// Why there is no page. Holds nothing that the client sent.
+/// Why there is no page. Contains nothing that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     Unreachable(String),
-    /// Not all of it came in time.
+    /// The page did not arrive within this time.
     Slow(Duration),
-    /// More than this many bytes.
+    /// The page has more than this many bytes.
     Large(usize),
-    /// Another status than 200.
+    /// The status was not 200.
     Status(u16),
-    /// Nothing in it was a metric.
+    /// The page contains no metric.
     Empty,
 }
 
@@ -59,14 +59,14 @@ pub type Outcome = Result<Arc<Page>, Failure>;
 pub struct Source {
     /// A loopback address.
     pub at: SocketAddr,
-    /// For all of it.
+    /// Time for the whole fetch.
     pub time: Duration,
-    /// Of the body.
+    /// Maximum size of the body in bytes.
     pub bytes: usize,
 }
 
 impl Source {
-    /// The usual bounds.
+    /// Uses the default limits.
     pub fn at(at: SocketAddr) -> Source {
         Source { at, time: Duration::from_secs(5), bytes: 16 * 1024 * 1024 }
     }
@@ -77,7 +77,7 @@ impl Source {
     }
 
     async fn body(self) -> Result<Page, Failure> {
-        // Only the kind of the fault: its detail may quote the peer.
+        // Uses only the kind of the fault, because its detail may quote the peer.
         let unreachable = |fault: Fault| Failure::Unreachable(fault.kind.to_string());
         let stream = TcpStream::connect(self.at).await.map_err(|error| unreachable(Fault::of(&error)))?;
         let (mut sender, connection) =
@@ -101,7 +101,7 @@ impl Source {
     }
 }
 
-/// Shares one fetch among all who ask while it runs; who asks later gets a later one.
+/// Shares one fetch among all callers that ask while it runs. A later caller starts a new fetch.
 #[derive(Debug)]
 pub struct Merged {
     source: Source,
@@ -109,12 +109,12 @@ pub struct Merged {
 }
 
 impl Merged {
-    /// For this source.
+    /// Creates a shared fetch of this source.
     pub fn new(source: Source) -> Arc<Merged> {
         Arc::new(Merged { source, running: Mutex::new(None) })
     }
 
-    /// A page that was fetched no earlier than the fetch that ran when this was called.
+    /// Returns the page of the fetch that is running, or of a new one.
     pub async fn fetch(self: &Arc<Self>) -> Outcome {
         let mut result = self.join();
         let outcome = match result.wait_for(Option::is_some).await {
@@ -126,14 +126,14 @@ impl Merged {
 
     fn join(self: &Arc<Self>) -> watch::Receiver<Option<Outcome>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        // A sender that is gone without a result has died; its receivers must not hold up later ones.
+        // A sender dropped without a result belongs to a task that panicked; later callers must not wait for it.
         if let Some(result) = running.as_ref().filter(|result| result.has_changed().is_ok()) {
             return result.clone();
         }
         let (sender, result) = watch::channel(None);
         *running = Some(result.clone());
         let merged = self.clone();
-        // A task of its own: whoever asked first may hang up without taking the page from the others.
+        // Runs as a separate task, so that the other callers get the page even if the first one is cancelled.
         tokio::spawn(async move {
             let outcome = merged.source.fetch().await;
             *merged.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -164,7 +164,7 @@ mod tests {
                 tokio::spawn(async move { merged.fetch().await })
             })
             .collect();
-        // All twenty have asked once each holds a receiver besides the one in the slot.
+        // all twenty wait once `merged` has 22 owners: the tasks, the fetch and this test
         let all = async {
             while merged.running.lock().unwrap().is_none() || Arc::strong_count(&merged) < 22 {
                 tokio::task::yield_now().await;
@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(one.await.unwrap().unwrap().head, Some(1.0));
         }
         assert_eq!(client.hits.load(Ordering::SeqCst), 1);
-        assert_eq!(merged.fetch().await.unwrap().head, Some(2.0), "a later scrape gets a later page");
+        assert_eq!(merged.fetch().await.unwrap().head, Some(2.0), "a later scrape fetches again");
     }
 
     #[tokio::test]
@@ -206,7 +206,8 @@ mod tests {
         let _hold = slow.hold.lock().await;
         let time = Duration::from_millis(300);
         let merged = Merged::new(Source { time, ..source(&slow) });
-        let outcome = timeout(Duration::from_secs(15), merged.fetch()).await.expect("the fetch is bounded");
+        let outcome =
+            timeout(Duration::from_secs(15), merged.fetch()).await.expect("the fetch has a deadline");
         assert_eq!(outcome, Err(Failure::Slow(time)));
 
         let large = Client::start(&format!("{secret} 1\n").repeat(200)).await;
@@ -227,6 +228,6 @@ mod tests {
             Client::raw("HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\nchain_head_block 1\n".to_owned())
                 .await;
         let outcome = Merged::new(source(&cut)).fetch().await;
-        assert!(matches!(outcome, Err(Failure::Unreachable(_))), "half a page is no page: {outcome:?}");
+        assert!(matches!(outcome, Err(Failure::Unreachable(_))), "half a page is an error: {outcome:?}");
     }
 }

@@ -1,28 +1,28 @@
-//! The series that this process adds to the client's.
+//! Series that `quorum-guard metrics` adds to the client's.
 
 use std::fmt::Write;
 
-/// What they are made of.
+/// Values of these series.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Labels of `quorum_node_info`, in order.
     pub identity: Vec<(&'static str, String)>,
-    /// Purpose and the end of validity in seconds since 1970; `None` if the file could not be read.
+    /// Purpose, and expiry in seconds since 1970; `None` if the file could not be read.
     pub certificates: Vec<(String, Option<i64>)>,
-    /// Lines of this scrape that were left out.
+    /// Lines dropped from this scrape.
     pub dropped: u64,
-    /// Handshakes that failed so far.
+    /// Handshakes that failed since the start.
     pub failed_handshakes: u64,
-    /// The certificates on disk cannot be used.
+    /// Whether the certificates on disk cannot be used.
     pub reload_failed: bool,
 }
 
-/// The series as Prometheus text.
+/// Renders the series as Prometheus text.
 pub fn render(facts: &Facts) -> String {
     let mut out = String::new();
     let labels: Vec<(&str, &str)> =
         facts.identity.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    family(&mut out, ["quorum_node_info", "gauge", "Which node this is."], &[(&labels, 1)]);
+    family(&mut out, ["quorum_node_info", "gauge", "Identifies the node; always 1."], &[(&labels, 1)]);
 
     let ends: Vec<_> =
         facts.certificates.iter().map(|(purpose, end)| ([("purpose", purpose.as_str())], *end)).collect();
@@ -31,23 +31,23 @@ pub fn render(facts: &Facts) -> String {
     let unread: Vec<(&[(&str, &str)], i64)> =
         ends.iter().map(|(labels, end)| (&labels[..], i64::from(end.is_none()))).collect();
     let name = "quorum_certificate_not_after_timestamp_seconds";
-    family(&mut out, [name, "gauge", "When the certificate on disk ends, in seconds since 1970."], &read);
-    let name = "quorum_certificate_unreadable";
+    family(&mut out, [name, "gauge", "When the certificate on disk expires, in seconds since 1970."], &read);
+    let name = "quorum_certificate_undecodable";
     family(&mut out, [name, "gauge", "1 if the certificate on disk cannot be read."], &unread);
 
     let name = "quorum_guard_scrape_lines_dropped";
-    let help = "Lines of the client's page left out of this scrape.";
+    let help = "Lines of the client's page that this scrape leaves out.";
     family(&mut out, [name, "gauge", help], &[(&[], facts.dropped)]);
     let version = [("version", env!("CARGO_PKG_VERSION"))];
-    family(&mut out, ["quorum_guard_build_info", "gauge", "Which guard this is."], &[(&version, 1)]);
+    family(
+        &mut out,
+        ["quorum_guard_build_info", "gauge", "Version of quorum-guard; always 1."],
+        &[(&version, 1)],
+    );
     let name = "quorum_guard_tls_handshake_failures_total";
     family(
         &mut out,
-        [
-            name,
-            "counter",
-            "TLS handshakes that failed, and scrapes without a certificate where one is wanted.",
-        ],
+        [name, "counter", "TLS handshakes that failed, and scrapes without a required certificate."],
         &[(&[], facts.failed_handshakes)],
     );
     let name = "quorum_guard_reload_failed";
@@ -59,7 +59,7 @@ pub fn render(facts: &Facts) -> String {
 /// Labels and value of one series.
 pub type Sample<'a, V> = (&'a [(&'a str, &'a str)], V);
 
-/// One family: name, type and help, and its series; nothing where there is none.
+/// Renders one family: name, type, help and its series. Renders nothing if there are no series.
 pub fn family<V: std::fmt::Display>(out: &mut String, head: [&str; 3], samples: &[Sample<'_, V>]) {
     let [name, kind, help] = head;
     if samples.is_empty() {
@@ -97,8 +97,8 @@ mod tests {
             [
                 "quorum_node_info{name=\"ali\\\"ce\",role=\"a\\\\b\"} 1",
                 "quorum_certificate_not_after_timestamp_seconds{purpose=\"metrics\"} 1800000000",
-                "quorum_certificate_unreadable{purpose=\"metrics\"} 0",
-                "quorum_certificate_unreadable{purpose=\"tm\"} 1",
+                "quorum_certificate_undecodable{purpose=\"metrics\"} 0",
+                "quorum_certificate_undecodable{purpose=\"tm\"} 1",
                 "quorum_guard_scrape_lines_dropped 3",
                 concat!("quorum_guard_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
                 "quorum_guard_tls_handshake_failures_total 5",

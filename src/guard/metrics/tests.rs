@@ -9,13 +9,14 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::connections::Connections;
-use crate::figures::Figures;
-use crate::guard::testing::{Authority, Client, plain_get, talk, until};
+use crate::{
+    guard::testing::{Authority, Client, plain_get, talk, until},
+    protocol::{chain_metrics::Figures, peer_connections::Connections},
+};
 
 const PAGE: &str = "chain_head_block 7\np2p_peers 2\nup {n}\nrpc_duration_plugin@x 1\n";
 
-/// A running guard; ends with the test.
+/// A running `quorum-guard metrics`; stops with the test.
 struct Running {
     port: u16,
     health: u16,
@@ -32,7 +33,7 @@ struct Setup {
     min_peers: u32,
     source: fn(Source) -> Source,
     limits: Limits,
-    /// The list of the client's peers, where it has one.
+    /// The client's peer list, if there is one.
     peers: Option<&'static str>,
 }
 
@@ -126,7 +127,7 @@ async fn a_scrape_gets_the_clients_page_without_illegal_lines_and_our_own_series
         "chain_head_block 7",
         "quorum_node_info{name=\"alice\",namespace=\"ledger\"} 1",
         "quorum_certificate_not_after_timestamp_seconds{purpose=\"tm\"} 1999987200",
-        "quorum_certificate_unreadable{purpose=\"lost\"} 1",
+        "quorum_certificate_undecodable{purpose=\"lost\"} 1",
         "quorum_guard_scrape_lines_dropped 1",
         "quorum_guard_reload_failed 0",
     ] {
@@ -216,7 +217,7 @@ async fn without_a_certificate_of_the_scrapers_authority_there_is_no_answer() {
     let request = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
     let stranger = Authority::new("acme");
     for (number, who) in [None, Some(&stranger)].into_iter().enumerate() {
-        // With TLS 1.3 the refusal may come after the client's own handshake is done.
+        // With TLS 1.3 the rejection may arrive after the client's side of the handshake is complete.
         if let Ok(stream) = running.connect(who).await {
             let refused = talk(stream, request).await;
             match who {
@@ -241,7 +242,7 @@ async fn figures_of_the_chain_are_those_of_the_last_sample_for_everybody_and_cos
         let (_, page) = answer.split_once("\r\n\r\n").unwrap();
         let figures = Figures::read(page.as_bytes()).unwrap();
         assert_eq!((figures.head, figures.peers), (7, 2), "{answer}");
-        // nobody waits for the client, nor asks it
+        // a request neither waits for the client nor sends it anything
         let _hold = running.client.hold.lock().await;
         let asked = running.client.hits.load(Ordering::SeqCst);
         for _ in 0..20 {
@@ -265,21 +266,21 @@ async fn peers_without_a_connection_are_told_with_the_figures_where_there_is_a_l
     until(ask, |answer| connections(answer).as_ref().is_some_and(is_missing)).await;
     fs::write(running.dir.path().join("static-nodes.json"), "none").unwrap();
     let answer = until(ask, |answer| connections(answer).is_none()).await;
-    assert_eq!(status(&answer), "200", "the figures are told all the same: {answer}");
+    assert_eq!(status(&answer), "200", "the figures are served all the same: {answer}");
 }
 
-/// As the operator asks, which believes whoever has the key of the certificate in the Secret.
+/// Asks like the operator, which accepts only the certificate in the Secret.
 #[cfg(feature = "operator")]
 #[tokio::test]
 async fn the_operator_is_told_with_the_certificate_that_is_served() {
     for client_ca in [false, true] {
         let running = Running::start(Setup { client_ca, ..Setup::default() }).await;
-        let ask = || crate::cluster::dial::chain::ask(([127, 0, 0, 1], running.port).into());
+        let ask = || crate::cluster::tls_probe::chain_metrics::ask(([127, 0, 0, 1], running.port).into());
         let (shown, said) = until(ask, Option::is_some).await.unwrap();
         assert_eq!((said.figures.head, said.figures.peers, said.connections), (7, 2, None));
         let served =
             running.connect(None).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec();
-        assert_eq!(shown, crate::node::secrets::tls::Fingerprint::of(&served));
+        assert_eq!(shown, crate::model::secrets::tls::Fingerprint::of(&served));
     }
 }
 
@@ -311,7 +312,7 @@ async fn slow_callers_are_dropped_and_do_not_take_the_place_of_others() {
     let running = Running::start(Setup { limits, ..Setup::default() }).await;
     let bound = Duration::from_secs(15);
 
-    // One that never shakes hands, one that never ends its header: the only place is free again after each.
+    // One peer never starts the handshake, another never ends its header. The only slot is free again after each.
     let mut silent = TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
     let answer = timeout(bound, running.scrape()).await.unwrap();
     assert!(answer.contains("quorum_guard_tls_handshake_failures_total 1\n"), "{answer}");
@@ -328,7 +329,7 @@ async fn a_caller_that_does_not_read_is_dropped_too() {
     let limits = Limits { connections: 1, answer: Duration::from_secs(3), ..Limits::default() };
     let running = Running::start(Setup { limits, ..Setup::default() }).await;
     let bound = Duration::from_secs(15);
-    // The answer is larger than what the sockets take.
+    // The answer is larger than the sockets' buffers.
     *running.client.page.lock().unwrap() =
         format!("{PAGE}{}", format!("# HELP x {}\n", "y".repeat(1000)).repeat(14_000));
     let mut deaf = running.connect(None).await.unwrap();

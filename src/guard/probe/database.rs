@@ -1,5 +1,5 @@
-//! Whether PostgreSQL completes TLS and authentication, and which database it is, over a connection that we open
-//! ourselves.
+//! Checks that PostgreSQL completes TLS and authentication, and reads its system identifier, over a connection that
+//! [`Dns`] opens.
 
 use std::error::Error as _;
 use std::fmt;
@@ -13,13 +13,17 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::database::{SystemIdentifier, expected_in_file};
-use crate::guard::fault::{Fault, Kind};
-use crate::guard::flags::HostPort;
-use crate::guard::names::Names;
-use crate::guard::tls;
+use crate::{
+    guard::{
+        dial::Dns,
+        fault::{Fault, Kind},
+        flags::HostPort,
+        tls,
+    },
+    protocol::database::{SystemIdentifier, expected_in_file},
+};
 
-/// How the user proves who it is.
+/// How the user authenticates.
 #[derive(Clone, Debug)]
 pub enum Login {
     /// A certificate and its key.
@@ -31,19 +35,19 @@ pub enum Login {
     },
     /// A password.
     Password {
-        /// The file that holds it.
+        /// The file with the password.
         file: PathBuf,
     },
-    /// The password that the transaction manager uses.
+    /// The password in the transaction manager's configuration.
     Configuration {
         /// The manager's configuration, JSON.
         file: PathBuf,
-        /// What was read of it: it is read once, as the manager reads it.
+        /// The password, read once like the manager does.
         read: Arc<OnceLock<Password>>,
     },
 }
 
-/// A password that is shown to nobody.
+/// A password. `Debug` hides it.
 pub struct Password(String);
 
 impl fmt::Debug for Password {
@@ -52,28 +56,28 @@ impl fmt::Debug for Password {
     }
 }
 
-/// One database to log in to.
+/// A database to log in to.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Where it is; the host is what its certificate must name.
+    /// Where to dial. The database's certificate must name this host.
     pub at: HostPort,
-    /// Its name.
+    /// Name of the database.
     pub name: String,
-    /// Who logs in.
+    /// The user who logs in.
     pub user: String,
-    /// Whom to trust.
+    /// File of CAs that the database's certificate is verified against.
     pub ca: PathBuf,
     /// How to log in.
     pub login: Login,
-    /// Holds the system identifier that it must have.
+    /// File with the system identifier that the database must have.
     pub expected: Option<PathBuf>,
 }
 
 impl Database {
-    /// Logs in and out, and looks which database it is where one is expected. The caller bounds the time.
-    pub async fn check(&self, names: &Names) -> Result<(), Fault> {
-        let Some(expected) = self.expected()? else { return self.visit(names, None).await.map(drop) };
-        let found = self.identifier(names).await?;
+    /// Logs in and out, and compares the system identifier if one is expected. The caller sets the deadline.
+    pub async fn check(&self, dns: &Dns) -> Result<(), Fault> {
+        let Some(expected) = self.expected()? else { return self.visit(dns, None).await.map(drop) };
+        let found = self.identifier(dns).await?;
         if found == expected {
             return Ok(());
         }
@@ -81,25 +85,25 @@ impl Database {
         Err(Fault::new(Kind::Replaced, detail))
     }
 
-    /// The identifier that it is expected to have, if one is.
+    /// Returns the expected system identifier, if there is one.
     pub fn expected(&self) -> Result<Option<SystemIdentifier>, Fault> {
         let Some(file) = &self.expected else { return Ok(None) };
         expected_in_file(&text(file)?).map_err(|why| unusable(file, why))
     }
 
-    /// Asks which database it is. PostgreSQL tells every role unless that was revoked.
-    pub async fn identifier(&self, names: &Names) -> Result<SystemIdentifier, Fault> {
-        let answer = self.visit(names, Some("SELECT system_identifier FROM pg_control_system()")).await?;
-        // a number without sign that PostgreSQL shows as one with a sign
+    /// Queries the system identifier. PostgreSQL returns it to every role unless that was revoked.
+    pub async fn identifier(&self, dns: &Dns) -> Result<SystemIdentifier, Fault> {
+        let answer = self.visit(dns, Some("SELECT system_identifier FROM pg_control_system()")).await?;
+        // PostgreSQL shows the unsigned number as a signed one
         let number = answer.as_deref().and_then(|text| text.parse::<i64>().ok());
-        let number = number.ok_or_else(|| Fault::new(Kind::Closed, "it tells no system identifier"))?;
+        let number = number.ok_or_else(|| Fault::new(Kind::Closed, "it returns no system identifier"))?;
         Ok(SystemIdentifier(number.cast_unsigned()))
     }
 
-    /// Logs in, asks a question, and logs out: the first value of the answer.
-    async fn visit(&self, names: &Names, question: Option<&str>) -> Result<Option<String>, Fault> {
+    /// Logs in, runs a query, if there is one, and logs out. Returns the first value of the first row.
+    async fn visit(&self, dns: &Dns, question: Option<&str>) -> Result<Option<String>, Fault> {
         let mut config = Config::new();
-        // `Require` only means that plain text is refused; what verifies is the TLS configuration.
+        // `Require` only rejects plain text. The TLS configuration verifies the certificate.
         config
             .user(&self.user)
             .dbname(&self.name)
@@ -128,7 +132,7 @@ impl Database {
         let mut tls = MakeRustlsConnect::new(client);
         let connect = MakeTlsConnect::<tokio::net::TcpStream>::make_tls_connect(&mut tls, &self.at.host)
             .map_err(|error| Fault::new(Kind::Tls, error))?;
-        let stream = names.dial(&self.at).await?;
+        let stream = dns.dial(&self.at).await?;
         let (client, connection) =
             config.connect_raw(stream, connect).await.map_err(|error| fault(&error))?;
         let ask = async move {
@@ -139,7 +143,7 @@ impl Database {
                 _ => None,
             });
             Ok(row.map(str::to_owned))
-            // the connection says goodbye once nobody can ask it anything more
+            // dropping `client` here makes the connection end orderly
         };
         let (answer, _) = tokio::join!(ask, connection);
         answer.map_err(|error: Error| fault(&error))
@@ -154,12 +158,12 @@ fn text(file: &Path) -> Result<String, Fault> {
     fs::read_to_string(file).map_err(|error| unusable(file, error))
 }
 
-/// The password in the transaction manager's configuration. What a reader of JSON says is not repeated, as it could
-/// quote the file.
+/// Reads the password from the transaction manager's configuration. Does not repeat the JSON parser's error, which
+/// could quote the file.
 fn configured(file: &Path) -> Result<Password, Fault> {
     let configuration: Option<serde_json::Value> = serde_json::from_str(&text(file)?).ok();
     let password = configuration.as_ref().and_then(|all| all["jdbc"]["password"].as_str());
-    let password = password.ok_or_else(|| unusable(file, "it is no configuration with jdbc.password"))?;
+    let password = password.ok_or_else(|| unusable(file, "not a configuration with jdbc.password"))?;
     Ok(Password(password.to_owned()))
 }
 
@@ -183,7 +187,7 @@ fn fault(error: &Error) -> Fault {
     }
     let cause = error.source();
     let found = cause.map_or_else(|| Fault::new(Kind::Closed, error), Fault::of);
-    // The library keeps its kinds to itself; its words are what is left to tell them apart.
+    // The library does not expose the kind of an error, so its text decides.
     match error.to_string().as_str() {
         words if words.starts_with("error performing TLS handshake") => Fault { kind: Kind::Tls, ..found },
         words if words.starts_with("authentication error") || words.starts_with("invalid configuration") => {

@@ -1,4 +1,4 @@
-//! `quorum-guard probe`: answers the kubelet for a transaction manager that speaks only mutual TLS.
+//! `quorum-guard probe`: answers the kubelet for a transaction manager that accepts only mutual TLS.
 
 pub mod database;
 pub mod flags;
@@ -17,56 +17,60 @@ use tracing::{info, warn};
 
 use self::database::Database;
 use self::flags::Flags;
-use crate::guard::fault::{Fault, Kind};
-use crate::guard::flags::{HostPort, HttpsUrl, listen};
-use crate::guard::health::{self, EVERY, FRESH};
-use crate::guard::init::wait::Files;
-use crate::guard::names::Names;
-use crate::guard::server::{Limits, Port, serve};
-use crate::guard::{https, stop};
+use crate::guard::{
+    dial::Dns,
+    fault::{Fault, Kind},
+    flags::{HostPort, HttpsUrl, listen},
+    health::{self, EVERY, FRESH},
+    https,
+    init::wait::Files,
+    server::{Limits, Port, serve},
+    shutdown,
+};
 
-/// Answers /livez and /readyz for the transaction manager beside it: ready when /upcheck answers 200 over mutual
-/// TLS and, if named, the database lets its user in. All files but --database-config are read again at each check.
+/// Answers /livez and /readyz for the transaction manager next to it. It is ready when /upcheck answers 200 over
+/// mutual TLS and, if a database is named, when that admits its user. All files except --database-config are read
+/// again at each check.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Where the kubelet reaches /livez and /readyz, in plain HTTP; no policy needs to open it
+    /// Address for the kubelet: /livez and /readyz over plain HTTP. No network policy needs to open it
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081", value_parser = listen)]
     pub health: SocketAddr,
 
-    /// The transaction manager's upcheck; its certificate must name this host
+    /// URL of the transaction manager's upcheck; its certificate must contain this host
     #[arg(long, value_name = "URL")]
     pub upcheck: HttpsUrl,
 
-    /// Dial this instead of the upcheck's host, which stays the name that is asked for and verified
+    /// Address to dial instead of the upcheck's host. The probe still requests and verifies the upcheck's host
     #[arg(long, value_name = "HOST:PORT")]
     pub upcheck_connect: Option<HostPort>,
 
-    /// Authorities of the transaction manager, PEM
+    /// CAs of the transaction manager's certificate, PEM
     #[arg(long, value_name = "FILE")]
     pub ca: PathBuf,
 
-    /// Our certificate for the transaction manager, PEM
+    /// Client certificate for the transaction manager, PEM
     #[arg(long, value_name = "FILE")]
     pub cert: PathBuf,
 
-    /// Its private key, PEM
+    /// Private key of the client certificate, PEM
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
 
-    /// The database, if one is looked at
+    /// The database to check, if any
     #[command(flatten)]
     pub database: Flags,
 }
 
-/// Serves until it is asked to end.
+/// Serves until the process is asked to end.
 pub async fn run(args: Args) -> Result<()> {
-    let asked = stop::asked()?;
+    let asked = shutdown::asked()?;
     let at = args.health;
     let listener =
         crate::listen::bind(at).with_context(|| format!("--health {at}: choose an address that is free"))?;
     let database = args.database.database();
     let probe = Probe {
-        names: Names::default(),
+        dns: Dns::default(),
         connect: args.upcheck_connect.unwrap_or_else(|| args.upcheck.at.clone()),
         upcheck: args.upcheck,
         files: Files { ca: args.ca, cert: args.cert, key: args.key },
@@ -81,16 +85,16 @@ pub async fn run(args: Args) -> Result<()> {
         () = &mut serving => bail!("the server ended"),
         () = asked => {}
     }
-    info!("asked to end");
+    info!("shutting down");
     let _ = stop.send(true);
     serving.await;
     Ok(())
 }
 
-/// When something was last looked at, and what was seen.
+/// Time and result of the last check; `None` before the first one.
 type Look = Option<(Instant, Result<(), Kind>)>;
 
-/// What is known; the database is left out if none was named.
+/// Results of both checks. `database` is `None` if no database is checked.
 struct State {
     manager: Look,
     database: Option<Look>,
@@ -115,7 +119,7 @@ fn one(what: &str, look: Look, now: Instant) -> Result<(), String> {
 }
 
 struct Probe {
-    names: Names,
+    dns: Dns,
     upcheck: HttpsUrl,
     connect: HostPort,
     files: Files,
@@ -123,7 +127,7 @@ struct Probe {
     state: Mutex<State>,
 }
 
-/// For one check.
+/// Time for one check.
 const BOUND: Duration = Duration::from_secs(5);
 
 impl Probe {
@@ -154,7 +158,7 @@ impl Probe {
             ticks.tick().await;
             let check = async {
                 let tls = self.files.client()?;
-                https::answers(&self.names, &self.upcheck, &self.connect, tls).await
+                https::answers(&self.dns, &self.upcheck, &self.connect, tls).await
             };
             let seen = bounded("transaction manager", &mut last, check).await;
             self.state.lock().unwrap_or_else(PoisonError::into_inner).manager = Some((Instant::now(), seen));
@@ -166,7 +170,7 @@ impl Probe {
         let (mut last, mut ticks) = (None, ticks(every));
         loop {
             ticks.tick().await;
-            let seen = bounded("database", &mut last, database.check(&self.names)).await;
+            let seen = bounded("database", &mut last, database.check(&self.dns)).await;
             self.state.lock().unwrap_or_else(PoisonError::into_inner).database =
                 Some(Some((Instant::now(), seen)));
         }
@@ -179,7 +183,7 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// One check, with a line in the log when its result is another than last time.
+/// Runs one check within [`BOUND`] and logs its result if it differs from the last one.
 async fn bounded(
     what: &str,
     last: &mut Option<Result<(), Kind>>,
@@ -190,8 +194,8 @@ async fn bounded(
     let seen = result.as_ref().copied().map_err(|fault| fault.kind);
     if *last != Some(seen) {
         match &result {
-            Ok(()) => info!(what, "well"),
-            Err(why) => warn!(what, %why, "not well"),
+            Ok(()) => info!(what, "the check succeeds"),
+            Err(why) => warn!(what, %why, "the check fails"),
         }
         *last = Some(seen);
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::guard::testing::postgres::{Postgres, Server};
 use crate::guard::testing::{Authority, Manager, plain_get, until};
 
-/// A running probe; ends with the test.
+/// A running probe; stops with the test.
 struct Running {
     health: u16,
     files: Files,
@@ -21,7 +21,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let health = listener.local_addr().unwrap().port();
         let probe = Probe {
-            names: Names::default(),
+            dns: Dns::default(),
             upcheck: "https://alice-tm.ledger.svc:9101/upcheck".parse().unwrap(),
             connect: HostPort { host: "127.0.0.1".into(), port },
             files: files.clone(),
@@ -77,7 +77,7 @@ async fn a_manager_that_is_not_there_and_one_with_another_name_are_told_apart() 
     let manager = Manager::start(&authority).await;
     let other: HttpsUrl = "https://bob-tm.ledger.svc:9101/upcheck".parse().unwrap();
     let at = HostPort { host: "127.0.0.1".into(), port: manager.port };
-    let fault = https::answers(&Names::default(), &other, &at, files.client().unwrap()).await.unwrap_err();
+    let fault = https::answers(&Dns::default(), &other, &at, files.client().unwrap()).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Tls, "{fault}");
     assert!(fault.detail.contains("bob-tm"), "the log says which name: {fault}");
 }
@@ -101,7 +101,7 @@ fn old_news_and_no_news_are_not_ready() {
 async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     let (postgres, authority) = (Postgres::find(), Authority::new("acme"));
     let server = Server::start(&postgres, &authority);
-    let names = Names::default();
+    let dns = Dns::default();
     let files = tempfile::tempdir().unwrap();
     let login = |authority: &Authority, name: &str| {
         let dir = files.path().join(name);
@@ -112,23 +112,23 @@ async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     let ca = files.path().join("ca.crt");
     fs::write(&ca, &authority.cert).unwrap();
     let alice = server.database(ca.clone(), login(&authority, "alice_tm"));
-    until(|| alice.check(&names), Result::is_ok).await.unwrap();
+    until(|| alice.check(&dns), Result::is_ok).await.unwrap();
 
-    let kind = async |database: &Database| database.check(&names).await.unwrap_err().kind;
+    let kind = async |database: &Database| database.check(&dns).await.unwrap_err().kind;
     let mallory = server.database(ca.clone(), login(&authority, "mallory"));
     assert_eq!(kind(&mallory).await, Kind::Authentication, "a certificate of another name");
     let other = Authority::new("other");
     assert_eq!(
         kind(&server.database(ca.clone(), login(&other, "stranger"))).await,
         Kind::Tls,
-        "of another authority"
+        "of another CA"
     );
     let not_ours = files.path().join("other.crt");
     fs::write(&not_ours, &other.cert).unwrap();
     assert_eq!(
         kind(&Database { ca: not_ours, ..alice.clone() }).await,
         Kind::Tls,
-        "the server's is not ours"
+        "the server's CA is not the client's"
     );
     assert_eq!(kind(&Database { name: "missing".into(), ..alice.clone() }).await, Kind::NoDatabase);
 
@@ -138,9 +138,9 @@ async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
         user: "bob_tm".into(),
         ..server.database(ca.clone(), Login::Password { file: file.clone() })
     };
-    bob.check(&names).await.unwrap();
+    bob.check(&dns).await.unwrap();
     fs::write(&file, "5ecre7\n").unwrap();
-    let fault = bob.check(&names).await.unwrap_err();
+    let fault = bob.check(&dns).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Authentication);
     assert!(!format!("{fault} {fault:?} {bob:?}").contains("5ecre7"));
 
@@ -151,12 +151,12 @@ async fn real_postgres_is_logged_in_to_and_each_refusal_has_its_words() {
     running.until_it_says("database: connection refused").await;
 }
 
-/// The probe uses the password that the manager uses, and notices another database in place of the expected one.
+/// The probe uses the manager's password and detects another database in place of the expected one.
 #[tokio::test]
 async fn real_postgres_is_reached_as_the_manager_reaches_it_and_known_by_its_identifier() {
     let (postgres, authority) = (Postgres::find(), Authority::new("acme"));
     let server = Server::start(&postgres, &authority);
-    let names = Names::default();
+    let dns = Dns::default();
     let files = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         fs::write(files.path().join(name), text).unwrap();
@@ -169,26 +169,26 @@ async fn real_postgres_is_reached_as_the_manager_reaches_it_and_known_by_its_ide
         Database { user: "bob_tm".into(), ..server.database(ca.clone(), login) }
     };
     let bob = configured("pa ss");
-    until(|| bob.check(&names), Result::is_ok).await.unwrap();
+    until(|| bob.check(&dns), Result::is_ok).await.unwrap();
     let rotated = configured("5ecre7");
-    assert_eq!(rotated.check(&names).await.unwrap_err().kind, Kind::Authentication);
-    bob.check(&names).await.expect("the manager has not read its configuration again either");
+    assert_eq!(rotated.check(&dns).await.unwrap_err().kind, Kind::Authentication);
+    bob.check(&dns).await.expect("the manager has not read its configuration again either");
     assert!(!format!("{bob:?} {rotated:?}").contains("5ecre7"));
     file("config.json", "{\"jdbc\": {\"password\": 5ecre7}}");
     let broken = Login::Configuration { file: files.path().join("config.json"), read: Default::default() };
-    let fault = Database { login: broken, ..bob.clone() }.check(&names).await.unwrap_err();
+    let fault = Database { login: broken, ..bob.clone() }.check(&dns).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Files);
     assert!(fault.detail.contains("jdbc.password") && !fault.detail.contains("5ecre7"), "{fault}");
 
-    let found = bob.identifier(&names).await.unwrap();
+    let found = bob.identifier(&dns).await.unwrap();
     assert_eq!(found, server.identifier(&postgres), "as a role without rights");
     let expected = file("system-identifier", "");
     let pinned = Database { expected: Some(expected.clone()), ..bob };
-    pinned.check(&names).await.expect("any will do");
+    pinned.check(&dns).await.expect("any will do");
     file("system-identifier", &found.to_string());
-    pinned.check(&names).await.expect("it is this one");
+    pinned.check(&dns).await.expect("it is this one");
     file("system-identifier", "77");
-    let fault = pinned.check(&names).await.unwrap_err();
+    let fault = pinned.check(&dns).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Replaced);
     assert!(fault.detail.contains("77 is expected"), "{fault}");
 }
@@ -215,7 +215,7 @@ impl Log {
     }
 }
 
-/// What was planted and is to be seen in a text, however it is written there.
+/// Returns the planted secrets that a text contains, in any notation.
 fn seen(text: &str) -> Vec<&'static str> {
     let shown = |value: &str| {
         let bytes = value.as_bytes();
@@ -227,8 +227,7 @@ fn seen(text: &str) -> Vec<&'static str> {
     [RIGHT, WRONG, KEY].into_iter().filter(|value| shown(value)).collect()
 }
 
-/// Whatever becomes of a login, and however much is logged, of libraries too, which the program itself never lets
-/// speak at these levels.
+/// Checks all results of a login at log level TRACE, libraries included, although the program never logs that much.
 #[tokio::test]
 async fn real_postgres_is_told_the_password_and_nobody_else() {
     use tracing_subscriber::util::SubscriberInitExt;
@@ -236,7 +235,8 @@ async fn real_postgres_is_told_the_password_and_nobody_else() {
     let to = log.clone();
     let lines =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || to.clone());
-    // another one, or whatever is logged first by a thread that has none is taken to interest nobody
+    // with a second dispatcher, tracing does not cache that an event first seen by a thread without one is
+    // uninteresting
     let company = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let watching = lines.finish().set_default();
     let server = Server::start(&Postgres::find(), &authority);
@@ -252,11 +252,11 @@ async fn real_postgres_is_told_the_password_and_nobody_else() {
     };
     let (right, wrong) = (file("right", &format!("{RIGHT}\n")), file("wrong", WRONG));
     let broken = file("broken", &format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n"));
-    let names = Names::default();
+    let dns = Dns::default();
     let mut told = String::new();
     for user in ["carol_tm", "dave_tm"] {
         let let_in = with(right.clone(), user);
-        until(|| let_in.check(&names), Result::is_ok).await.unwrap();
+        until(|| let_in.check(&dns), Result::is_ok).await.unwrap();
         let refused = [
             with(wrong.clone(), user),
             Database { name: "missing".into(), ..let_in.clone() },
@@ -270,9 +270,9 @@ async fn real_postgres_is_told_the_password_and_nobody_else() {
         ];
         for database in refused.iter().chain([&let_in]) {
             let mut last = None;
-            let seen = bounded("database", &mut last, database.check(&names)).await;
+            let seen = bounded("database", &mut last, database.check(&dns)).await;
             assert_eq!(seen.is_ok(), std::ptr::eq(database, &let_in));
-            told += &format!("{database:?} {:?} {seen:?}\n", database.check(&names).await);
+            told += &format!("{database:?} {:?} {seen:?}\n", database.check(&dns).await);
             let state = State {
                 manager: Some((Instant::now(), Ok(()))),
                 database: Some(Some((Instant::now(), seen))),
@@ -282,7 +282,7 @@ async fn real_postgres_is_told_the_password_and_nobody_else() {
     }
     drop((watching, company));
     let log = log.text();
-    for part in ["not well", "28P01", "rustls", "tokio_postgres"] {
+    for part in ["the check fails", "28P01", "rustls", "tokio_postgres"] {
         assert!(log.contains(part), "the log has no {part}");
     }
     assert_eq!(seen(&log), [""; 0], "log");

@@ -1,10 +1,12 @@
-//! Audit records to stdout.
+//! Writes audit records to stdout.
 //!
-//! Space for all records of a call is reserved before it is sent, and where there is none it is not sent: what cannot
-//! be recorded does not happen, and what happened has its record. While stdout takes nothing, [`CALLS`] bytes are kept
-//! or reserved for calls; everything else (refusals above all) has [`NOTES`] bytes and a rate of its own, and is counted
-//! beyond that, so that no flood of it is in the way of a call. Writing never waits: a file is written at once, a pipe
-//! when it says that it takes `PIECE` bytes, which is what POSIX promises of a pipe.
+//! The guard reserves space for all records of a call before it sends the call, and does not send it without space. So
+//! every call that was sent has a record. While stdout is not read, [`CALLS`] bytes are stored or reserved for calls.
+//! All other records, mainly rejections, have [`NOTES`] bytes and a rate of their own; what exceeds them is only
+//! counted. So a flood of rejections never blocks a call.
+//!
+//! Writing never waits. The guard writes to a file at once, and to a pipe when the pipe can take `PIECE` bytes, an
+//! amount for which POSIX guarantees this.
 
 use std::fmt::Write as _;
 use std::io::IoSlice;
@@ -17,35 +19,37 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::backlog::{Backlog, Kind};
-use super::quota::Quota;
-use super::record::{self, Clock, Fact, Verdict, Way};
+use self::{
+    backlog::{Backlog, Kind},
+    quota::Quota,
+    record::{Clock, Fact, Verdict, Way},
+};
 
-/// Bytes of records of calls that are kept or reserved while stdout takes nothing: some 3000 records.
+/// Bytes stored or reserved for records of calls while stdout is not read: some 3000 records.
 pub const CALLS: usize = 1024 * 1024;
-/// Bytes of all other records that are kept meanwhile.
+/// Bytes stored for all other records.
 pub const NOTES: usize = 128 * 1024;
-/// What a pipe that can be written to takes without waiting: `PIPE_BUF`.
+/// Bytes that a writable pipe takes without waiting: `PIPE_BUF`.
 const PIECE: usize = 4096;
-/// Between two tries while stdout takes nothing.
+/// Interval of retries while stdout takes nothing.
 const RETRY: Duration = Duration::from_millis(50);
-/// Between two lines of what was counted.
+/// Interval of the lines that aggregate several records.
 const SUMS: Duration = Duration::from_secs(1);
 
-/// Where records go.
+/// The audit log.
 pub struct Audit {
     out: OwnedFd,
-    /// Whether stdout has to be asked whether it takes something, before each time.
+    /// Whether `poll` must confirm that stdout is writable before each write.
     asks: AtomicBool,
     kept: Mutex<Kept>,
-    /// Bytes that are kept.
+    /// Bytes that stdout has not taken yet.
     waiting: AtomicUsize,
-    /// Bytes of records of calls that are kept or reserved.
+    /// Bytes stored or reserved for records of calls.
     calls: AtomicUsize,
     /// Calls whose last record is not written yet.
     open: AtomicU64,
     lost: AtomicU64,
-    /// Calls and requests that were counted instead of having a line of their own.
+    /// Records that were counted instead of written on a line of their own.
     summed: AtomicU64,
     lines: [AtomicU64; Verdict::ALL.len()],
     since: Instant,
@@ -58,17 +62,17 @@ struct Kept {
     clock: Clock,
 }
 
-/// Space for records of one call. Nobody but [`Audit`] gives it back.
+/// Space reserved for the records of one call. Only [`Audit`] releases it.
 #[derive(Debug)]
 pub struct Space(usize);
 
-/// The time since 1970.
+/// Returns the time since 1970.
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Audit {
-    /// To a file, a pipe or a terminal.
+    /// Writes to a file, a pipe or a terminal.
     #[must_use]
     pub fn to(out: OwnedFd) -> Self {
         Self {
@@ -89,39 +93,39 @@ impl Audit {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that stdout has not taken yet.
+    /// Returns the number of bytes that stdout has not taken yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Bytes that are reserved for records of calls under way.
+    /// Returns the number of bytes reserved for records of calls under way.
     #[must_use]
     pub fn reserved(&self) -> usize {
         let kept = self.kept();
         self.calls.load(Ordering::Relaxed).saturating_sub(kept.backlog.of(Kind::Call))
     }
 
-    /// Records that were lost: stdout never took them.
+    /// Returns the number of records that stdout never took.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Calls and requests that were counted instead of having a line of their own.
+    /// Returns the number of records that were counted instead of written on a line of their own.
     #[must_use]
     pub fn summed(&self) -> u64 {
         self.summed.load(Ordering::Relaxed)
     }
 
-    /// Lines so far, as [`Verdict::ALL`] has it.
+    /// Returns the number of lines written, in the order of [`Verdict::ALL`].
     #[must_use]
     pub fn lines(&self) -> [u64; Verdict::ALL.len()] {
         self.lines.each_ref().map(|lines| lines.load(Ordering::Relaxed))
     }
 
-    /// Reserves so many bytes for all records of one call, if there is room; the call is open until [`Audit::last`] or
-    /// [`Audit::release`].
+    /// Reserves bytes for all records of one call; `None` if there is no space. The call is open until [`Audit::last`]
+    /// or [`Audit::release`].
     pub(super) fn reserve(&self, bytes: usize) -> Option<Space> {
         let more = |there: usize| (there + bytes <= CALLS).then(|| there + bytes);
         self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
@@ -129,13 +133,13 @@ impl Audit {
         Some(Space(bytes))
     }
 
-    /// Gives back what was reserved for a call that has no record of its own.
+    /// Releases the space of a call without a last record.
     pub(super) fn release(&self, space: &mut Space) {
         self.calls.fetch_sub(std::mem::take(&mut space.0), Ordering::Relaxed);
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Writes a record of a call that is not its last.
+    /// Writes a record of a call that is not its last one.
     pub(super) fn write(&self, space: &mut Space, way: &Way, fact: &Fact<'_>) {
         let mut kept = self.kept();
         let bytes = self.put(&mut kept, Kind::Call, way, fact);
@@ -150,13 +154,13 @@ impl Audit {
         self.flush(&mut kept);
     }
 
-    /// Writes the last record of a call, and gives back what it did not need.
+    /// Writes the last record of a call and releases the space that is left.
     pub(super) fn last(&self, space: &mut Space, way: &Way, fact: &Fact<'_>) {
         self.write(space, way, fact);
         self.release(space);
     }
 
-    /// Writes a record of no call, or counts it.
+    /// Writes a record other than of a forwarded call, or counts it if there is no space or the rate is used up.
     pub(super) fn note(&self, way: &Way, fact: &Fact<'_>) {
         let mut kept = self.kept();
         let fits = kept.backlog.of(Kind::Note) + record::most(fact) <= NOTES;
@@ -176,7 +180,7 @@ impl Audit {
         bytes
     }
 
-    /// Writes what was counted, as far as there is room.
+    /// Adds the lines that aggregate counted records, as long as there is space.
     fn sums(&self, kept: &mut Kept) {
         let Kept { backlog, quota, clock } = kept;
         quota.give(self.since.elapsed(), |sum| {
@@ -189,7 +193,7 @@ impl Audit {
         });
     }
 
-    /// Writes what stdout takes now.
+    /// Writes as much as stdout takes now.
     fn flush(&self, kept: &mut Kept) {
         while !kept.backlog.is_empty() {
             match self.out(kept.backlog.first(PIECE)) {
@@ -205,11 +209,11 @@ impl Audit {
         self.waiting.store(kept.backlog.len(), Ordering::Relaxed);
     }
 
-    /// Writes without waiting, with one system call where the kernel does that for what stdout is (a pipe: since 6.4).
-    /// Where it says no, a file may still take it: so it is asked.
+    /// Writes without waiting. Uses one system call if the kernel supports `RWF_NOWAIT` for this kind of stdout (pipes
+    /// since Linux 6.4), otherwise `poll` and `write`, because a file may take bytes even if the first call fails.
     fn out(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         if !self.asks.load(Ordering::Relaxed) {
-            // an offset of -1 is where it stands
+            // offset -1 means the current position
             match pwritev2(&self.out, &[IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
                 Ok(written) => return Ok(written),
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -225,7 +229,7 @@ impl Audit {
         ready.is_ok() && asked[0].revents().contains(PollFlags::OUT)
     }
 
-    /// Tries again and again while something waits, and writes each second what was counted.
+    /// Retries while bytes are pending, and writes the aggregated lines once a second. Never returns.
     pub async fn run(&self) {
         let mut ticks = interval(RETRY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -243,8 +247,8 @@ impl Audit {
         }
     }
 
-    /// Writes what is left, and what calls that still end have to say, for so long at most; what then is left is counted
-    /// as lost, and how many there are.
+    /// Writes the remaining records, and those of calls that still end, for at most `grace`. Counts the rest as lost
+    /// and returns the number of lost records.
     pub async fn end(&self, grace: Duration) -> u64 {
         let _ = tokio::time::timeout(grace, async {
             let mut ticks = interval(RETRY);
@@ -260,14 +264,14 @@ impl Audit {
         self.lost.fetch_add(left, Ordering::Relaxed) + left
     }
 
-    /// Records that stdout has not taken, and will have.
+    /// Number of records that are not written yet, including those of open calls.
     fn left(&self) -> u64 {
         let kept = self.kept();
         kept.backlog.lines() + kept.quota.counted() + self.open.load(Ordering::Relaxed)
     }
 }
 
-/// Nothing of what is kept: it names callers, which the log need not.
+/// Shows no content, because records name callers.
 impl std::fmt::Debug for Audit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Audit(")?;
@@ -276,5 +280,9 @@ impl std::fmt::Debug for Audit {
     }
 }
 
+pub mod audit_scope;
+pub mod backlog;
+pub mod quota;
+pub mod record;
 #[cfg(test)]
 mod tests;

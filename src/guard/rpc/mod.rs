@@ -1,51 +1,20 @@
-//! `quorum-guard rpc`: JSON-RPC for named callers, and nothing else.
+//! `quorum-guard rpc`: authorizes JSON-RPC calls of named callers and forwards them to the client.
 //!
-//! | file | kind | what it is |
+//! | module | kind | content |
 //! | --- | --- | --- |
-//! | `json`, `message` | pure | a body, read strictly and written anew |
-//! | `rules`, `identity`, `judge`, `refusal` | pure | who asks, what of it is passed on, and what the rest is answered |
-//! | `fairness` | pure | which callers may have a turn at the client |
-//! | `account`, `filters`, `budget` | shared | what is counted of a caller, and bytes in flight |
-//! | `record`, `effect`, `quota`, `backlog` | pure | a line of audit, which calls have two, how many lines refusals have, lines that wait |
-//! | `watch` | i/o | the policy's file |
-//! | `listen`, `place`, `connection`, `patience`, `quiet` | i/o | connections: taken, known, bounded, cut, at rest |
-//! | `http`, `intake`, `body` | i/o | a request, its body, its answer |
-//! | `answers`, `at_client`, `turns`, `upstream` | i/o | calls and their answers in order, one of them at the client, its turn, the client |
-//! | `ws` | i/o | WebSockets |
-//! | `entry`, `audit`, `counts` | i/o | what is put down: records, metrics |
+//! | `decide` | pure | who calls, what the body says, whether the call is authorized, and the rejections |
+//! | `limits` | shared state | limits of rate, concurrent calls, bodies, deadlines, filters, memory; pure: `fairness` |
+//! | `serve` | i/o | connections of callers and their slots, HTTP and WebSocket, and calls at the client |
+//! | `audit` | i/o | audit records; pure: `backlog`, `quota`, `record` |
+//! | `metrics` | shared state | counters, rendered as Prometheus text |
+//! | `policy_reload` | i/o | reloads the policy file |
 
-pub mod account;
-pub mod answers;
-pub mod at_client;
 pub mod audit;
-pub mod backlog;
-pub mod body;
-pub mod budget;
-pub mod connection;
-pub mod counts;
-pub mod effect;
-pub mod entry;
-pub mod fairness;
-pub mod filters;
-pub mod http;
-pub mod identity;
-pub mod intake;
-pub mod json;
-pub mod judge;
-pub mod listen;
-pub mod message;
-pub mod patience;
-pub mod place;
-pub mod quiet;
-pub mod quota;
-pub mod record;
-pub mod refusal;
-pub mod rules;
-pub mod shared;
-pub mod turns;
-pub mod upstream;
-pub mod watch;
-pub mod ws;
+pub mod decide;
+pub mod limits;
+pub mod metrics;
+pub mod policy_reload;
+pub mod serve;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
@@ -62,34 +31,41 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::guard::metrics::series::family;
-use crate::guard::reload::{Files, Reloading};
-use crate::guard::server::{self, Answer, Limits, Port, not_found};
-use crate::guard::{flags, health, stop};
+use self::{
+    decide::rules::Rules,
+    limits::{
+        caller_state::CallerState,
+        concurrency::Load,
+        memory_budget::{self, Budget},
+    },
+    metrics::Metrics,
+    policy_reload::ReloadedPolicy,
+    serve::{server_state::ServerState, upstream::Upstream},
+};
+use crate::guard::rpc::serve::listen;
+use crate::guard::{
+    flags, health,
+    metrics::series::family,
+    reload::{Files, Reloading},
+    server::{self, Answer, Limits, Port, not_found},
+    shutdown,
+};
 
-use self::account::Account;
 use self::audit::Audit;
-use self::budget::Budget;
-use self::counts::Counts;
-use self::rules::Rules;
-use self::shared::Shared;
-use self::turns::Load;
-use self::upstream::Upstream;
-use self::watch::Watched;
 
-/// Let named callers call what they are granted, over TLS, and pass on only what was written here.
+/// Authorizes JSON-RPC calls of named callers over TLS, and forwards to the client only what it has parsed.
 ///
-/// Audit records go to stdout, a line of JSON for each call; the log goes to stderr. Policy and certificates are
-/// looked at again and again, and taken over without losing a request.
+/// Audit records go to stdout, one JSON line per call; the log goes to stderr. Changes of the policy and of
+/// certificates take effect without a restart.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where callers connect: TLS, HTTP/1.1, HTTP/2, WebSocket
+    /// Address for callers: TLS, HTTP/1.1, HTTP/2, WebSocket
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "[::]:8545")]
     pub listen: SocketAddr,
-    /// Where the kubelet asks: plain HTTP, /livez and /readyz
+    /// Address for the kubelet: /livez and /readyz over plain HTTP
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::listen, default_value = "[::]:8546")]
     pub health: SocketAddr,
-    /// Where the metrics sidecar asks: plain HTTP, /metrics, on loopback
+    /// Address for the metrics sidecar: /metrics over plain HTTP, on loopback
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::loopback, default_value = "127.0.0.1:9546")]
     pub metrics: SocketAddr,
     /// The client's HTTP listener, on loopback
@@ -98,26 +74,26 @@ pub struct Args {
     /// The client's WebSocket listener, on loopback
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = flags::loopback, default_value = "127.0.0.1:8548")]
     pub ws: SocketAddr,
-    /// Holds tls.crt and tls.key
+    /// Directory with tls.crt and tls.key
     #[arg(long, value_name = "DIR")]
     pub tls_dir: PathBuf,
-    /// Who may call what
+    /// The policy file: who may call which methods
     #[arg(long, value_name = "FILE")]
     pub policy: PathBuf,
 }
 
-/// How long stdout has to take what is left of the audit records.
+/// Time for stdout to take the remaining audit records after shutdown.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// Serves until the process is asked to end.
 ///
 /// # Errors
-/// Where a file cannot be used, or an address is taken.
+/// If a file cannot be used or an address is taken.
 pub async fn run(args: Args) -> Result<()> {
-    until(stop::asked()?, args).await
+    until(shutdown::asked()?, args).await
 }
 
-/// Serves until this is done.
+/// Serves until `asked` completes.
 async fn until(asked: impl Future<Output = ()>, args: Args) -> Result<()> {
     let bind = |flag: &str, at: SocketAddr| {
         crate::listen::bind(at).with_context(|| format!("{flag} {at}: choose an address that is free"))
@@ -133,16 +109,16 @@ async fn until(asked: impl Future<Output = ()>, args: Args) -> Result<()> {
     let (stopping, stop) = tokio::sync::watch::channel(false);
     let mut serving = Box::pin(serve(args, ports, Audit::to(stdout), stop));
     tokio::select! {
-        // what cannot be served ends unasked
+        // serving ends by itself only if it fails
         served = &mut serving => return served,
         () = asked => {}
     }
-    info!("asked to end");
+    info!("shutting down");
     let _ = stopping.send(true);
     serving.await
 }
 
-/// Where others connect.
+/// Bound listeners.
 struct Ports {
     callers: TcpListener,
     health: TcpListener,
@@ -155,42 +131,50 @@ async fn serve(
     audit: Audit,
     stop: tokio::sync::watch::Receiver<bool>,
 ) -> Result<()> {
-    let watched = Watched::open(args.policy)?;
+    let watched = ReloadedPolicy::open(args.policy)?;
     let tls = Reloading::open(Files { dir: args.tls_dir, client_ca: None }, watched.terms()?)?;
-    let (tls, counts) = (Arc::new(tls), Arc::new(Counts::new(audit)));
-    let shared = Arc::new(Shared {
+    let (tls, counts) = (Arc::new(tls), Arc::new(Metrics::new(audit)));
+    let server_state = Arc::new(ServerState {
         rules: watched.rules(),
         counts: counts.clone(),
-        budget: Budget::within(budget::memory_limit(), watched.rules().borrow().policy.limits.connections),
+        budget: Budget::within(
+            memory_budget::memory_limit(),
+            watched.rules().borrow().policy.limits.connections,
+        ),
         http: Arc::new(Upstream::new(args.http)),
         ws: args.ws,
         stop,
         since: Instant::now(),
     });
-    info!(listen = %args.listen, callers = shared.rules().policy.callers.len(), "serving JSON-RPC");
+    info!(listen = %args.listen, callers = server_state.rules().policy.callers.len(), "serving JSON-RPC");
     let mut background = JoinSet::new();
     background.spawn(watched.run(counts.clone(), tls.clone()));
     background.spawn(tls.clone().watch(Duration::from_secs(1)));
-    background.spawn(sidelines(ports.health, ports.metrics, shared.clone(), tls.clone()));
+    background.spawn(sidelines(ports.health, ports.metrics, server_state.clone(), tls.clone()));
     background.spawn({
         let counts = counts.clone();
         async move { counts.audit.run().await }
     });
-    listen::serve(ports.callers, tls, shared).await;
+    listen::serve(ports.callers, tls, server_state).await;
     let lost = counts.audit.end(LAST_RECORDS).await;
     if lost > 0 {
-        warn!(lost, "audit records were lost: stdout took none");
+        warn!(lost, "audit records were lost because stdout did not take them");
     }
     Ok(())
 }
 
-/// What the kubelet and the metrics sidecar ask.
-async fn sidelines(health: TcpListener, metrics: TcpListener, shared: Arc<Shared>, tls: Arc<Reloading>) {
+/// Serves health and metrics, and checks the client's listener periodically.
+async fn sidelines(
+    health: TcpListener,
+    metrics: TcpListener,
+    server_state: Arc<ServerState>,
+    tls: Arc<Reloading>,
+) {
     let reached = Arc::new(AtomicBool::new(false));
     let port = |listener| Port { listener, tls: None, limits: Limits::default() };
     let probes = {
         let reached = reached.clone();
-        server::serve(port(health), shared.stop.clone(), move |request| {
+        server::serve(port(health), server_state.stop.clone(), move |request| {
             let ready = || match reached.load(Ordering::Relaxed) {
                 true => Ok(()),
                 false => Err("the client takes no connection".to_owned()),
@@ -200,10 +184,10 @@ async fn sidelines(health: TcpListener, metrics: TcpListener, shared: Arc<Shared
         })
     };
     let page = {
-        let shared = shared.clone();
-        server::serve(port(metrics), shared.stop.clone(), move |request| {
+        let server_state = server_state.clone();
+        server::serve(port(metrics), server_state.stop.clone(), move |request| {
             let answer = match (request.method(), request.uri().path(), request.uri().query()) {
-                (&Method::GET, "/metrics", None) => page_of(&shared, &tls),
+                (&Method::GET, "/metrics", None) => page_of(&server_state, &tls),
                 _ => not_found(),
             };
             async { answer }
@@ -214,23 +198,23 @@ async fn sidelines(health: TcpListener, metrics: TcpListener, shared: Arc<Shared
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            reached.store(shared.http.accepts(health::EVERY).await, Ordering::Relaxed);
+            reached.store(server_state.http.accepts(health::EVERY).await, Ordering::Relaxed);
         }
     };
     tokio::join!(probes, page, look);
 }
 
-fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
+fn page_of(server_state: &ServerState, tls: &Reloading) -> Answer {
     let failed = (tls.failed_handshakes(), tls.failed());
-    let rules = shared.rules();
-    let mut text = shared.counts.render(&rules, shared.http.load(), failed);
-    turns_of_callers(&mut text, shared, &rules);
+    let rules = server_state.rules();
+    let mut text = server_state.counts.render(&rules, server_state.http.load(), failed);
+    turns_of_callers(&mut text, server_state, &rules);
     for (name, help, bytes) in [
-        ("in_flight_bytes", "Bytes of calls and answers that are held.", shared.budget.held()),
+        ("in_flight_bytes", "Bytes of calls and answers in flight.", server_state.budget.held()),
         (
             "in_flight_limit_bytes",
-            "Bytes that may be held, half of them for one caller.",
-            shared.budget.most(),
+            "Limit of bytes in flight; one caller may use half of it.",
+            server_state.budget.most(),
         ),
     ] {
         let head = [&format!("quorum_guard_rpc_{name}"), "gauge", help];
@@ -243,17 +227,17 @@ fn page_of(shared: &Shared, tls: &Reloading) -> Answer {
     answer
 }
 
-/// What an operator looks at to see why a caller waits.
-fn turns_of_callers(text: &mut String, shared: &Shared, rules: &Rules) {
-    let loads = shared.http.loads();
-    let load_of = |account: &Arc<Account>| loads.get(&account.name).copied().unwrap_or_default();
+/// Adds the series that show why a caller waits.
+fn turns_of_callers(text: &mut String, server_state: &ServerState, rules: &Rules) {
+    let loads = server_state.http.loads();
+    let load_of = |account: &Arc<CallerState>| loads.get(&account.name).copied().unwrap_or_default();
     type Value = fn(Load) -> u32;
     let series: [(_, _, Value); 3] = [
-        ("waiting", "Requests of a caller that wait for their turn at the client.", |load| load.waiting),
-        ("at_client", "Requests of a caller that are with the client.", |load| load.taken),
+        ("waiting", "Calls of a caller that wait for a concurrency slot.", |load| load.waiting),
+        ("at_client", "Calls of a caller that the client runs.", |load| load.taken),
         (
             "slow",
-            "1 if a caller's calls take the client long, so that it has few turns at the client.",
+            "1 if a caller's calls take the client long, so that it has few concurrency slots.",
             |load| load.is_slow.into(),
         ),
     ];

@@ -1,4 +1,4 @@
-//! A real PostgreSQL. Its programs refuse root, so under root they run as the user `postgres`.
+//! A real PostgreSQL for tests. Its programs reject root, so under root they run as the user `postgres`.
 
 use std::fs;
 use std::io::Write;
@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::Authority;
-use crate::database::SystemIdentifier;
-use crate::guard::flags::HostPort;
-use crate::guard::probe::database::{Database, Login};
+use crate::{
+    guard::{
+        flags::HostPort,
+        probe::database::{Database, Login},
+    },
+    protocol::database::SystemIdentifier,
+};
 
-/// Where the programs are, and how to run them.
+/// Paths of the programs, and how to run them.
 pub(crate) struct Postgres {
     bin: PathBuf,
     scripts: tempfile::TempDir,
@@ -32,7 +36,7 @@ impl Postgres {
         Postgres { bin, scripts, root }
     }
 
-    /// Where scripts for this database may be put.
+    /// A directory for scripts that the database's user may run.
     pub(crate) fn scripts(&self) -> &Path {
         self.scripts.path()
     }
@@ -57,7 +61,7 @@ impl Postgres {
         if self.root { user.into_iter().chain([program]).collect() } else { vec![program] }
     }
 
-    /// A line of shell that becomes this program.
+    /// A line of shell script that executes this program.
     pub(crate) fn exec(&self, program: &str) -> String {
         format!("exec {} \"$@\"", self.words(program).join(" "))
     }
@@ -69,7 +73,7 @@ impl Postgres {
         command
     }
 
-    /// What single-user mode prints for these lines.
+    /// Returns what single-user mode prints for these lines.
     pub(crate) fn single(&self, pgdata: &Path, lines: &str) -> String {
         let mut child = self
             .command("postgres")
@@ -85,7 +89,7 @@ impl Postgres {
     }
 }
 
-/// A server of the real thing, with TLS, that asks for a certificate or a password.
+/// A real server with TLS that requires a certificate or a password.
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
@@ -149,7 +153,7 @@ impl Server {
         Server { child, port, dir }
     }
 
-    /// As PostgreSQL's own program reads it.
+    /// Returns the system identifier as `pg_controldata` prints it.
     pub(crate) fn identifier(&self, postgres: &Postgres) -> SystemIdentifier {
         let data = self.dir.path().join("data");
         let output = postgres.command("pg_controldata").arg("-D").arg(data).output().unwrap();
@@ -158,7 +162,7 @@ impl Server {
         line.unwrap().trim().parse().unwrap()
     }
 
-    /// `alice_data`, for `alice_tm`.
+    /// The database `alice_data` as the user `alice_tm`.
     pub(crate) fn database(&self, ca: PathBuf, login: Login) -> Database {
         Database {
             at: HostPort { host: "127.0.0.1".into(), port: self.port },

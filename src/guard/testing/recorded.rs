@@ -1,4 +1,4 @@
-//! What the client answered once, so that what stands in for it is held to it where the client is not built.
+//! Recorded answers of the real client. They keep its stand-in correct where the client is not built.
 
 use super::standin::answers::{Answer, Call, read, reply};
 use super::standin::wire::{Dialect, answer, fragments};
@@ -16,7 +16,7 @@ fn a_batch_is_answered_in_the_order_of_its_calls() {
     let said = said(
         r#" [{"id" : 2,"method":"eth_nope"}, {"method":"eth_chainId"},1, {"id":"1" ,"method":"eth_chainId"}] "#,
     );
-    // as go-ethereum 1.10.3 answers it
+    // as go-ethereum 1.10.3 answers
     let wanted = concat!(
         r#"[{"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"the method eth_nope does not exist/is not available"}},"#,
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request"}},"#,

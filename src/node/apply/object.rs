@@ -1,26 +1,27 @@
-//! One object: written where it differs, left where the node is paused, made again where somebody deletes it.
+//! Applies one object: writes it if it differs, leaves it while the node is paused, recreates it after a deletion.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
 use serde_json::Value;
 
 use super::{Applier, Left, Why};
+use crate::model::irreplaceable;
 use crate::{
     cluster::{
-        caches::seen,
         drift::Drift,
-        judged::Judged,
+        watch::{cached_object::CachedObject, caches::seen},
         write::{Kind, Outcome, Seen},
     },
-    node::{
-        ending,
-        names::{self, Names},
-    },
+    model::names::{self, Names},
 };
 
 impl Applier<'_> {
-    /// `L` is what the cache keeps of a `K`: the object itself, trimmed, or its metadata.
-    pub(super) async fn kind<K, L>(&mut self, store: &Store<Judged<L>>, desired: &[K]) -> anyhow::Result<()>
+    /// Applies all objects of a kind. `L` is the cached form of `K`: the trimmed object, or its metadata.
+    pub(super) async fn kind<K, L>(
+        &mut self,
+        store: &Store<CachedObject<L>>,
+        desired: &[K],
+    ) -> anyhow::Result<()>
     where
         K: Kind,
         L: Resource<DynamicType = ()> + Clone + 'static,
@@ -33,7 +34,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// What the server finds wrong with one object keeps nothing from the others but the workloads, which need them all.
+    /// Stores the error of an object that the server rejects as invalid, so that the other objects are still written.
+    /// Only workloads are not, since they need all other objects.
     pub(super) fn heed<T>(&mut self, done: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
         let is_refusal = |error: &anyhow::Error| matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 422);
         match done {
@@ -45,7 +47,7 @@ impl Applier<'_> {
         }
     }
 
-    /// Makes sure of one object. With the object as the server holds it, where it was written and is not shown yet.
+    /// Ensures one object. Returns it as the server stored it, if it was written and no event has shown it yet.
     pub(super) async fn object<K: Kind>(
         &mut self,
         live: Option<Seen>,
@@ -58,13 +60,13 @@ impl Applier<'_> {
         }
         match live {
             Some(live) if live.meta.deletion_timestamp.is_some() => self.deleted(live, object).await,
-            // it is made again when it is seen to be gone
+            // it is recreated when the cache shows that it is gone
             Some(live) if self.writer.has_ended(&live.meta) => {
                 self.applied.changed = true;
                 Ok(None)
             }
             None if self.writer.was_deleted(object) && !self.writer.may_repair(object, Drift::default()) => {
-                self.count(object, Outcome::Held);
+                self.count(object, Outcome::RateLimited);
                 Ok(None)
             }
             live => self.ensure(live.as_ref(), object).await,
@@ -76,11 +78,11 @@ impl Applier<'_> {
         let due = live.is_some_and(|live| live.due);
         if K::kind(&()) == StatefulSet::kind(&()) {
             match outcome {
-                // what its pods are made from is read of the cache
+                // the rollout reads the revision of the template from the cache
                 Outcome::Unchanged if !due => {
                     self.applied.settled.insert(object.name_any());
                 }
-                // of a write that changes nothing no event comes back
+                // a write that changes nothing causes no event
                 Outcome::Written => self.applied.changed = true,
                 _ => {}
             }
@@ -89,13 +91,13 @@ impl Applier<'_> {
         Ok(held.or_else(|| self.writer.answer(object).filter(|_| due)))
     }
 
-    /// Somebody deletes an object that is needed. What it says is put right first, for as long as a finalizer holds it;
-    /// then ours lets it go, and it is made again with the next request.
+    /// Handles a needed object that is being deleted. While a finalizer blocks the deletion, the object is repaired
+    /// first. Then the operator's finalizer is removed, and the next request recreates the object.
     async fn deleted<K: Kind>(&mut self, live: Seen, object: &K) -> anyhow::Result<Option<Value>> {
-        let holds = ending::waits(&live.meta);
+        let holds = irreplaceable::has_finalizer(&live.meta);
         let mut object = object.clone();
         if !holds {
-            // the server takes no new finalizer while an object is being deleted
+            // the server rejects a new finalizer while an object is being deleted
             object.meta_mut().finalizers = None;
         }
         if !self.writer.is_settled(Some(&live), &object)? && !self.writer.is_fixed(&live, &object)? {
@@ -103,14 +105,14 @@ impl Applier<'_> {
         }
         let listed = live.meta.finalizers.iter().flatten();
         let others: Vec<_> = listed.filter(|name| *name != names::CLEANUP).cloned().collect();
-        // what cannot be changed is gone when it goes
+        // differences in immutable fields disappear with the object
         if holds && others.is_empty() {
             let by_us = self.writer.has_ended(&live.meta);
             if !by_us && !self.writer.may_repair(&object, Drift::default()) {
-                self.count(&object, Outcome::Held);
+                self.count(&object, Outcome::RateLimited);
                 return Ok(None);
             }
-            self.writer.release::<K>(&live.meta).await?;
+            self.writer.remove_finalizer::<K>(&live.meta).await?;
             return self.ensure(None, &object).await;
         }
         self.applied.left.push(Left {
@@ -122,7 +124,7 @@ impl Applier<'_> {
         Ok(None)
     }
 
-    /// Says so where an object differs, and leaves it.
+    /// Records how an object differs, and does not write it.
     pub(super) fn leave<K: Kind>(&mut self, live: Option<&Seen>, desired: &K) -> anyhow::Result<()> {
         let (kind, name) = (K::kind(&()).into_owned(), desired.name_any());
         match self.writer.difference(live, desired)? {
@@ -136,21 +138,21 @@ impl Applier<'_> {
     }
 
     pub(in crate::node) fn count<K: Kind>(&mut self, object: &K, outcome: Outcome) {
-        self.applied.contested.extend(self.writer.contest(object));
-        self.applied.imposed.extend(self.writer.imposed(object));
+        self.applied.field_conflicts.extend(self.writer.field_conflict(object));
+        self.applied.admission_changes.extend(self.writer.admission_changes(object));
         match outcome {
-            Outcome::Unchanged | Outcome::Held => {}
+            Outcome::Unchanged | Outcome::RateLimited => {}
             Outcome::Written => self.applied.writes += 1,
-            Outcome::Again => {
+            Outcome::Requeue => {
                 self.applied.writes += 1;
                 self.applied.changed = true;
             }
-            Outcome::Refused(fault) => self.applied.refused.push(fault),
+            Outcome::NotOwned(fault) => self.applied.refused.push(fault),
         }
     }
 
-    /// Names the objects of a node that stalls which somebody has changed since the operator wrote them. What they should say
-    /// is not known while its spec does not hold, so nothing is repaired.
+    /// Records the objects of a stalled node that others have changed since the operator wrote them. Their desired
+    /// content is not known while the spec is invalid, so nothing is repaired.
     pub fn changed_by_others(&mut self, of: &Names) {
         let caches = self.caches;
         self.changed(&caches.accounts, of);
@@ -160,11 +162,11 @@ impl Applier<'_> {
         self.changed(&caches.workloads, of);
     }
 
-    fn changed<L>(&mut self, store: &Store<Judged<L>>, of: &Names)
+    fn changed<L>(&mut self, store: &Store<CachedObject<L>>, of: &Names)
     where
         L: Resource<DynamicType = ()> + Clone + 'static,
     {
-        let is_ours = |object: &Judged<L>| {
+        let is_ours = |object: &CachedObject<L>| {
             object.meta().namespace.as_ref() == Some(&of.namespace)
                 && object.labels().get(names::NODE) == Some(&of.node)
                 && object.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::MANAGER)

@@ -1,4 +1,4 @@
-//! Which pods keep away from each other: the parts of a node, and the validators of a network.
+//! Pod anti-affinity: between the parts of a node, and between the validators of a network.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,14 @@ use k8s_openapi::{
 
 use crate::{
     api::{node::Role, placement::Spread},
-    node::{
-        names::{self, Component},
-        validate::Validated,
-    },
+    model::names::{self, Component},
+    node::validate::Validated,
 };
 
 const HOST: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// Where a component's pod may not be, and where it is better not.
+/// Required and preferred anti-affinity of a component's pod.
 pub(super) fn of(node: &Validated, component: Component) -> Affinity {
     let is_validator = component == Component::Client && node.spec.role == Role::Validator;
     let spread = if is_validator { node.spec.placement.spread } else { Spread::None };
@@ -44,8 +42,8 @@ pub(super) fn of(node: &Validated, component: Component) -> Affinity {
     }
 }
 
-/// Never on a host with another role of the same node. Stated for all three roles, also those the node
-/// does not have: they may come.
+/// Never on a host with another component of the same node. Names all three components, also those that the node does
+/// not have yet.
 fn apart(node: &Validated, component: Component) -> PodAffinityTerm {
     let others: Vec<String> = Component::ALL
         .into_iter()
@@ -66,7 +64,7 @@ fn apart(node: &Validated, component: Component) -> PodAffinityTerm {
     }
 }
 
-/// The clients of the network's validators, this one's included: a pod does not keep away from itself.
+/// The clients of the network's validators, including this node's: a pod does not repel itself.
 fn validators(node: &Validated, topology_key: &str) -> PodAffinityTerm {
     let labels = [
         (names::NETWORK, node.names.network.as_str()),

@@ -1,4 +1,4 @@
-//! The client's arguments, from typed values alone. Facts about the client are from its 24.4.1 sources.
+//! Command-line arguments of geth, from typed values only. Facts about geth are from its 24.4.1 sources.
 
 use super::rpc;
 use crate::{
@@ -6,18 +6,16 @@ use crate::{
         client::{GcMode, LogFormat, Tunables},
         node::Role,
     },
-    node::{
-        names::{self, Component},
-        validate::Validated,
-    },
+    model::names::{self, Component},
+    node::validate::Validated,
 };
 
-/// Where things are inside the client's containers.
+/// Paths inside the client's containers.
 pub(super) mod path {
     pub(crate) const DATA: &str = "/data";
-    /// The key as its Secret holds it, for `prepare` alone.
+    /// The node key from its Secret, only for `prepare`.
     pub(crate) const SECRET_KEY: &str = "/secret/nodekey";
-    /// The key once it has been checked, in memory.
+    /// The node key after the check, in memory.
     pub(crate) const KEYS: &str = "/keys";
     pub(crate) const NODE_KEY: &str = "/keys/nodekey";
     pub(crate) const GENESIS: &str = "/genesis/genesis.json";
@@ -28,11 +26,11 @@ pub(super) mod path {
     pub(crate) const POLICY: &str = "/etc/quorum/guard";
 }
 
-/// Arguments of `geth init`. Without those of the transaction manager: geth would ask it and end.
+/// Arguments of `geth init`, without those for the transaction manager: with them geth would call it, and exit.
 pub(super) fn init() -> Vec<String> {
     vec![
         format!("--datadir={}", path::DATA),
-        // without one geth makes an identity of its own and leaves it in the data directory
+        // without a key, geth generates one and leaves it in the data directory
         format!("--nodekey={}", path::THROWAWAY_KEY),
         "init".into(),
         path::GENESIS.into(),
@@ -58,14 +56,14 @@ fn base(node: &Validated) -> Vec<String> {
     let tunables = &node.spec.client.tunables;
     let mut arguments = vec![
         format!("--datadir={}", path::DATA),
-        // through the data directory a key that cannot be read would be replaced by a new identity
+        // a key in the data directory that cannot be read would be replaced by a new one
         format!("--nodekey={}", path::NODE_KEY),
-        // left out, geth takes itself for mainnet and raises the cache
+        // without it, geth assumes mainnet and raises the cache
         format!("--networkid={}", node.network_id),
         format!("--port={}", names::P2P),
         // the default asks the network for port mappings
         "--nat=none".into(),
-        // anything else is refused with a transaction manager
+        // geth rejects any other mode with a transaction manager
         "--syncmode=full".into(),
         format!(
             "--gcmode={}",
@@ -77,55 +75,56 @@ fn base(node: &Validated) -> Vec<String> {
         // the default is a share of the host's memory, not of the container's
         format!("--cache={}", tunables.cache_mib),
         format!("--maxpeers={}", tunables.max_peers),
-        // present or not: a value would not switch it off. Else geth calls public Ethereum hosts
+        // its presence counts, not its value; without it, geth contacts public Ethereum hosts
         "--nodiscover".into(),
-        // admits only who is in permissioned-nodes.json
+        // admits only the nodes in permissioned-nodes.json
         "--permissioned".into(),
         // the socket offers every method without authentication
         "--ipcdisable".into(),
-        // also ends the snap protocol: CVE-2021-41173 is not patched
+        // also disables the snap protocol: CVE-2021-41173 is not patched
         "--snapshot=false".into(),
     ];
     arguments.extend(pool(tunables));
     arguments.extend(log(node));
     arguments.extend([
-        // bare: with a value, collection stays off
+        // no value: with one, collection stays off
         "--metrics".into(),
-        // a listener of its own, without the profiler, on loopback: the sidecar is the way to it
+        // a separate listener on loopback, without the profiler; only the sidecar reads it
         "--metrics.addr=127.0.0.1".into(),
         format!("--metrics.port={}", names::CLIENT_METRICS),
     ]);
     arguments
 }
 
-/// 4 and more log configuration and make CVE-2022-29177 reachable. At 2 and 3 the client's server of JSON-RPC writes
-/// whatever data a failed call has, megabytes of it: for callers it is at 1, and all else at what the spec says.
+/// Log arguments. Levels from 4 log configuration and make CVE-2022-29177 reachable. At levels 2 and 3, geth's JSON-RPC
+/// server logs all data of a failed call, possibly megabytes: with callers it logs at level 1, and everything else at
+/// the level of the spec.
 fn log(node: &Validated) -> Vec<String> {
     let level = node.spec.client.tunables.verbosity;
     let mut arguments = match node.spec.client.tunables.log_format {
         LogFormat::Text => vec![],
-        // bare: a value would be taken for a command
+        // no value: geth would take it for a command
         LogFormat::Json => vec!["--log.json".to_owned()],
     };
     if level <= 1 || !node.has_callers() {
         arguments.push(format!("--verbosity={level}"));
     } else {
-        // the first rule that matches counts, and none lowers `--verbosity`
+        // the first rule that matches counts, and no rule lowers `--verbosity`
         arguments.extend(["--verbosity=1".into(), format!("--vmodule=rpc=1,go-ethereum/*={level}")]);
     }
     arguments
 }
 
-/// A validator seals with its node key: no account, nothing to unlock.
+/// Validator arguments. A validator seals with its node key, so there is no account to unlock.
 fn validator(tunables: &Tunables) -> Vec<String> {
-    // the default price refuses local transactions of a free-gas network
+    // the default price rejects local transactions of a free-gas network
     let mut arguments = vec!["--mine".to_owned(), "--miner.gasprice=0".into()];
     arguments.extend(tunables.miner_gas_target.map(|gas| format!("--miner.gastarget={gas}")));
     arguments.extend(tunables.miner_gas_limit.map(|gas| format!("--miner.gaslimit={gas}")));
     arguments
 }
 
-/// Bounds of the pool of transactions, as far as the spec names them.
+/// Limits of the transaction pool that the spec sets.
 fn pool(tunables: &Tunables) -> impl Iterator<Item = String> {
     let pool = &tunables.tx_pool;
     let bounds = [
@@ -138,7 +137,8 @@ fn pool(tunables: &Tunables) -> impl Iterator<Item = String> {
     bounds.chain(pool.lifetime_minutes.map(|minutes| format!("--txpool.lifetime={minutes}m")))
 }
 
-/// Every timeout is written out: the declared defaults are not applied, and none means for ever.
+/// Transaction manager arguments. All timeouts are explicit: geth does not apply its declared defaults, and no timeout
+/// means forever.
 fn transaction_manager(node: &Validated) -> Vec<String> {
     vec![
         format!("--ptm.url={}", manager_url(node)),
@@ -147,16 +147,16 @@ fn transaction_manager(node: &Validated) -> Vec<String> {
         "--ptm.http.idletimeout=10".into(),
         "--ptm.http.writebuffersize=0".into(),
         "--ptm.http.readbuffersize=0".into(),
-        // lower case only
+        // only lower case is accepted
         "--ptm.tls.mode=strict".into(),
-        // a file: a directory would be read entry by entry, links included, and fail
+        // a file: geth would read every entry of a directory, including links, and fail
         format!("--ptm.tls.rootca={}/ca.crt", path::MANAGER_TLS),
         format!("--ptm.tls.clientcert={}/tls.crt", path::MANAGER_TLS),
         format!("--ptm.tls.clientkey={}/tls.key", path::MANAGER_TLS),
     ]
 }
 
-/// For the guard alone. Names, origins and addresses are constants, so that no caller changes them.
+/// JSON-RPC arguments, only for the guard. Host names, origins and addresses are constants that no caller affects.
 fn json_rpc(node: &Validated) -> Vec<String> {
     let modules = rpc::modules(node).into_iter().collect::<Vec<_>>().join(",");
     let tunables = &node.spec.client.tunables;
@@ -172,16 +172,16 @@ fn json_rpc(node: &Validated) -> Vec<String> {
         "--ws.addr=127.0.0.1".into(),
         format!("--ws.port={}", names::CLIENT_WS),
         format!("--ws.api={modules}"),
-        // whoever names an origin must then be of this host; the guard names none
+        // a request with an origin must then come from this host; the guard sends none
         "--ws.origins=".into(),
-        // 0 would be no bound: eth_estimateGas has no other one
+        // 0 would mean no limit, and eth_estimateGas has no other
         format!("--rpc.gascap={}", tunables.rpc_gas_cap),
         "--vm.calltimeout=5".into(),
     ];
     arguments.into_iter().chain(fee).collect()
 }
 
-/// Where the client finds its transaction manager.
+/// URL of the node's transaction manager.
 pub(super) fn manager_url(node: &Validated) -> String {
     let service = node.names.workload(Component::TransactionManager);
     format!("https://{}:{}", node.names.dns(&service), names::CLIENT_TO_MANAGER)

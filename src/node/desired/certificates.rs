@@ -1,66 +1,69 @@
-//! Which certificates a node has, for which names, and which authority signs each.
+//! Certificates of a node: their DNS names, and the CA that signs each.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::SignedDuration;
 
 use super::rpc;
+use crate::model::secrets::renewal;
 use crate::{
-    api::tls::{Issuer, Tls},
+    api::tls::Issuer,
+    model::{
+        names::{Component, DATABASE, Purpose},
+        secrets::tls::{KeyAlgorithm, LeafRequest, Usage, Validity},
+    },
     node::{
-        names::{Component, DATABASE, Names, Purpose},
         observed::Observed,
-        secrets::tls::{self, KeyAlgorithm, LeafRequest, Usage, Validity},
         validate::{Database, Validated},
     },
 };
 
-/// Who signs.
+/// Signer of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The network's: what is served to scrapers and to callers, and manager to manager.
+    /// The network's CA: for scrapers and callers, and between managers.
     Network,
-    /// The node's own: client to manager and manager to database, since a manager in CA mode accepts
-    /// whoever the authority signed.
+    /// The node's own CA: between client and manager, and between manager and database, since a manager in CA mode
+    /// accepts every certificate of the CA.
     Node,
-    /// Somebody else's, whom cert-manager asks: it is asked for, read and judged, and never made here.
+    /// An external issuer, through cert-manager: the certificate is requested, read and checked, and never issued here.
     Requested,
-    /// Somebody else's: it is read and judged, and never made.
+    /// An external issuer: the certificate is read and checked, and never issued here.
     Provided,
 }
 
 impl Authority {
-    /// Whether what it signs is made here.
+    /// Whether the operator issues its certificates.
     #[must_use]
     pub fn is_ours(self) -> bool {
         matches!(self, Self::Network | Self::Node)
     }
 }
 
-/// Why a certificate from elsewhere cannot be used.
+/// Why an external certificate cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// There is none.
+    /// It is missing.
     Missing,
     /// What is wrong with it.
     Of(String),
 }
 
-/// Why a certificate from elsewhere cannot be used, if it cannot.
+/// Why an external certificate cannot be used; `None` if it can.
 #[must_use]
 pub fn lack(observed: &Observed, purpose: Purpose, wanted: &Wanted) -> Option<Lack> {
     match observed.certificates.get(&purpose) {
         None => Some(Lack::Missing),
         Some(Err(why)) => Some(Lack::Of(why.to_string())),
         Some(Ok(facts)) => {
-            let lacking = tls::lacking(&wanted.request, facts)?;
-            Some(Lack::Of(format!("tls.crt {lacking}: have it issued so")))
+            let lacking = renewal::lacking(&wanted.request, facts)?;
+            Some(Lack::Of(format!("tls.crt {lacking}: reissue it accordingly")))
         }
     }
 }
 
-/// Whether one that cert-manager is asked for is not there, or not as it must be: what runs is left as it is,
-/// and nothing is started with it.
+/// Whether a certificate from cert-manager is missing or unusable. Workloads then stay as they are, and none is started
+/// with it.
 #[must_use]
 pub fn is_waited_for(node: &Validated, observed: &Observed) -> bool {
     wanted(node).iter().any(|(purpose, wanted)| {
@@ -68,12 +71,12 @@ pub fn is_waited_for(node: &Validated, observed: &Observed) -> bool {
     })
 }
 
-/// A certificate the node is to have.
+/// A certificate that the node needs.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// Who signs it.
     pub authority: Authority,
-    /// What it says.
+    /// Its content.
     pub request: LeafRequest,
 }
 
@@ -101,23 +104,7 @@ pub fn wanted(node: &Validated) -> BTreeMap<Purpose, Wanted> {
     wanted
 }
 
-/// The Secret that holds a certificate: ours, cert-manager's, or the one that the spec names.
-#[must_use]
-pub fn secret_name(names: &Names, tls: &Tls, purpose: Purpose) -> String {
-    let is_outward = matches!(purpose, Purpose::Metrics | Purpose::Rpc | Purpose::ManagerPeers);
-    if tls.issuer == Issuer::CertManager && is_outward {
-        return names.requested(purpose);
-    }
-    let named = tls.provided.as_ref().and_then(|provided| match purpose {
-        Purpose::Metrics => Some(&provided.metrics),
-        Purpose::Rpc => provided.rpc.as_ref(),
-        Purpose::ManagerPeers => provided.tm_peers.as_ref(),
-        _ => None,
-    });
-    named.map_or_else(|| names.certificate(purpose), |secret| secret.name.clone())
-}
-
-/// Who signs what others see.
+/// Signer of the certificates that others see.
 fn outward(node: &Validated) -> Authority {
     match node.spec.tls.issuer {
         Issuer::BuiltIn => Authority::Network,
@@ -137,7 +124,7 @@ fn request(node: &Validated, common_name: &str, usage: Usage) -> LeafRequest {
     }
 }
 
-/// Lifetime and renewal, as the spec has them.
+/// Lifetime and renewal time from the spec.
 #[must_use]
 pub fn validity(node: &Validated) -> Validity {
     let hours = |text: &str| text.trim_end_matches('h').parse::<i64>().unwrap_or(24);
@@ -147,7 +134,7 @@ pub fn validity(node: &Validated) -> Validity {
     }
 }
 
-/// Every form under which a Service of the namespace is called.
+/// All DNS names of a Service of the namespace.
 pub(super) fn service_names(node: &Validated, service: &str) -> Vec<String> {
     let dns = node.names.dns(service);
     vec![format!("{dns}.{}", node.domain), dns]
@@ -200,7 +187,7 @@ fn probe(node: &Validated) -> Wanted {
     Wanted { authority: Authority::Node, request: request(node, "probe", Usage::Client) }
 }
 
-/// PostgreSQL takes the common name for the role; its Java driver wants the key as PKCS#8 DER.
+/// PostgreSQL takes the common name as the role; its Java driver requires the key as PKCS#8 DER.
 fn database_client(node: &Validated) -> Wanted {
     let request = LeafRequest { pkcs8_der: true, ..request(node, DATABASE, Usage::Client) };
     Wanted { authority: Authority::Node, request }

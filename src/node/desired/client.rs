@@ -1,4 +1,4 @@
-//! The client's workload: geth with every listener but P2P on loopback, and the metrics sidecar.
+//! The client's workload: geth with every listener except P2P on loopback, and the metrics sidecar.
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -12,39 +12,36 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Live,
-    admitted::Admitted,
+    admitted_peers::Admitted,
     arguments::{self, path},
     certificates, pods, rpc,
 };
 use crate::{
-    node::{
-        identity::Standing,
-        names::{self, Component, Purpose},
-        validate::Validated,
-    },
-    settings::Surroundings,
+    model::names::{self, Component, Purpose},
+    node::{decide::identity::IdentityDecision, validate::Validated},
+    settings::RenderConfig,
 };
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Live) -> Option<StatefulSet> {
+pub(super) fn workload(node: &Validated, render_config: &RenderConfig, live: &Live) -> Option<StatefulSet> {
     let replicas = replicas(node, live)?;
     let client = &node.spec.client;
-    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted, live.leaving);
+    let admitted = Admitted::next(live.admitted_peers.as_deref(), &node.peers.admitted_peers, live.leaving);
     let mut workload = pods::workload(
         node,
         pods::Parts {
             component: Component::Client,
             version: client.version.clone(),
             config_digest: config_digest(node, &admitted),
-            init: vec![prepare(node, surroundings), genesis(node)],
-            containers: containers(node, surroundings),
+            init: vec![prepare(node, render_config), genesis(node)],
+            containers: containers(node, render_config),
             volumes: volumes(node),
             claim: Some(client.storage.clone()),
-            users: surroundings.users,
-            // geth flushes what it holds in memory
+            users: render_config.users,
+            // geth needs time to flush its memory to disk
             grace: 180,
         },
     );
-    // what it runs as outlives its node where that is deleted with `--cascade=orphan`
+    // the identity label outlives the node if that is deleted with `--cascade=orphan`
     let address = node.identity.as_ref().map(|identity| identity.address.clone());
     let identified = |meta: &mut ObjectMeta| {
         let address = address.iter().map(|address| (names::IDENTITY.to_owned(), address.clone()));
@@ -61,31 +58,32 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
     Some(workload)
 }
 
-fn containers(node: &Validated, surroundings: &Surroundings) -> Vec<Container> {
-    let mut containers = vec![geth(node), metrics(node, surroundings)];
-    containers.extend(node.has_callers().then(|| rpc::guard(node, surroundings)));
+fn containers(node: &Validated, render_config: &RenderConfig) -> Vec<Container> {
+    let mut containers = vec![geth(node), metrics(node, render_config)];
+    containers.extend(node.has_callers().then(|| rpc::guard(node, render_config)));
     containers
 }
 
-/// How many pods the client's workload is to have; `None` where there is to be none yet.
+/// Number of pods of the client's workload; `None` if there is to be no workload yet.
 fn replicas(node: &Validated, live: &Live) -> Option<i32> {
     let as_it_is = i32::from(!live.client_stopped);
     match node.standing {
-        Standing::Held(_) => live.client_exists.then_some(0),
-        Standing::Unclaimed | Standing::Waits(_) => live.client_exists.then_some(as_it_is),
-        Standing::Free => (live.client_exists || node.peers.incomplete.is_empty()).then_some(1),
+        IdentityDecision::Held(_) => live.client_exists.then_some(0),
+        IdentityDecision::Unclaimed | IdentityDecision::Waits(_) => live.client_exists.then_some(as_it_is),
+        IdentityDecision::Free => (live.client_exists || node.peers.incomplete.is_empty()).then_some(1),
     }
 }
 
-/// Peers that come are not part of it: their lists are read again without a restart.
+/// Digest of the configuration that requires a restart. New peers are not part of it, since geth reads the lists again.
 fn config_digest(node: &Validated, admitted: &Admitted) -> String {
     let digest = Sha256::digest([&node.genesis.sha256, admitted.mark.as_str()].concat());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Starts in the one pod alone; lays out the data directory; checks the node key, which it alone sees in its Secret, and
-/// hands it on in memory, where it stays what it is however the Secret changes; and waits for the transaction manager, without which geth ends at once.
-fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
+/// Init container that succeeds only in the client's one pod. It lays out the data directory. It checks the node key,
+/// which only this container reads from its Secret, and copies it to memory, where it does not change with the Secret.
+/// It waits for the transaction manager, without which geth exits at once.
+fn prepare(node: &Validated, render_config: &RenderConfig) -> Container {
     let mut args = vec![
         "init".into(),
         "client".into(),
@@ -117,12 +115,12 @@ fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
         env: pods::own_name(),
         volume_mounts: Some(mounts),
         resources: pods::small(node.spec.sidecars.init.as_ref()),
-        ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container("prepare", &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
-/// Writes the genesis block where there is none; a database of another chain makes it fail. It gets a key
-/// that is thrown away, so that none is left in the data directory.
+/// Init container that writes the genesis block if there is none, and fails on a database of another chain. It uses a
+/// throwaway key, so that no key is left in the data directory.
 fn genesis(node: &Validated) -> Container {
     Container {
         volume_mounts: Some(vec![
@@ -135,7 +133,7 @@ fn genesis(node: &Validated) -> Container {
     }
 }
 
-/// The only container that keeps the node key: the one that was checked, never the Secret.
+/// The client. After the init containers it is the only container with the node key: the checked copy, not the Secret.
 fn geth(node: &Validated) -> Container {
     let mut mounts = vec![
         pods::writable("data", path::DATA),
@@ -155,23 +153,23 @@ fn geth(node: &Validated) -> Container {
         }]),
         volume_mounts: Some(mounts),
         resources: pods::resources(&node.spec.client.resources),
-        // opening a large database takes its time: half an hour
+        // opening a large database may take half an hour
         startup_probe: pods::accepts(names::P2P, 5, 360),
         liveness_probe: pods::accepts(names::P2P, 20, 6),
         ..pods::container(names::CLIENT_CONTAINER, &node.spec.client.image, &["geth"], arguments::run(node))
     }
 }
 
-/// What callers ask makes garbage as fast as it is answered: near its limit the client collects it sooner, instead of
-/// being killed. It is read by the client's Go runtime.
+/// Memory limit of geth's Go runtime. Calls create garbage quickly: near this limit geth collects it sooner, instead of
+/// being killed.
 fn memory_goal(node: &Validated) -> EnvVar {
     let memory = node.spec.client.resources.memory_mib() * 9 / 10;
     EnvVar { name: "GOMEMLIMIT".into(), value: Some(format!("{memory}MiB")), value_from: None }
 }
 
-/// Shows the client's metrics over TLS and nothing else of that port, and the operator which peers have no connection; its
-/// readiness is the client's.
-fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
+/// Sidecar that serves the client's metrics over TLS, and nothing else of the client's metrics port. It also tells the
+/// operator which peers have no connection. Its readiness is the client's.
+fn metrics(node: &Validated, render_config: &RenderConfig) -> Container {
     let identity = [
         ("name", node.names.node.as_str()),
         ("namespace", &node.names.namespace),
@@ -217,7 +215,7 @@ fn metrics(node: &Validated, surroundings: &Surroundings) -> Container {
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
-        ..pods::container("metrics", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container("metrics", &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
@@ -229,11 +227,11 @@ fn volumes(node: &Validated) -> Vec<Volume> {
         pods::config("genesis", &genesis.name, &[(&genesis.key, "genesis.json")]),
         pods::config("peers", &node.names.peers(), &[]),
         pods::scratch("run", "1Mi", true),
-        // not `run`: geth init has no business with it
+        // not in `run`, which `geth init` mounts
         pods::scratch("key", "1Mi", true),
         pods::secret(
             "tls-metrics",
-            &certificates::secret_name(&node.names, &node.spec.tls, Purpose::Metrics),
+            &names::secret_name(&node.names, &node.spec.tls, Purpose::Metrics),
             &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")],
         ),
         watched(node),
@@ -254,11 +252,11 @@ fn volumes(node: &Validated) -> Vec<Volume> {
     volumes
 }
 
-/// Every certificate of the node, without its key, for the sidecar to say when each ends.
+/// All certificates of the node without their keys, so that the sidecar can report when each expires.
 fn watched(node: &Validated) -> Volume {
     let sources = certificates::wanted(node).into_keys().map(|purpose| VolumeProjection {
         secret: Some(SecretProjection {
-            name: certificates::secret_name(&node.names, &node.spec.tls, purpose),
+            name: names::secret_name(&node.names, &node.spec.tls, purpose),
             items: Some(vec![KeyToPath {
                 key: "tls.crt".into(),
                 path: format!("{}.crt", purpose.as_str()),

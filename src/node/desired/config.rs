@@ -1,4 +1,4 @@
-//! ConfigMaps: lists of peers, the transaction manager's and the database's configuration, authorities.
+//! ConfigMaps: lists of peers, configuration of the transaction manager and the database, CA certificates.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use k8s_openapi::{
 };
 use kube::api::ObjectMeta;
 
-use super::{Issued, Live, Sealed, admitted::Admitted, database, known::Known, tessera};
+use super::{
+    Issued, Live, SecretTemplate, admitted_peers::Admitted, database, known_managers::Known, tessera,
+};
 use crate::{
-    database::FILE,
-    node::{
-        names::{self, Component},
-        validate::{Database, Validated},
-    },
+    model::names::{self, Component},
+    node::validate::{Database, Validated},
+    protocol::database::FILE,
 };
 
-/// Annotation: resource version of the Secret a sealed configuration took its password from.
+/// Annotation: resource version of the Secret that the password in a configuration comes from.
 const PASSWORD_VERSION: &str = "quorum.security/password-version";
 
-/// The network's authority, for callers and scrapers to trust. All nodes of the network write the same
-/// bytes, and it goes when the last of them goes.
+/// CA certificates of the network, for callers and scrapers to trust. All nodes of the network write the same bytes,
+/// and the ConfigMap is deleted with the last of them.
 pub(super) fn network_authority(node: &Validated, issued: &Issued) -> ConfigMap {
     let certificate = issued.network_authorities.clone();
     ConfigMap {
@@ -34,26 +34,27 @@ pub(super) fn network_authority(node: &Validated, issued: &Issued) -> ConfigMap 
     }
 }
 
-/// Whom the client dials and whom it admits. Mounted as a directory, so that a change arrives without a
-/// restart. Whom it has admitted stands here too: the workload may be taken away from around its pod.
+/// Lists of the peers that the client dials and admits. Mounted as a directory, so that a change arrives without a
+/// restart. The admitted peers are recorded here too, since the workload may be deleted without its pod.
 pub(super) fn peers(node: &Validated, live: &Live) -> ConfigMap {
     let list = |urls: &[String]| serde_json::to_string_pretty(urls).unwrap_or_default();
     let data = BTreeMap::from([
         ("static-nodes.json".into(), list(&node.peers.dialled)),
-        ("permissioned-nodes.json".into(), list(&node.peers.permitted)),
+        ("permissioned-nodes.json".into(), list(&node.peers.admitted_peers)),
     ]);
     let mut lists = config_map(node, node.names.peers(), Component::Client, data);
-    let admitted = Admitted::next(live.permitted.as_deref(), &node.peers.permitted, live.leaving);
+    let admitted = Admitted::next(live.admitted_peers.as_deref(), &node.peers.admitted_peers, live.leaving);
     lists.metadata.annotations = Some(BTreeMap::from([(names::PERMITTED.into(), admitted.to_string())]));
     lists
 }
 
-/// The transaction manager's configuration; a Secret where it holds a password. Which managers it knows stands here too.
-pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Option<Sealed>) {
+/// The transaction manager's configuration; a Secret if it contains a password. The known managers are recorded here
+/// too.
+pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Option<SecretTemplate>) {
     let Some(manager) = &node.manager else { return (None, None) };
     let name = node.names.manager_config();
     let component = Component::TransactionManager;
-    let known = Known::next(live.managers.as_deref(), &manager.siblings, live.joining);
+    let known = Known::next(live.managers.as_deref(), &manager.network_members, live.joining);
     let mut listed = known.listed(manager);
     listed.remove(node.names.node.as_str());
     let text = tessera::configuration(node, manager, &listed).to_string();
@@ -65,8 +66,9 @@ pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Opti
             metadata.annotations = Some(BTreeMap::from([password, known]));
             let data = BTreeMap::from([(tessera::FILE.to_owned(), ByteString(text.into_bytes()))]);
             let secret = Secret { metadata, data: Some(data), ..Secret::default() };
-            let sealed = external.password_ref.clone().map(|password| Sealed { secret, password });
-            (None, sealed)
+            let secret_templates =
+                external.password_ref.clone().map(|password| SecretTemplate { secret, password });
+            (None, secret_templates)
         }
         _ => {
             let data = BTreeMap::from([(tessera::FILE.to_owned(), text)]);
@@ -77,7 +79,7 @@ pub(super) fn manager(node: &Validated, live: &Live) -> (Option<ConfigMap>, Opti
     }
 }
 
-/// The managed database's configuration; of an external one, which it must be.
+/// The managed database's configuration; for an external database, only its expected identity.
 pub(super) fn database(node: &Validated) -> Option<ConfigMap> {
     let manager = node.manager.as_ref()?;
     let (component, files) = match manager.database {

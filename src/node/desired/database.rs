@@ -1,4 +1,4 @@
-//! The managed database's workload: PostgreSQL that answers over TLS to one role with a certificate.
+//! The managed database's workload: PostgreSQL that accepts one role, over TLS with a client certificate.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 use super::pods;
 use crate::{
     api::transaction_manager::ManagedDatabase,
-    database::{SystemIdentifier, comment},
+    model::names::{self, Component, DATABASE, Purpose},
     node::{
-        database::INITIALISE,
-        names::{self, Component, DATABASE, Purpose},
+        decide::database::INITIALISE,
         validate::{Database, Validated},
     },
-    settings::{Surroundings, Users},
+    protocol::database::{SystemIdentifier, comment},
+    settings::{RenderConfig, Users},
 };
 
 const DATA: &str = "/data/pgdata";
@@ -26,7 +26,7 @@ const TLS: &str = "/tls/db";
 const TOOLS: &str = "/tools";
 const PASSWD: &str = "passwd";
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<StatefulSet> {
+pub(super) fn workload(node: &Validated, render_config: &RenderConfig) -> Option<StatefulSet> {
     let manager = node.manager.as_ref()?;
     let Database::Managed(database) = &manager.database else { return None };
     Some(pods::workload(
@@ -35,17 +35,17 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings) -> Option<
             component: Component::Database,
             version: database.version.clone(),
             config_digest: config_digest(),
-            init: vec![tools(node, surroundings), initialise(node, (database, surroundings.users))],
-            containers: vec![postgres(node, (database, surroundings.users))],
+            init: vec![context(node, render_config), initialise(node, (database, render_config.users))],
+            containers: vec![postgres(node, (database, render_config.users))],
             volumes: volumes(node),
             claim: Some(database.storage.clone()),
-            users: surroundings.users,
+            users: render_config.users,
             grace: 60,
         },
     ))
 }
 
-/// PostgreSQL's own files, and the account it runs under.
+/// PostgreSQL's configuration files, and the `passwd` file with its account.
 pub(super) fn files(expected: Option<SystemIdentifier>) -> BTreeMap<String, String> {
     let settings = format!(
         "listen_addresses = '*'\n\
@@ -70,8 +70,8 @@ pub(super) fn files(expected: Option<SystemIdentifier>) -> BTreeMap<String, Stri
          hostssl {DATABASE} {DATABASE} 0.0.0.0/0 cert\n\
          hostssl {DATABASE} {DATABASE} ::/0 cert\n",
     );
-    // initdb insists on a name for its user. The comment names the one database that may start: of this ConfigMap
-    // `initialise` sees no other file, and a further mount would replace the pod of every node
+    // initdb requires a name for its user. The comment names the one database that may start: `initialise` mounts no
+    // other file of this ConfigMap, and another mount would replace the pods of all nodes
     let account = format!(
         "root:x:0:0::/:/bin/false\npostgres:x:{user}:{user}:{comment}:/data:/bin/false\n",
         user = pods::USER,
@@ -84,19 +84,19 @@ pub(super) fn files(expected: Option<SystemIdentifier>) -> BTreeMap<String, Stri
     ])
 }
 
-/// Without the expected database, which is read before PostgreSQL starts and concerns no pod that runs.
+/// Digest without the expected database, which is read before PostgreSQL starts and does not affect a running pod.
 fn config_digest() -> String {
     let digest = Sha256::digest(serde_json::to_vec(&files(None)).unwrap_or_default());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Brings a program that can set the database up, since the image may have no shell; in the one pod alone, since a
-/// second one would be an empty database behind the same Service.
-fn tools(node: &Validated, surroundings: &Surroundings) -> Container {
+/// Init container that copies the setup program, since the image may have no shell. It succeeds only in the one pod,
+/// since a second pod would be an empty database behind the same Service.
+fn context(node: &Validated, render_config: &RenderConfig) -> Container {
     let only = pods::only_pod(node, Component::Database);
     let mut args = vec!["init".into(), "copy".into(), format!("--to={TOOLS}/quorum-guard"), only];
     let mut mounts = vec![pods::writable("tools", TOOLS)];
-    if surroundings.users == Users::Platform {
+    if render_config.users == Users::Platform {
         args.push(format!("--accounts={CONFIG}/{PASSWD}"));
         args.push(format!("--accounts-to={TOOLS}/{PASSWD}"));
         mounts.push(pods::mount("config", CONFIG));
@@ -105,11 +105,12 @@ fn tools(node: &Validated, surroundings: &Surroundings) -> Container {
         env: pods::own_name(),
         volume_mounts: Some(mounts),
         resources: pods::small(node.spec.sidecars.init.as_ref()),
-        ..pods::container("tools", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container("tools", &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
-/// Makes the cluster, the role and the database, all or nothing; the manager makes its tables.
+/// Init container that creates the database cluster, the role and the database, all or nothing. The manager creates its
+/// tables.
 fn initialise(node: &Validated, (database, users): (&ManagedDatabase, Users)) -> Container {
     let args = ["init", "database", "--pgdata", DATA, "--role", DATABASE, "--database", DATABASE];
     let only = pods::only_pod(node, Component::Database);
@@ -152,7 +153,7 @@ fn postgres(node: &Validated, (database, users): (&ManagedDatabase, Users)) -> C
     }
 }
 
-/// `pg_isready` completes a TLS handshake and checks the certificate and its name before it says yes.
+/// Probe with `pg_isready`, which succeeds only after a TLS handshake with a valid certificate and name.
 fn tls_answers(node: &Validated, period: i32, failures: i32) -> Option<Probe> {
     let service = node.names.dns(&node.names.workload(Component::Database));
     let connection = format!(
@@ -163,7 +164,7 @@ fn tls_answers(node: &Validated, period: i32, failures: i32) -> Option<Probe> {
     Some(Probe { exec: Some(ExecAction { command: Some(command) }), ..pods::every(period, failures) })
 }
 
-/// PostgreSQL's account. Where the platform assigns the user, `tools` has written it with that one.
+/// The `passwd` file. If the platform assigns the user, it is the file that `context` has written.
 fn passwd(users: Users) -> VolumeMount {
     let volume = match users {
         Users::Fixed => "config",

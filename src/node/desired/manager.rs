@@ -1,4 +1,4 @@
-//! The transaction manager's workload: Tessera, and a probe that speaks its mutual TLS for the kubelet.
+//! The transaction manager's workload: Tessera, and a probe sidecar, since the kubelet cannot probe mutual TLS.
 
 use std::collections::BTreeSet;
 
@@ -10,42 +10,41 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Live, arguments,
-    certificates::secret_name,
-    known::Known,
+    known_managers::Known,
     pods,
     tessera::{self, path},
 };
 use crate::{
-    database::FILE,
+    model::names::{self, Component, DATABASE, Purpose, secret_name},
     node::{
-        database::EXTERNAL_DATABASE,
-        names::{self, Component, DATABASE, Purpose},
+        decide::database::EXTERNAL_DATABASE,
         validate::{Database, Manager, Validated},
     },
-    settings::Surroundings,
+    protocol::database::FILE,
+    settings::RenderConfig,
 };
 
 const PROBE_TLS: &str = "/tls/probe";
-/// Holds which external database it must be.
+/// Directory with the expected identity of the external database.
 const EXPECTED: &str = "/expected";
 
-pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Live) -> Option<StatefulSet> {
+pub(super) fn workload(node: &Validated, render_config: &RenderConfig, live: &Live) -> Option<StatefulSet> {
     let manager = node.manager.as_ref()?;
-    let known = Known::next(live.managers.as_deref(), &manager.siblings, live.joining);
+    let known = Known::next(live.managers.as_deref(), &manager.network_members, live.joining);
     let mut workload = pods::workload(
         node,
         pods::Parts {
             component: Component::TransactionManager,
             version: manager.spec.version.clone(),
             config_digest: config_digest(node, manager, &known.mark),
-            init: [prepare(node, surroundings)]
+            init: [prepare(node, render_config)]
                 .into_iter()
-                .chain(external_database(node, manager, surroundings))
+                .chain(external_database(node, manager, render_config))
                 .collect(),
-            containers: vec![tessera(manager, node), probe(node, manager, surroundings)],
+            containers: vec![tessera(manager, node), probe(node, manager, render_config)],
             volumes: volumes(node, manager),
             claim: None,
-            users: surroundings.users,
+            users: render_config.users,
             grace: 30,
         },
     );
@@ -54,8 +53,9 @@ pub(super) fn workload(node: &Validated, surroundings: &Surroundings, live: &Liv
     Some(workload)
 }
 
-/// Tessera reads its configuration once, and most of what that refers to. Of the network's managers only the mark counts, which
-/// moves when there is one that it has to meet. Without references and mark it is as it ever was, so that such a pod is not replaced.
+/// Digest of what Tessera reads only at start: its configuration, and most of what that references. Of the network's
+/// managers only the mark counts, which changes for a new one. Without references and mark the digest equals that of
+/// earlier versions, so that such a pod is not replaced.
 fn config_digest(node: &Validated, manager: &Manager, mark: &str) -> String {
     let mut read = tessera::configuration(node, manager, &BTreeSet::new()).to_string();
     for (field, version) in &manager.references {
@@ -68,13 +68,13 @@ fn config_digest(node: &Validated, manager: &Manager, mark: &str) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Starts in the one pod alone: two managers with one key would each have half of what is sent to it.
-fn prepare(node: &Validated, surroundings: &Surroundings) -> Container {
+/// Init container that succeeds only in the one pod: two managers with one key would each receive half of the payloads.
+fn prepare(node: &Validated, render_config: &RenderConfig) -> Container {
     let args = vec!["init".into(), "pod".into(), pods::only_pod(node, Component::TransactionManager)];
     Container {
         env: pods::own_name(),
         resources: pods::small(node.spec.sidecars.init.as_ref()),
-        ..pods::container("prepare", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container("prepare", &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
@@ -106,7 +106,7 @@ fn tessera(manager: &Manager, node: &Validated) -> Container {
     Container {
         env: Some(vec![EnvVar {
             name: "JAVA_OPTS".into(),
-            // half of the memory for the heap; the rest is for opening locked keys. No dumps: they hold keys
+            // half of the memory is for the heap, the rest for unlocking keys. No heap dumps: they contain keys
             value: Some(
                 "-XX:MaxRAMPercentage=50 -XX:-HeapDumpOnOutOfMemoryError -Djava.io.tmpdir=/tmp".into(),
             ),
@@ -126,13 +126,13 @@ fn tessera(manager: &Manager, node: &Validated) -> Container {
     }
 }
 
-/// Ready means that the manager answers, and that its database completes TLS and a login.
-fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Container {
+/// Sidecar that is ready if the manager answers, and its database completes TLS and a login.
+fn probe(node: &Validated, manager: &Manager, render_config: &RenderConfig) -> Container {
     let mut args = vec![
         "probe".into(),
         format!("--health=[::]:{}", names::HEALTH),
         format!("--upcheck={}/upcheck", arguments::manager_url(node)),
-        // by name, but without the way through the Service
+        // checks the name of the Service, but connects directly
         format!("--upcheck-connect=127.0.0.1:{}", names::CLIENT_TO_MANAGER),
         format!("--ca={PROBE_TLS}/ca.crt"),
         format!("--cert={PROBE_TLS}/tls.crt"),
@@ -148,23 +148,24 @@ fn probe(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Co
         startup_probe: pods::says_ok("/livez", names::HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::HEALTH, 5, 3),
-        ..pods::container("probe", &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container("probe", &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
-/// Waits for a database that exists, and ends where it is another one than before: the manager would write into it.
-fn external_database(node: &Validated, manager: &Manager, surroundings: &Surroundings) -> Option<Container> {
+/// Init container that waits for the external database, and fails if it is not the same as before: the manager would
+/// write into it.
+fn external_database(node: &Validated, manager: &Manager, render_config: &RenderConfig) -> Option<Container> {
     let Database::External(..) = &manager.database else { return None };
     let (flags, mounts) = login(node, manager);
     let args = ["init", "external-database"].map(str::to_owned).into_iter().chain(flags).collect();
     Some(Container {
         volume_mounts: Some(mounts),
         resources: pods::small(node.spec.sidecars.init.as_ref()),
-        ..pods::container(EXTERNAL_DATABASE, &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container(EXTERNAL_DATABASE, &render_config.guard_image, &["/quorum-guard"], args)
     })
 }
 
-/// How a quorum-guard logs in to the manager's database, as the manager does: flags, and what they name.
+/// Flags and mounts with which quorum-guard logs in to the manager's database, as the manager does.
 fn login(node: &Validated, manager: &Manager) -> (Vec<String>, Vec<VolumeMount>) {
     let (address, database, user) = match &manager.database {
         Database::Managed(_) => {
@@ -199,7 +200,7 @@ fn login(node: &Validated, manager: &Manager) -> (Vec<String>, Vec<VolumeMount>)
     (flags, mounts)
 }
 
-/// Whether the manager shows a certificate to its database, rather than a password.
+/// Whether the manager authenticates to its database by a certificate instead of a password.
 fn has_certificate(manager: &Manager) -> bool {
     match &manager.database {
         Database::Managed(_) => true,

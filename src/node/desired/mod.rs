@@ -1,19 +1,20 @@
-//! What a node becomes: the same input gives the same bytes.
+//! Renders all objects of a node. The same input gives the same bytes.
 
-mod admitted;
+mod admitted_peers;
 mod affinity;
 mod arguments;
-pub mod budget;
+pub(in crate::node) mod certificate_digest;
 pub mod certificates;
 mod client;
 mod config;
 mod database;
-pub(in crate::node) mod held;
-mod known;
+pub mod disruption_budget;
+mod known_managers;
+mod live;
 mod manager;
-mod monitor;
+mod network_policies;
+mod pod_monitor;
 mod pods;
-mod policies;
 mod requests;
 pub(in crate::node) mod rpc;
 mod services;
@@ -22,8 +23,19 @@ mod tessera;
 #[cfg(test)]
 mod tests;
 
-pub use admitted::Leaving;
-pub use known::{Joining, next_meeting};
+use super::validate::{Database, Validated};
+use crate::{
+    api::parts::SecretKey,
+    model::{
+        names::{Component, Purpose},
+        secrets::{keys::NodeIdentity, tls::LeafFacts},
+        third_party::{Certificate, PodMonitor},
+    },
+    settings::RenderConfig,
+};
+pub use admitted_peers::Leaving;
+pub use known_managers::{Joining, next_meeting};
+pub use live::Live;
 
 use std::collections::BTreeMap;
 
@@ -37,121 +49,90 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{
-    foreign::{Certificate, PodMonitor},
-    names::{Component, Purpose},
-    secrets::{keys::NodeIdentity, tls::LeafFacts},
-    validate::{Database, Validated},
-};
-use crate::{api::parts::SecretKey, settings::Surroundings};
-
-/// What the secrets stage has made sure of.
+/// Result of the issue stage.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// Who the node is.
+    /// The node's identity.
     pub identity: NodeIdentity,
-    /// The network's authorities, for callers and scrapers to trust: PEM.
+    /// CA certificates of the network, for callers and scrapers to trust, as PEM.
     pub network_authorities: String,
-    /// The node's certificates, those just made included.
+    /// The node's certificates, including new ones.
     pub certificates: BTreeMap<Purpose, LeafFacts>,
 }
 
-/// Every object a node is to have, by kind, in the order they are written.
+/// All objects of a node by kind, in the order in which they are written.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// One account per component; none has rights or a token.
+    /// One ServiceAccount per component, without permissions and without a token.
     pub accounts: Vec<ServiceAccount>,
-    /// Closed first, then opened flow by flow.
+    /// Network policies: first the one that denies all, then one per allowed flow.
     pub policies: Vec<NetworkPolicy>,
-    /// How many validators of the network may be away at once.
+    /// Disruption budget of the network's validators.
     pub budgets: Vec<PodDisruptionBudget>,
-    /// Addresses, which enode URLs need.
+    /// Services. Enode URLs need their addresses.
     pub services: Vec<Service>,
-    /// What cert-manager is asked for.
+    /// Certificate requests for cert-manager.
     pub certificates: Vec<Certificate>,
-    /// How Prometheus is told of the client.
+    /// PodMonitor for the client's metrics.
     pub monitors: Vec<PodMonitor>,
     /// Configuration without secrets.
     pub config_maps: Vec<ConfigMap>,
-    /// Configuration that holds a password.
-    pub sealed: Vec<Sealed>,
-    /// The workloads, last: what they mount must be there first.
+    /// Configuration with a password.
+    pub secret_templates: Vec<SecretTemplate>,
+    /// Workloads, last: the objects that they mount must exist first.
     pub workloads: Vec<StatefulSet>,
 }
 
-/// A Secret with a place for a password that is put in only when it is written.
+/// A Secret with a placeholder for a password, which is filled in only when the Secret is written.
 #[derive(Clone, Debug)]
-pub struct Sealed {
-    /// The Secret, with [`Sealed::PLACE`] where the password goes.
+pub struct SecretTemplate {
+    /// The Secret, with [`SecretTemplate::PLACE`] where the password goes.
     pub secret: Secret,
-    /// Where the password is.
+    /// Reference to the password.
     pub password: SecretKey,
 }
 
-impl Sealed {
-    /// Stands for the password until the Secret is written.
+impl SecretTemplate {
+    /// Placeholder for the password.
     pub const PLACE: &str = "\u{1}PASSWORD\u{1}";
 }
 
-/// Everything the node is to have.
+/// Renders all objects of a node.
 #[must_use]
-pub fn desired(node: &Validated, issued: &Issued, surroundings: &Surroundings, live: &Live) -> Desired {
-    let (manager_config, sealed) = config::manager(node, live);
-    let client = client::workload(node, surroundings, live);
+pub fn desired(node: &Validated, issued: &Issued, render_config: &RenderConfig, live: &Live) -> Desired {
+    let (manager_config, secret_templates) = config::manager(node, live);
+    let client = client::workload(node, render_config, live);
     let mut config_maps = vec![config::network_authority(node, issued)];
-    // each node that joins changes them: they are first written for the client that reads them, and then kept
-    config_maps.extend((client.is_some() || live.permitted.is_some()).then(|| config::peers(node, live)));
+    // each new node changes the lists: they are first written with the client that reads them, and then always
+    config_maps
+        .extend((client.is_some() || live.admitted_peers.is_some()).then(|| config::peers(node, live)));
     config_maps.extend(rpc::policy_map(node, live));
     config_maps.extend(manager_config);
     config_maps.extend(config::database(node));
 
     let mut workloads = Vec::from_iter(client);
-    workloads.extend(manager::workload(node, surroundings, live));
-    workloads.extend(database::workload(node, surroundings));
+    workloads.extend(manager::workload(node, render_config, live));
+    workloads.extend(database::workload(node, render_config));
     for workload in &mut workloads {
-        held::name(workload, &issued.certificates);
+        certificate_digest::name(workload, &issued.certificates);
         keep_size(workload, live);
     }
 
     Desired {
         accounts: components(node).into_iter().map(|component| pods::account(node, component)).collect(),
-        policies: policies::all(node, surroundings),
-        budgets: budget::validators(node).into_iter().collect(),
+        policies: network_policies::all(node, render_config),
+        budgets: disruption_budget::validators(node).into_iter().collect(),
         services: services::all(node, live),
         certificates: requests::all(node),
-        monitors: monitor::all(node).into_iter().collect(),
+        monitors: pod_monitor::all(node).into_iter().collect(),
         config_maps,
-        sealed: sealed.into_iter().collect(),
+        secret_templates: secret_templates.into_iter().collect(),
         workloads,
     }
 }
 
-/// The few live facts that rendering needs.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// Whether the client's workload exists. It is first written when every other node of the network has
-    /// a key and an address, since the list of peers to dial is read once.
-    pub client_exists: bool,
-    /// Whether it has been told to have no pod.
-    pub client_stopped: bool,
-    /// Whether a guard runs beside it, wanted or not.
-    pub client_guarded: bool,
-    /// An address to ask for again, where the P2P Service was lost.
-    pub lost_peer_address: Option<String>,
-    /// Whom the client has admitted, as its workload says, or its lists of peers where it has none.
-    pub permitted: Option<String>,
-    /// When those who have left may cost a restart.
-    pub leaving: Leaving,
-    /// Which managers the transaction manager knows, as its workload says, or its configuration.
-    pub managers: Option<String>,
-    /// When newcomers may cost the transaction manager a restart.
-    pub joining: Joining,
-    /// What the claim templates of workloads ask for, by name of the workload.
-    pub sizes: BTreeMap<String, String>,
-}
-
-/// A claim template cannot change: as long as a workload is there its template is left as it is, and whatever
-/// else has changed is written all the same.
+/// Sets the size in the claim template to that of the existing workload. A claim template is immutable, so other
+/// changes could not be written otherwise.
 fn keep_size(workload: &mut StatefulSet, live: &Live) {
     let size = workload.metadata.name.as_ref().and_then(|name| live.sizes.get(name));
     let templates = workload.spec.as_mut().and_then(|spec| spec.volume_claim_templates.as_mut());

@@ -1,4 +1,4 @@
-//! What all pods of a node share: restricted in every field, on hosts of their own.
+//! Common parts of all pods of a node: restricted security settings, anti-affinity, volumes and probes.
 
 use std::collections::BTreeMap;
 
@@ -23,18 +23,15 @@ use kube::api::ObjectMeta;
 use super::{affinity, components};
 use crate::{
     api::parts::{Resources, Storage},
-    node::{
-        names::{self, Component},
-        placement,
-        validate::Validated,
-    },
+    model::names::{self, Component},
+    node::{decide::placement, validate::Validated},
     settings::Users,
 };
 
-/// User and group of every container: nobody in particular, never root.
+/// User and group id of every container; never root.
 pub(super) const USER: i64 = 65532;
 
-/// One component's pod, before it becomes a workload.
+/// The component-specific parts of a workload.
 pub(super) struct Parts {
     pub(super) component: Component,
     pub(super) version: String,
@@ -44,20 +41,21 @@ pub(super) struct Parts {
     pub(super) containers: Vec<Container>,
     pub(super) volumes: Vec<Volume>,
     pub(super) claim: Option<Storage>,
-    /// Who says as which user it runs.
+    /// Who assigns the user id.
     pub(super) users: Users,
-    /// Seconds that a clean end may take.
+    /// Termination grace period in seconds.
     pub(super) grace: i64,
 }
 
-/// Adds what the spec asks for, and never over what is there.
+/// Adds labels or annotations from the spec, without overwriting existing ones.
 pub(super) fn note(to: &mut BTreeMap<String, String>, asked: &BTreeMap<String, String>) {
     for (key, value) in asked {
         to.entry(key.clone()).or_insert_with(|| value.clone());
     }
 }
 
-/// A workload of one pod. `OnDelete`: a StatefulSet's own rollout asks no disruption budget.
+/// A StatefulSet with one pod. Its strategy is `OnDelete`, since a StatefulSet's own rollout ignores disruption
+/// budgets.
 pub(super) fn workload(node: &Validated, parts: Parts) -> StatefulSet {
     let component = parts.component;
     let mut labels = node.names.component_labels(component);
@@ -113,7 +111,7 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
         .map(|tolerated| Toleration {
             key: Some(tolerated.key.clone()),
             operator: Some(if tolerated.value.is_some() { "Equal" } else { "Exists" }.into()),
-            // the server keeps no empty one
+            // the server drops an empty value
             value: tolerated.value.clone().filter(|value| !value.is_empty()),
             effect: tolerated.effect.map(|effect| format!("{effect:?}")),
             toleration_seconds: None,
@@ -147,7 +145,7 @@ fn pod(node: &Validated, parts: Parts) -> PodSpec {
     }
 }
 
-/// Carries the pair that never changes and nothing else, since a template cannot change.
+/// The claim template. It has only the two labels that never change, since the template is immutable.
 fn claim(node: &Validated, component: Component, storage: &Storage) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
@@ -168,7 +166,7 @@ fn claim(node: &Validated, component: Component, storage: &Storage) -> Persisten
     }
 }
 
-/// An account without rights, whose token is mounted nowhere.
+/// A ServiceAccount without permissions, whose token is mounted nowhere.
 pub(super) fn account(node: &Validated, component: Component) -> ServiceAccount {
     debug_assert!(components(node).contains(&component), "an account for a part that is not there");
     ServiceAccount {
@@ -182,7 +180,7 @@ pub(super) fn account(node: &Validated, component: Component) -> ServiceAccount 
     }
 }
 
-/// A container as the restricted profile wants it, in every field.
+/// A container that meets the restricted Pod Security Standard in every field.
 pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<String>) -> Container {
     Container {
         name: name.into(),
@@ -191,7 +189,7 @@ pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<Str
         command: Some(command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
             .filter(|words| !words.is_empty()),
         args: Some(args),
-        // what it said last, where it ended badly, is in the pod's status then
+        // after a failure, the pod's status has the last lines of its log
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -206,20 +204,20 @@ pub(super) fn container(name: &str, image: &str, command: &[&str], args: Vec<Str
     }
 }
 
-/// The flag by which a quorum-guard starts in the one pod of a component alone.
+/// Flag with which quorum-guard succeeds only in the one pod of a component.
 pub(super) fn only_pod(node: &Validated, component: Component) -> String {
     format!("--only-pod={}", node.names.pod(component))
 }
 
-/// The pod's own name, by which an init container knows whether it is the one that may start.
+/// Environment variable with the pod's own name, by which an init container knows whether its pod may start.
 pub(super) fn own_name() -> Option<Vec<EnvVar>> {
     let field = ObjectFieldSelector { api_version: Some("v1".into()), field_path: "metadata.name".into() };
     let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
     Some(vec![EnvVar { name: "POD_NAME".into(), value: None, value_from: Some(source) }])
 }
 
-/// Memory is requested and limited alike, and so is ephemeral storage; CPU is requested. The rest only where it is asked
-/// for.
+/// Resource requirements. Memory and ephemeral storage have equal requests and limits; CPU has a request. Ephemeral
+/// storage and a CPU limit are optional.
 pub(super) fn resources(of: &Resources) -> Option<ResourceRequirements> {
     let amount = |kind: &str, amount: &String| (kind.to_owned(), Quantity(amount.clone()));
     let alike = [amount("memory", &of.memory)];
@@ -233,12 +231,12 @@ pub(super) fn resources(of: &Resources) -> Option<ResourceRequirements> {
     })
 }
 
-/// What a quorum-guard needs, unless the spec says otherwise.
+/// Resources of a quorum-guard, unless the spec sets others.
 pub(super) fn small(asked: Option<&Resources>) -> Option<ResourceRequirements> {
     asked.map_or_else(|| resources(&Resources::of("20m", "64Mi")), resources)
 }
 
-/// A volume with chosen keys of a Secret, readable by the pod's user alone.
+/// A volume with these keys of a Secret, readable only by the pod's user.
 pub(super) fn secret(volume: &str, name: &str, items: &[(&str, &str)]) -> Volume {
     Volume {
         name: volume.into(),
@@ -252,7 +250,7 @@ pub(super) fn secret(volume: &str, name: &str, items: &[(&str, &str)]) -> Volume
     }
 }
 
-/// A volume with chosen keys of a ConfigMap; all of them where none is chosen.
+/// A volume with these keys of a ConfigMap, or with all keys if `items` is empty.
 pub(super) fn config(volume: &str, name: &str, items: &[(&str, &str)]) -> Volume {
     Volume {
         name: volume.into(),
@@ -273,7 +271,7 @@ fn keys(items: &[(&str, &str)]) -> Vec<KeyToPath> {
         .collect()
 }
 
-/// A directory that lives as long as its pod, in memory where it holds a key.
+/// A directory that lives as long as its pod; in memory if it holds a key.
 pub(super) fn scratch(volume: &str, size: &str, in_memory: bool) -> Volume {
     Volume {
         name: volume.into(),
@@ -295,7 +293,7 @@ pub(super) fn writable(volume: &str, path: &str) -> VolumeMount {
     VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
 }
 
-/// A TCP connection to `port`, every `period` seconds.
+/// Probe that opens a TCP connection to `port`, every `period` seconds.
 pub(super) fn accepts(port: i32, period: i32, failures: i32) -> Option<Probe> {
     Some(Probe {
         tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(port), host: None }),
@@ -303,7 +301,7 @@ pub(super) fn accepts(port: i32, period: i32, failures: i32) -> Option<Probe> {
     })
 }
 
-/// An answer of a quorum-guard's health server.
+/// Probe of a quorum-guard's health server.
 pub(super) fn says_ok(path: &str, port: i32, period: i32, failures: i32) -> Option<Probe> {
     Some(Probe {
         http_get: Some(HTTPGetAction {

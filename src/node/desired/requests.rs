@@ -1,15 +1,15 @@
-//! What cert-manager is asked for: one Certificate for each purpose that others see.
+//! Certificate requests for cert-manager: one Certificate for each purpose that others see.
 
 use kube::api::ObjectMeta;
 
 use super::certificates::{Authority, Wanted, wanted};
 use crate::{
     api::tls,
-    node::{
-        foreign::{Certificate, CertificateSpec, IssuerRef, PrivateKey},
+    model::{
         secrets::tls::{KeyAlgorithm, LeafRequest, Usage},
-        validate::Validated,
+        third_party::{Certificate, CertificateSpec, IssuerRef, PrivateKey},
     },
+    node::validate::Validated,
 };
 
 pub(super) fn all(node: &Validated) -> Vec<Certificate> {
@@ -23,7 +23,8 @@ pub(super) fn all(node: &Validated) -> Vec<Certificate> {
     requested.map(certificate).collect()
 }
 
-/// No common name: issuers that check it want it among the names, and nobody here looks at it.
+/// A Certificate without a common name: issuers that check it require it among the DNS names, and no client here uses
+/// it.
 fn certificate(
     metadata: ObjectMeta,
     secret_name: String,
@@ -55,7 +56,7 @@ fn certificate(
     Certificate { metadata, spec, status: None }
 }
 
-/// As Go writes it: whoever reads the object and writes it back changes nothing.
+/// A duration in Go's format, so that a client that reads the object and writes it back changes nothing.
 fn duration(hours: i64) -> String {
     format!("{hours}h0m0s")
 }

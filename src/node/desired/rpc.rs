@@ -1,4 +1,4 @@
-//! What callers of JSON-RPC become: the guard beside the client, and the policy that it goes by.
+//! JSON-RPC for callers: the guard beside the client, and the guard's policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use k8s_openapi::{
 use super::{Live, arguments::path, certificates, pods};
 use crate::{
     api,
-    node::{
+    model::{
+        lookup::Found,
         names::{self, Component, Names, Purpose},
-        observed::{Found, ObservedCallers},
-        validate::Validated,
     },
-    policy::{self, Policy, grants::Grants},
-    settings::Surroundings,
+    node::{observed::ObservedCallers, validate::Validated},
+    protocol::policy::{self, Policy, grants::Grants},
+    settings::RenderConfig,
 };
 
-/// Modules that the client always offers the guard: a grant of one of them restarts nobody.
+/// Modules that the client always enables for the guard, so that a grant in one of them requires no restart.
 const MODULES: [&str; 4] = ["eth", "net", "txpool", "web3"];
 
-/// Every name under which callers reach the guard.
+/// Every DNS name under which callers reach the guard.
 pub(super) fn hosts(node: &Validated) -> Vec<String> {
     let mut hosts = certificates::service_names(node, &node.names.rpc_service());
     hosts.extend(node.spec.rpc.hostnames.iter().cloned());
@@ -31,7 +31,7 @@ pub(super) fn hosts(node: &Validated) -> Vec<String> {
     hosts
 }
 
-/// Modules of the client that the guard can reach: those of every method that was granted among them.
+/// Modules that the client enables for the guard, including those of all granted methods.
 pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
     let granted = node.spec.rpc.callers.iter().filter_map(|caller| grants(node, caller));
     let mut modules: BTreeSet<String> = MODULES.map(str::to_owned).into();
@@ -41,14 +41,14 @@ pub(super) fn modules(node: &Validated) -> BTreeSet<String> {
     modules
 }
 
-/// Who may call what, for the guard. Mounted as a directory, so that a change arrives without a restart. A guard that
-/// is no longer wanted learns here that nobody may call, and runs until its pod's turn comes.
+/// ConfigMap with the guard's policy. Mounted as a directory, so that a change arrives without a restart. A guard that
+/// is no longer wanted gets a policy without callers, and runs until the rollout replaces its pod.
 pub(super) fn policy_map(node: &Validated, live: &Live) -> Option<ConfigMap> {
     let wanted = node.has_callers() || live.client_guarded;
     wanted.then(|| map_of(&node.names, &node.owner, &policy(node)))
 }
 
-/// A policy as it is written.
+/// ConfigMap of a policy.
 #[must_use]
 pub fn map_of(names: &Names, owner: &OwnerReference, policy: &Policy) -> ConfigMap {
     let labels = names.component_labels(Component::Client);
@@ -59,7 +59,8 @@ pub fn map_of(names: &Names, owner: &OwnerReference, policy: &Policy) -> ConfigM
     }
 }
 
-/// A policy with the keys that are known now, and else as it is. What is not known stays.
+/// A policy with the issuer keys that are known now, otherwise unchanged. Issuers whose keys are not known now stay as
+/// they are.
 #[must_use]
 pub fn rekeyed(policy: &Policy, seen: &ObservedCallers) -> Policy {
     let of = |name: &String| policy.issuers.iter().find(|issuer| issuer.issuer == *name);
@@ -86,7 +87,7 @@ pub fn rekeyed(policy: &Policy, seen: &ObservedCallers) -> Policy {
     Policy { cluster: cluster.map(|cluster| cluster.issuer.clone()), issuers, ..policy.clone() }
 }
 
-/// Who may call what.
+/// The guard's policy: who may call what.
 #[must_use]
 pub fn policy(node: &Validated) -> Policy {
     let callers: Vec<_> =
@@ -102,7 +103,8 @@ pub fn policy(node: &Validated) -> Policy {
     }
 }
 
-/// The cluster's word counts for its own tokens, whoever else names it.
+/// Issuers of the policy. For the cluster's own issuer, the keys read from the cluster count, even if a caller names it
+/// too.
 fn issuers(node: &Validated) -> Vec<policy::Issuer> {
     let mut issuers: Vec<_> = node.callers.cluster.iter().cloned().collect();
     let is_new = |issuer: &&policy::Issuer| issuers.iter().all(|known| known.issuer != issuer.issuer);
@@ -111,7 +113,7 @@ fn issuers(node: &Validated) -> Vec<policy::Issuer> {
     issuers
 }
 
-/// `None` where it cannot be known, which the definition and the checks of the spec refuse.
+/// A caller of the policy; `None` if it has no usable identity, which the CRD and the validation of the spec reject.
 fn caller(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Caller> {
     let unsigned = |number: i32| u32::try_from(number).unwrap_or(1);
     Some(policy::Caller {
@@ -126,13 +128,13 @@ fn caller(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Caller>
     })
 }
 
-/// Whether its wildcards include what reads private state. The definition has it said where there is a transaction
-/// manager; for a node that is older than that rule it is `false`.
+/// Whether the caller's wildcards include methods that read private state. With a transaction manager, the CRD requires
+/// the field; for a node that is older than that rule it is `false`.
 fn reads_private_state(node: &Validated, caller: &api::rpc::Caller) -> bool {
     caller.private_state.unwrap_or(node.spec.transaction_manager.is_none())
 }
 
-/// What a caller may call; `None` where its methods are a fault of the spec.
+/// Methods granted to a caller; `None` if its methods are a fault of the spec.
 #[must_use]
 pub fn grants(node: &Validated, caller: &api::rpc::Caller) -> Option<Grants> {
     let grants = Grants::read(caller.methods.iter().map(String::as_str)).ok()?;
@@ -161,8 +163,8 @@ fn identity(node: &Validated, caller: &api::rpc::Caller) -> Option<policy::Ident
     account.or_else(certificate).or_else(oidc)
 }
 
-/// The one way to the client's JSON-RPC.
-pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container {
+/// The guard container, the only access to the client's JSON-RPC.
+pub(super) fn guard(node: &Validated, render_config: &RenderConfig) -> Container {
     let args = vec![
         "rpc".into(),
         format!("--listen=[::]:{}", names::RPC),
@@ -174,7 +176,7 @@ pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container 
         format!("--policy={}/{}", path::POLICY, policy::FILE),
     ];
     Container {
-        // what it says last are records of callers, which belong to its log alone
+        // its last log lines are audit records, which belong only in its log
         termination_message_policy: Some("File".into()),
         ports: Some(vec![ContainerPort {
             name: Some("rpc".into()),
@@ -190,13 +192,13 @@ pub(super) fn guard(node: &Validated, surroundings: &Surroundings) -> Container 
         startup_probe: pods::says_ok("/livez", names::RPC_HEALTH, 2, 30),
         liveness_probe: pods::says_ok("/livez", names::RPC_HEALTH, 10, 3),
         readiness_probe: pods::says_ok("/readyz", names::RPC_HEALTH, 5, 3),
-        ..pods::container(names::GUARD, &surroundings.guard_image, &["/quorum-guard"], args)
+        ..pods::container(names::GUARD, &render_config.guard_image, &["/quorum-guard"], args)
     }
 }
 
-/// What the guard reads, and reads again when it changes.
+/// Volumes with the files that the guard reads, and reloads when they change.
 pub(super) fn volumes(node: &Validated) -> [Volume; 2] {
-    let secret = certificates::secret_name(&node.names, &node.spec.tls, Purpose::Rpc);
+    let secret = names::secret_name(&node.names, &node.spec.tls, Purpose::Rpc);
     [
         pods::secret("tls-rpc", &secret, &[("tls.crt", "tls.crt"), ("tls.key", "tls.key")]),
         pods::config("callers", &node.names.guard_config(), &[]),

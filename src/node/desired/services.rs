@@ -1,4 +1,4 @@
-//! Addresses: stable ones for peers, callers and parts, and headless ones that govern the workloads.
+//! Services: stable addresses for peers, callers and components, and headless ones that govern the StatefulSets.
 
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
@@ -11,10 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Live, components, pods};
 use crate::{
     api::parts::Notes,
-    node::{
-        names::{self, Component},
-        validate::Validated,
-    },
+    model::names::{self, Component},
+    node::validate::Validated,
 };
 
 pub(super) fn all(node: &Validated, live: &Live) -> Vec<Service> {
@@ -36,7 +34,7 @@ pub(super) fn all(node: &Validated, live: &Live) -> Vec<Service> {
     services
 }
 
-/// A StatefulSet must name one; nothing dials it.
+/// Headless Service. A StatefulSet must name one; nothing dials it.
 fn governing(node: &Validated, component: Component) -> Service {
     let port = match component {
         Component::Client => port("p2p", names::P2P),
@@ -50,7 +48,7 @@ fn governing(node: &Validated, component: Component) -> Service {
     service
 }
 
-/// Where peers dial. Not-ready addresses are published: nobody waits for anybody.
+/// Service that peers dial. It publishes not-ready addresses, so that no node waits for another one.
 fn peers(node: &Validated, lost_address: Option<String>) -> Service {
     let ports = vec![port("p2p", names::P2P)];
     let mut service = service(node, Component::Client, node.names.peer_service(), ports);
@@ -61,7 +59,8 @@ fn peers(node: &Validated, lost_address: Option<String>) -> Service {
     service
 }
 
-/// Where scrapers dial; none without a scraper. A client that is not ready is the one to look at.
+/// Service that scrapers dial; only with scrapers. It publishes not-ready addresses, since the metrics of a client that
+/// is not ready matter most.
 fn metrics(node: &Validated) -> Service {
     let ports = vec![port("metrics", names::METRICS)];
     let mut service = service(node, Component::Client, node.names.metrics_service(), ports);
@@ -71,7 +70,7 @@ fn metrics(node: &Validated) -> Service {
     service
 }
 
-/// Where callers of JSON-RPC dial; none without a caller.
+/// Service that JSON-RPC callers dial; only with callers.
 fn rpc(node: &Validated) -> Service {
     let ports = vec![port("rpc", names::RPC)];
     service(node, Component::Client, node.names.rpc_service(), ports)
@@ -101,8 +100,8 @@ fn service(node: &Validated, component: Component, name: String, ports: Vec<Serv
     }
 }
 
-/// With what the spec asks for. Labels and annotations of others are left as they are, so an annotation of ours says what
-/// was asked for, and a Service is written when that changes.
+/// Adds labels and annotations from the spec. Drift detection ignores those without the operator's prefix, so an
+/// annotation of the operator records their digest, and the Service is written when that changes.
 fn noted(node: &Validated, mut meta: ObjectMeta) -> ObjectMeta {
     let notes = &node.spec.service_metadata;
     if *notes == Notes::default() {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Sealed;
-use crate::node::{
-    names::{self, Component, DATABASE, Names},
-    validate::{Database, Manager, Validated},
+use super::SecretTemplate;
+use crate::{
+    model::names::{self, Component, DATABASE, Names},
+    node::validate::{Database, Manager, Validated},
 };
 
 /// Name of the file.
 pub(super) const FILE: &str = "config.json";
 
-/// Where things are inside the transaction manager's container.
+/// Paths inside the transaction manager's container.
 pub(super) mod path {
     pub(crate) const CONFIG: &str = "/etc/tessera";
     pub(crate) const KEYS: &str = "/keys";
@@ -25,15 +25,16 @@ pub(super) mod path {
     pub(crate) const TRUST: &str = "/tls/trust";
 }
 
-/// The whole file, for a manager that is to know those of these nodes of its network.
+/// The whole file, for a manager that knows the managers of the nodes in `known`.
 pub(super) fn configuration(node: &Validated, manager: &Manager, known: &BTreeSet<&str>) -> Value {
-    let mut peers: Vec<_> = known.iter().map(|sibling| peer(node, sibling)).collect();
+    let mut peers: Vec<_> = known.iter().map(|network_member| peer(node, network_member)).collect();
     peers.extend(manager.outside.iter().cloned());
     peers.sort();
     peers.dedup();
     json!({
         "mode": "tessera",
-        // it compares addresses with names and would refuse every peer: mutual TLS and policies admit instead
+        // it compares addresses with names and would reject every peer; mutual TLS and network policies admit peers
+        // instead
         "useWhiteList": false,
         "jdbc": jdbc(node, manager),
         "serverConfigs": [peers_server(node), client_server(node)],
@@ -41,13 +42,13 @@ pub(super) fn configuration(node: &Validated, manager: &Manager, known: &BTreeSe
         "disablePeerDiscovery": true,
         "keys": keys(manager),
         "alwaysSendTo": [],
-        // else a peer could claim another's public key and receive its payloads
+        // otherwise a peer could claim another's public key and receive its payloads
         "features": {"enableRemoteKeyValidation": true},
     })
 }
 
-fn peer(node: &Validated, sibling: &str) -> String {
-    let names = Names { node: sibling.to_owned(), ..node.names.clone() };
+fn peer(node: &Validated, network_member: &str) -> String {
+    let names = Names { node: network_member.to_owned(), ..node.names.clone() };
     let service = names.dns(&names.workload(Component::TransactionManager));
     format!("https://{service}:{}/", names::MANAGER_TO_MANAGER)
 }
@@ -65,14 +66,13 @@ fn keys(manager: &Manager) -> Value {
     keys
 }
 
-/// Towards the client: whoever reaches this server owns the private data, so only the node's own
-/// authority is trusted.
+/// Server for the client. Access to it gives access to the private data, so it trusts only the node's own CA.
 fn client_server(node: &Validated) -> Value {
     let service = node.names.dns(&node.names.workload(Component::TransactionManager));
     json!({
         "app": "Q2T",
         "serverAddress": format!("https://{service}:{}", names::CLIENT_TO_MANAGER),
-        // Tessera listens at every address of either family, whatever stands here
+        // Tessera listens on every address of both families, whatever the value here
         "bindingAddress": format!("https://0.0.0.0:{}", names::CLIENT_TO_MANAGER),
         "communicationType": "REST",
         "sslConfig": {
@@ -88,7 +88,7 @@ fn client_server(node: &Validated) -> Value {
     })
 }
 
-/// Towards other managers, both ways.
+/// Server and client settings for other managers.
 fn peers_server(node: &Validated) -> Value {
     let service = node.names.dns(&node.names.workload(Component::TransactionManager));
     let advertised = node.spec.transaction_manager.as_ref().and_then(|manager| manager.advertise.clone());
@@ -117,7 +117,7 @@ fn peers_server(node: &Validated) -> Value {
     })
 }
 
-/// The server's certificate is verified, name included. The key is PKCS#8 DER: the driver reads no PEM.
+/// Database connection. The server's certificate and name are verified. The key is PKCS#8 DER: the driver reads no PEM.
 fn jdbc(node: &Validated, manager: &Manager) -> Value {
     let (host, port, database, user) = match &manager.database {
         Database::Managed(_) => {
@@ -133,7 +133,7 @@ fn jdbc(node: &Validated, manager: &Manager) -> Value {
         path::DATABASE_CA
     );
     let password = match &manager.database {
-        Database::External(external, _) if external.password_ref.is_some() => Sealed::PLACE,
+        Database::External(external, _) if external.password_ref.is_some() => SecretTemplate::PLACE,
         _ => {
             let directory = path::DATABASE_TLS;
             url.push_str(&format!("&sslcert={directory}/tls.crt&sslkey={directory}/tls.pk8"));

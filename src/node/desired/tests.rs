@@ -1,18 +1,18 @@
-//! What the rendered objects must be like, whatever they are rendered from.
+//! Tests of properties that all rendered objects must have.
 
 mod additions;
 mod arguments;
 mod certificates;
-mod daily;
 #[cfg(feature = "guard")]
 mod guard;
 mod names;
+mod network_policies;
 mod organisations;
 mod ownership;
 mod placement;
+mod pod_options;
 mod pods;
-mod policies;
-mod reach;
+mod policy_evaluator;
 mod restricted;
 mod rpc;
 mod sample;
@@ -22,8 +22,8 @@ mod users;
 mod workloads;
 mod world;
 
-/// The certificates of a node that has all of them.
+/// The certificates of a node with all of them.
 pub(super) fn member_certificates()
--> std::collections::BTreeMap<super::super::names::Purpose, super::super::secrets::tls::LeafFacts> {
+-> std::collections::BTreeMap<crate::model::names::Purpose, crate::model::secrets::tls::LeafFacts> {
     sample::issued(&sample::alone(&sample::everything())).certificates
 }

@@ -1,4 +1,4 @@
-//! What callers of JSON-RPC refer to: authorities in ConfigMaps, and the keys of those who issue tokens.
+//! Observes what JSON-RPC callers reference: CAs in ConfigMaps, and keys of token issuers.
 
 use std::sync::Arc;
 
@@ -8,18 +8,16 @@ use super::Sources;
 use crate::{
     api::QuorumNode,
     cluster::{
-        Caches, Facts,
-        caches::seen,
+        Caches, SecretFacts,
         drift::Content,
-        facts::{self, Fact, Question},
-        keys::Signer,
+        jwks::Signer,
+        secret_facts::{self, Fact, Question},
+        watch::caches::seen,
         write::Seen,
     },
-    node::{
-        names::Names,
-        observed::{Found, ObservedCallers},
-    },
-    policy::{Issuer, Policy},
+    model::{lookup::Found, names::Names},
+    node::observed::ObservedCallers,
+    protocol::policy::{Issuer, Policy},
 };
 
 pub(super) async fn callers(
@@ -32,18 +30,18 @@ pub(super) async fn callers(
     for caller in &node.spec.rpc.callers {
         if let Some(at) = caller.identity.authority() {
             let question = Question::Authorities(at.key.clone());
-            let found = facts::authorities(sources.config_map(&names.namespace, at, question).await?);
+            let found = secret_facts::authorities(sources.config_map(&names.namespace, at, question).await?);
             seen.authorities.insert(caller.name.clone(), found);
         }
         let authorities = seen.authorities.get(&caller.name).and_then(Found::usable);
         let Some(signer) = Signer::of(&caller.identity, authorities) else { continue };
         let mut found = sources.keys.of(&signer);
-        if !matches!(found, Found::Is(_)) {
+        if !matches!(found, Found::Present(_)) {
             if kept.is_none() {
                 kept = Some(policy(sources.client, sources.caches, sources.facts, (names, node)).await?);
             }
             let known = kept.as_ref().and_then(|kept| of_policy(kept.as_ref()?, &signer)).cloned();
-            found = known.map_or(found, Found::Is);
+            found = known.map_or(found, Found::Present);
         }
         match signer {
             Signer::Cluster => seen.cluster = Some(found),
@@ -53,15 +51,15 @@ pub(super) async fn callers(
     Ok(seen)
 }
 
-/// The policy that was written last. Whoever has just begun to work has asked nobody for keys yet, and a caller must not
-/// be refused for it. What someone else has put there does not count.
+/// The policy that was written last. A replica that has just begun to lead has no issuer keys yet, and must not lock
+/// out a caller for that. A policy that others have changed does not count.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Fails if the policy cannot be read.
 pub(in crate::node) async fn policy(
     client: &Client,
     caches: &Caches,
-    facts: &Facts,
+    facts: &SecretFacts,
     (names, node): (&Names, &QuorumNode),
 ) -> anyhow::Result<Option<Arc<Policy>>> {
     let live = seen(&caches.config_maps, &names.namespace, &names.guard_config());

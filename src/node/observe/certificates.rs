@@ -1,4 +1,4 @@
-//! What is seen of certificates: their Secrets, and what is served.
+//! Observes certificates: their Secrets, and what ports serve.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,25 @@ use super::Sources;
 use crate::{
     api::tls::Tls,
     cluster::{
-        Caches, Served,
-        facts::{Fact, Question},
+        Caches, ServedCertificates,
+        secret_facts::{Fact, Question},
     },
-    node::{
-        desired::certificates::secret_name,
-        names::{self, Component, Names, Purpose},
-        observed::Pod,
+    model::{
+        names::{self, Component, Names, Purpose, secret_name},
         secrets::{
-            Unusable,
+            InvalidContent,
             tls::{Fingerprint, LeafFacts},
         },
     },
+    node::observed::Pod,
 };
 
-/// What each certificate's Secret proves.
+/// Facts from the Secret of each certificate.
 pub(super) async fn certificates(
     sources: Sources<'_>,
     names: &Names,
     tls: &Tls,
-) -> anyhow::Result<BTreeMap<Purpose, Result<LeafFacts, Unusable>>> {
+) -> anyhow::Result<BTreeMap<Purpose, Result<LeafFacts, InvalidContent>>> {
     let mut certificates = BTreeMap::new();
     for purpose in Purpose::ALL {
         let name = secret_name(names, tls, purpose);
@@ -40,7 +39,7 @@ pub(super) async fn certificates(
     Ok(certificates)
 }
 
-/// What each of ours was made for.
+/// Renewal request that each certificate was issued for.
 pub(super) fn made_for(caches: &Caches, names: &Names) -> BTreeMap<Purpose, String> {
     let of = |purpose| {
         let meta = caches.secret(&names.namespace, &names.certificate(purpose))?;
@@ -49,9 +48,9 @@ pub(super) fn made_for(caches: &Caches, names: &Names) -> BTreeMap<Purpose, Stri
     Purpose::ALL.into_iter().filter_map(of).collect()
 }
 
-/// What the pods that are there were seen to present.
+/// Certificates that the current pods serve.
 pub(super) fn presented(
-    served: &Served,
+    served: &ServedCertificates,
     names: &Names,
     pods: &BTreeMap<Component, Pod>,
 ) -> BTreeMap<Purpose, Fingerprint> {
@@ -62,7 +61,7 @@ pub(super) fn presented(
     Purpose::ALL.into_iter().filter_map(of).collect()
 }
 
-/// When each certificate's Secret was last written, as far as the server says.
+/// When each certificate's Secret was last written, by its managed fields or creation time.
 pub(super) fn written(caches: &Caches, names: &Names, tls: &Tls) -> BTreeMap<Purpose, Timestamp> {
     let of = |purpose| {
         let meta = caches.secret(&names.namespace, &secret_name(names, tls, purpose))?;

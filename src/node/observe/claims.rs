@@ -1,4 +1,4 @@
-//! Who else claims a node's identity, in all namespaces that are watched.
+//! Observes claims of others to a node's identity, in all watched namespaces.
 
 use kube::{ResourceExt as _, api::ObjectMeta};
 
@@ -6,14 +6,14 @@ use super::{Sources, pods, workload};
 use crate::{
     api::QuorumNode,
     cluster::Caches,
-    node::{
-        identity::{self, Claim},
+    model::{
+        identity,
         names::{self, Component, Names},
-        volumes,
     },
+    node::decide::{identity::Claim, volume_growth},
 };
 
-/// Everyone else who claims the node's identity.
+/// All claims of others to the node's identity.
 pub(super) fn claims(sources: Sources<'_>, node: &QuorumNode, own: &Names) -> Vec<Claim> {
     let Some(identity) = node.status.as_ref().and_then(|status| status.identity.as_ref()) else {
         return vec![];
@@ -26,7 +26,7 @@ pub(super) fn claims(sources: Sources<'_>, node: &QuorumNode, own: &Names) -> Ve
             }
         }
     }
-    // what runs was looked at when it was started
+    // a running client was checked for this when it was started
     if workload(sources.caches, own, Component::Client).is_none_or(|own| own.stopped) {
         strays(sources.everywhere, &identity.address, &mut claims);
     }
@@ -48,7 +48,7 @@ fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
     Claim {
         since: other.creation_timestamp().map(|made| made.0),
         wants: workload.as_ref().is_some_and(|workload| !workload.stopped)
-            || volumes::runs_alone(workload.as_ref(), pod.as_ref(), address),
+            || volume_growth::runs_alone(workload.as_ref(), pod.as_ref(), address),
         has_pod: pod.is_some(),
         stands_back: identity::stands_back(other),
         namespace: names.namespace,
@@ -56,7 +56,7 @@ fn claim(caches: &Caches, other: &QuorumNode) -> Claim {
     }
 }
 
-/// Workloads and pods of nodes that do not claim what they run as: that are gone, or cannot be read.
+/// Workloads and pods with the identity whose node does not claim it, because the node is gone or does not decode.
 fn strays(everywhere: &[Caches], address: &str, claims: &mut Vec<Claim>) {
     let mut found = |meta: &ObjectMeta| {
         let label = |name: &str| meta.labels.as_ref()?.get(name);

@@ -1,13 +1,13 @@
-//! Which database a pod has found: the last message of the init container that looks.
+//! Reads a pod's report about its database: the termination message of the init container that checks it.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, PodStatus};
 
 use crate::{
-    database::Report,
-    node::database::{EXTERNAL_DATABASE, INITIALISE},
+    node::decide::database::{EXTERNAL_DATABASE, INITIALISE},
+    protocol::database::Report,
 };
 
-/// What it told last; an init container that has failed is started again by its kubelet.
+/// The last report. The kubelet restarts a failed init container, so its previous termination counts too.
 pub(super) fn report(status: &PodStatus) -> Option<Report> {
     let looks =
         |container: &&ContainerStatus| [INITIALISE, EXTERNAL_DATABASE].contains(&container.name.as_str());
@@ -23,7 +23,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::database::{SystemIdentifier, Verdict};
+    use crate::protocol::database::{SystemIdentifier, Verdict};
 
     fn read(container: Value) -> Option<Report> {
         let mut containers = json!([{"name": "tools", "image": "", "imageID": "", "ready": true, "restartCount": 0,

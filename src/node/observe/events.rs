@@ -1,5 +1,5 @@
-//! What the API server's Events say of what is not made. Read live, and only where something has been missing for a
-//! while: Events are many, and nobody watches them here.
+//! Reads Kubernetes Events about objects that are not created. Read live, and only after something has been missing for
+//! a while: there are too many Events to watch.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,10 @@ use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use crate::{
     api::QuorumNode,
     cluster::write::timely,
+    model::{names::Component, redact::quoted},
     node::{
-        names::Component,
+        decide::rejected_pods,
         observed::{Pod, Workload},
-        quoted::quoted,
-        unmade,
     },
 };
 
@@ -22,12 +21,12 @@ use crate::{
 pub(super) struct About<'a> {
     pub(super) namespace: &'a str,
     pub(super) uid: &'a str,
-    /// Which of its Events.
+    /// Reason of the Events.
     pub(super) reason: &'a str,
 }
 
 /// Why parts have no pod that should have had one for a while.
-pub(super) async fn unmade(
+pub(super) async fn rejected_pods(
     client: &Client,
     node: &QuorumNode,
     (workloads, pods): (&BTreeMap<Component, Workload>, &BTreeMap<Component, Pod>),
@@ -35,8 +34,8 @@ pub(super) async fn unmade(
 ) -> BTreeMap<Component, String> {
     let namespace = &node.namespace().unwrap_or_default();
     let mut found = BTreeMap::new();
-    for (part, workload) in unmade::missing(workloads, pods) {
-        if !unmade::is_overdue(node, part, now) {
+    for (part, workload) in rejected_pods::missing(workloads, pods) {
+        if !rejected_pods::is_overdue(node, part, now) {
             continue;
         }
         let about = About { namespace, uid: &workload.uid, reason: "FailedCreate" };
@@ -45,18 +44,19 @@ pub(super) async fn unmade(
     found
 }
 
-/// What was said last of an object. Who may not read Events goes on without: they explain, and decide nothing.
+/// Message of the newest Event about an object; `None` if Events cannot be read: they only explain, and affect no
+/// decision.
 pub(super) async fn said(client: &Client, about: About<'_>) -> Option<String> {
     let api = Api::<Event>::namespaced(client.clone(), about.namespace);
     let fields = format!("involvedObject.uid={},reason={}", about.uid, about.reason);
     match timely(api.list(&ListParams::default().fields(&fields).limit(5))).await {
-        Ok(Ok(events)) => unmade::newest(&events.items).map(quoted),
+        Ok(Ok(events)) => rejected_pods::newest(&events.items).map(quoted),
         Ok(Err(error)) => {
-            tracing::debug!(namespace = about.namespace, "Events are not read: {error}");
+            tracing::debug!(namespace = about.namespace, "cannot read Events: {error}");
             None
         }
         Err(error) => {
-            tracing::debug!(namespace = about.namespace, "Events are not read: {error:#}");
+            tracing::debug!(namespace = about.namespace, "cannot read Events: {error:#}");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What is seen of the pods of a whole network, when one of them is to be replaced.
+//! Observes the pods of a whole network before one of them is replaced.
 
 use kube::runtime::reflector::ObjectRef;
 
@@ -6,21 +6,23 @@ use super::{host_facts, pods, workload};
 use crate::{
     api::node::Role,
     cluster::Caches,
-    node::{
-        desired::components,
+    model::{
         names::{Component, Names},
-        observed::{Host, Observed, Pod},
-        rollout::{
+        network_member::NetworkMember,
+    },
+    node::{
+        decide::rollout::{
             self,
             plan::{Absence, Health, Named, Part},
         },
-        sibling::Sibling,
+        desired::components,
+        observed::{Host, Observed, Pod},
         validate::Validated,
     },
 };
 
-/// The parts of the node and of its siblings, by node and in the order in which they are replaced, and what is left of nodes
-/// that are being deleted. Of the node's own parts `due` are those that it would replace.
+/// Parts of the node and of the other nodes of its network, by node and in replacement order, and remaining parts of
+/// nodes that are being deleted. `due` are the node's own parts to replace.
 pub(in crate::node) fn parts(
     caches: &Caches,
     (node, observed): (&Validated, &Observed),
@@ -35,15 +37,16 @@ pub(in crate::node) fn parts(
             Some(Part { is_waiting, is_validator: is_validator && component == Component::Client, ..part })
         },
     );
-    let siblings = observed.siblings.iter().filter(|sibling| !sibling.is_held);
+    let network_members = observed.network_members.iter().filter(|network_member| !network_member.is_held);
     let ending = observed.absent.ending.iter().filter(|ending| !ending.is_held);
-    own.chain(siblings.flat_map(|sibling| of_sibling(caches, &node.names, sibling)))
+    own.chain(network_members.flat_map(|network_member| of_sibling(caches, &node.names, network_member)))
         .chain(ending.flat_map(|ending| of_ending(caches, &node.names, ending)))
         .collect()
 }
 
-/// A node that is being deleted is away until its last pod is gone: its end and a replacement never come together.
-fn of_ending(caches: &Caches, own: &Names, ending: &Sibling) -> impl Iterator<Item = Part> {
+/// Parts of a node that is being deleted. They count as absent until its last pod is gone, so that its deletion and a
+/// replacement never coincide.
+fn of_ending(caches: &Caches, own: &Names, ending: &NetworkMember) -> impl Iterator<Item = Part> {
     let has_pod = |part: &Part| !part.pod.is_empty();
     of_sibling(caches, own, ending).filter(has_pod).map(|part| {
         let absence = Absence { why: "its node is being deleted".to_owned(), since: None };
@@ -51,9 +54,9 @@ fn of_ending(caches: &Caches, own: &Names, ending: &Sibling) -> impl Iterator<It
     })
 }
 
-fn of_sibling(caches: &Caches, own: &Names, sibling: &Sibling) -> impl Iterator<Item = Part> {
-    let names = Names { node: sibling.name.clone(), ..own.clone() };
-    let (is_validator, goes_on) = (sibling.may_be_validator(), sibling.goes_on());
+fn of_sibling(caches: &Caches, own: &Names, network_member: &NetworkMember) -> impl Iterator<Item = Part> {
+    let names = Names { node: network_member.name.clone(), ..own.clone() };
+    let (is_validator, goes_on) = (network_member.may_be_validator(), network_member.goes_on());
     rollout::ORDER.into_iter().filter_map(move |component| {
         let part = part(caches, &names, component)?;
         let is_validator = is_validator && component == Component::Client;
@@ -61,7 +64,7 @@ fn of_sibling(caches: &Caches, own: &Names, sibling: &Sibling) -> impl Iterator<
     })
 }
 
-/// `None` where there is neither a workload that is to have a pod, nor a pod.
+/// A part of a node; `None` if it has neither a pod nor a workload that should have one.
 pub(in crate::node) fn part(caches: &Caches, names: &Names, component: Component) -> Option<Part> {
     let (workload, pod) = (workload(caches, names, component), pods::pod(caches, names, component));
     if pod.is_none() && workload.as_ref().is_none_or(|workload| workload.stopped) {
@@ -71,7 +74,7 @@ pub(in crate::node) fn part(caches: &Caches, names: &Names, component: Component
         workload.zip(pod.as_ref()).is_some_and(|(workload, pod)| rollout::is_outdated(pod, &workload));
     let host = pod.as_ref().and_then(|pod| caches.hosts.get(&ObjectRef::new(pod.host.as_ref()?)));
     let host = host.map(|host| host_facts(&host));
-    // on a host that does not report it may well serve, and it would end nowhere
+    // on an unreachable host the pod may still serve, and its deletion would not complete
     let is_lost = host.as_ref().is_some_and(|host| host.lost);
     Some(Part {
         named: Named { node: names.node.clone(), component },
@@ -82,12 +85,12 @@ pub(in crate::node) fn part(caches: &Caches, names: &Names, component: Component
     })
 }
 
-/// A pod that is not ready says something of its own only from when its host reports on.
+/// Health of a pod. That it is not ready counts only from the time at which its host reports again.
 fn health(pod: Option<&Pod>, host: Option<&Host>) -> Health {
     let away = |why: &str, since| Health::Away(Absence { why: why.to_owned(), since });
     let Some(pod) = pod else { return away("it has no pod", None) };
     if pod.terminating {
-        return away("its pod is ending", None);
+        return away("its pod is terminating", None);
     }
     if pod.ready {
         return Health::Serves(pod.since);
@@ -95,8 +98,8 @@ fn health(pod: Option<&Pod>, host: Option<&Host>) -> Health {
     let since = pod.since.max(host.and_then(|host| host.since));
     match (&pod.unschedulable, &pod.trouble) {
         _ if host.is_some_and(|host| host.lost) => away("its host no longer reports", since),
-        (Some(_), _) => away("its pod has no host", since),
-        // other nodes repeat it: without what was said last, which is another line each time
+        (Some(_), _) => away("its pod is not scheduled", since),
+        // other nodes repeat this text: leave out the quoted output, which differs each time
         (None, Some(trouble)) => away(trouble.split([',', '"']).next().unwrap_or_default(), since),
         (None, None) => away("it is starting", since),
     }
@@ -111,8 +114,11 @@ mod tests {
     #[test]
     fn what_a_container_said_last_is_not_repeated_by_other_nodes() {
         for (trouble, told) in [
-            ("tm ended with 2, its last words: \"10:00:01 no database\"", "tm ended with 2"),
-            ("container tm waits: CrashLoopBackOff, tm ended with 2", "container tm waits: CrashLoopBackOff"),
+            ("tm exited with code 2, message: \"10:00:01 no database\"", "tm exited with code 2"),
+            (
+                "container tm waits: CrashLoopBackOff, tm exited with code 2",
+                "container tm waits: CrashLoopBackOff",
+            ),
             ("container tm is not ready", "container tm is not ready"),
         ] {
             let pod = Pod { trouble: Some(trouble.into()), ..Pod::default() };
@@ -121,7 +127,7 @@ mod tests {
         }
     }
 
-    /// All of a network's pods are not ready while their hosts do not report, and for a moment afterwards: they serve all the same.
+    /// While hosts do not report, and for a moment afterwards, all pods of a network are not ready although they serve.
     #[test]
     fn a_pod_is_not_ready_of_itself_for_as_long_as_its_host_has_reported() {
         let at = |second| Timestamp::from_second(second).expect("a time");

@@ -1,4 +1,4 @@
-//! What is seen of a node's pods.
+//! Observes the pods of a node.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,8 @@ use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use super::database;
 use crate::{
     cluster::Caches,
-    node::{
-        names::{self, Component, Names},
-        observed::Pod,
-        trouble,
-    },
+    model::names::{self, Component, Names},
+    node::{decide::container_failures, observed::Pod},
 };
 
 /// The pods of a node.
@@ -21,7 +18,7 @@ pub(super) fn pods(caches: &Caches, names: &Names) -> BTreeMap<Component, Pod> {
     Component::ALL.into_iter().filter_map(of).collect()
 }
 
-/// One of them.
+/// The pod of one component.
 pub(super) fn pod(caches: &Caches, names: &Names, component: Component) -> Option<Pod> {
     let reference = ObjectRef::new(&names.pod(component)).within(&names.namespace);
     Some(pod_facts(&*caches.pods.get(&reference)?))
@@ -53,8 +50,8 @@ pub(super) fn pod_facts(pod: &core::Pod) -> Pod {
         policy: pod.annotations().get(names::POLICY).cloned(),
         unschedulable,
         database: status.and_then(database::report),
-        trouble: status.and_then(trouble::trouble),
-        killed: status.and_then(trouble::killed),
+        trouble: status.and_then(container_failures::trouble),
+        killed: status.and_then(container_failures::killed),
     }
 }
 
@@ -62,7 +59,7 @@ fn is_guarded(status: &core::PodStatus) -> bool {
     status.container_statuses.iter().flatten().any(|container| container.name == names::GUARD)
 }
 
-/// `geth init` has ended well, or what comes after it has begun.
+/// Whether `geth init` has succeeded, or the client has started after it.
 pub(super) fn is_initialised(status: &core::PodStatus) -> bool {
     let of = |containers: &Option<Vec<core::ContainerStatus>>, name: &str| {
         containers.iter().flatten().find(|container| container.name == name).cloned()

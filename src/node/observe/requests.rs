@@ -1,4 +1,4 @@
-//! What is asked of others, and what they say.
+//! Observes third-party objects of the node: Certificates of cert-manager and PodMonitors.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,16 @@ use kube::{ResourceExt as _, runtime::reflector::ObjectRef};
 use crate::{
     api::QuorumNode,
     cluster::{Caches, Known},
-    node::{
-        foreign::{Certificate, Said},
+    model::{
+        lookup::Seen,
         names::{Names, Purpose},
-        observed::{Request, Seen},
-        optional,
+        optional_kinds,
+        third_party::{Certificate, Said},
     },
+    node::observed::Request,
 };
 
-/// Of what others say no more is repeated than this many characters.
+/// Maximum number of characters of a third-party message.
 const WORDS: usize = 300;
 
 pub(super) fn requests(
@@ -23,7 +24,7 @@ pub(super) fn requests(
     node: &QuorumNode,
     names: &Names,
 ) -> Seen<BTreeMap<Purpose, Request>> {
-    if optional::asks_cert_manager(node) {
+    if optional_kinds::asks_cert_manager(node) {
         caches.certificates.ask();
     }
     let store = match caches.certificates.known() {
@@ -35,12 +36,12 @@ pub(super) fn requests(
         let certificate = store.get(&ObjectRef::new(&names.requested(purpose)).within(&names.namespace))?;
         is_owned(&*certificate, node).then(|| (purpose, request(&certificate)))
     };
-    Seen::Is(Purpose::ALL.into_iter().filter_map(of).collect())
+    Seen::Present(Purpose::ALL.into_iter().filter_map(of).collect())
 }
 
-/// Whether Prometheus is told of the node.
+/// Whether the node's PodMonitor exists.
 pub(super) fn monitor(caches: &Caches, node: &QuorumNode, names: &Names) -> Seen<bool> {
-    if optional::asks_monitoring(node) {
+    if optional_kinds::asks_monitoring(node) {
         caches.monitors.ask();
     }
     match caches.monitors.known() {
@@ -48,7 +49,7 @@ pub(super) fn monitor(caches: &Caches, node: &QuorumNode, names: &Names) -> Seen
         Known::Missing => Seen::Missing,
         Known::There(store) => {
             let found = store.get(&ObjectRef::new(&names.metrics_service()).within(&names.namespace));
-            Seen::Is(found.is_some_and(|found| is_owned(&*found, node)))
+            Seen::Present(found.is_some_and(|found| is_owned(&*found, node)))
         }
     }
 }

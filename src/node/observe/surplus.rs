@@ -1,22 +1,19 @@
-//! Pods beyond the one that a part has, and the claims they have left.
+//! Observes pods beyond the one of each part, and their volume claims.
 
 use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
 
 use crate::{
     cluster::Caches,
-    node::{
-        names::{self, Names},
-        observed::Surplus,
-        volumes,
-    },
+    model::names::{self, Names},
+    node::{decide::volume_growth, observed::Surplus},
 };
 
-/// By their names, which a StatefulSet counts up.
+/// Surplus pods and claims, by the ordinal in their names.
 pub(super) fn surplus(caches: &Caches, names: &Names) -> Surplus {
     Surplus {
-        pods: named(&caches.pods, names, |name| volumes::is_beyond(names, name)),
+        pods: named(&caches.pods, names, |name| volume_growth::is_beyond(names, name)),
         claims: named(&caches.claims, names, |name| {
-            name.strip_prefix("data-").is_some_and(|pod| volumes::is_beyond(names, pod))
+            name.strip_prefix("data-").is_some_and(|pod| volume_growth::is_beyond(names, pod))
         }),
     }
 }

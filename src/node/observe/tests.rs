@@ -75,7 +75,7 @@ fn a_client_has_its_chain_when_init_has_ended_well_or_what_follows_runs() {
     assert!(!is(client(json!({"name": "client", "state": {"waiting": {"reason": "PodInitializing"}}}))));
 }
 
-/// Otherwise a pod would be replaced to bring in a template that was repaired a moment ago.
+/// Otherwise a pod would be replaced because of a template that was repaired a moment ago.
 #[test]
 fn a_revision_counts_once_its_controller_has_seen_the_template() {
     let of = |generation: i64, observed: i64| {

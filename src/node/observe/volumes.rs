@@ -1,4 +1,4 @@
-//! The node's volume claims.
+//! Observes the node's volume claims.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,21 @@ use super::{
 };
 use crate::{
     cluster::{Caches, write::timely},
-    node::{
+    model::{
         names::{Component, Names},
+        redact::quoted,
+    },
+    node::{
+        decide::{
+            placement,
+            volume_growth::{Resizing, Volume},
+        },
         observed::Pod,
-        placement,
-        quoted::quoted,
-        volumes::{Resizing, Volume},
     },
 };
 
-/// Those that carry the labels which their template gave them; of a pod that finds no host also from where its
-/// volume can be reached, and of one that has no volume what its storage driver says.
+/// Claims with the labels of their template. For an unschedulable pod also the hosts that can reach its volume, and for
+/// a pod without a volume the message of its storage driver.
 pub(super) async fn volumes(
     sources: Sources<'_>,
     names: &Names,
@@ -47,7 +51,7 @@ pub(super) async fn volumes(
     Ok(volumes)
 }
 
-/// Read live, and only where it says why a pod waits: volumes are not watched.
+/// Node affinity of a volume. Read live, and only to explain why a pod waits, since volumes are not watched.
 async fn reach(client: &Client, name: &str) -> anyhow::Result<Option<Vec<NodeSelectorTerm>>> {
     let api = Api::<PersistentVolume>::all(client.clone());
     let found = timely(api.get_opt(name)).await?.with_context(|| format!("PersistentVolume {name}"))?;
@@ -83,7 +87,7 @@ fn volume(claim: &PersistentVolumeClaim) -> Option<Volume> {
     })
 }
 
-/// How far a volume is, by the conditions of its claim, and by its state where the server keeps one.
+/// Progress of a resize, by the conditions of the claim, and by its resize state if the server has one.
 fn resizing(status: &PersistentVolumeClaimStatus) -> Resizing {
     let said = |kind: &str| {
         let conditions = status.conditions.iter().flatten();
@@ -102,7 +106,7 @@ fn resizing(status: &PersistentVolumeClaimStatus) -> Resizing {
     }
 }
 
-/// What a claim, or a template of one, asks for.
+/// Storage size that a claim, or a claim template, requests.
 pub(super) fn size(claim: &PersistentVolumeClaim) -> Option<String> {
     let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
     Some(requests.get("storage")?.0.clone())
@@ -114,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// A claim with this status, as the pass sees it.
+    /// Observed resize state of a claim with this status.
     fn seen(status: Value) -> Volume {
         let claim = json!({"metadata": {"name": "c"}, "status": status,
             "spec": {"resources": {"requests": {"storage": "30Gi"}}}});

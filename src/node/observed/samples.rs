@@ -1,4 +1,4 @@
-//! A world in which a node is in order, for the tests of what is decided from it.
+//! Test samples: observed states of nodes that are in order.
 
 use std::{
     collections::BTreeMap,
@@ -8,32 +8,35 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Found, Host, Observed, ObservedCallers, ObservedManager, Pod, Surplus, Workload};
+use super::{Host, Observed, ObservedCallers, ObservedManager, Pod, Surplus, Workload};
 use crate::{
     api::{QuorumNode, QuorumNodeSpec, QuorumNodeStatus, node::Engine},
+    model::{
+        genesis::{self, GenesisFacts},
+        lookup::Found,
+        names::Component,
+        network_member::NetworkMember,
+        peering::PeerState,
+        secrets::{
+            generate,
+            keys::{NodeIdentity, TransactionManagerKey},
+            tls::{self, AuthorityFacts, LeafFacts},
+        },
+    },
     node::{
         desired::{
             certificates::{self, Authority},
             components,
         },
-        genesis::{self, GenesisFacts},
-        met::Met,
-        names::Component,
-        secrets::{
-            keys::{NodeIdentity, TransactionManagerKey},
-            mint,
-            tls::{self, AuthorityFacts, LeafFacts},
-        },
-        sibling::Sibling,
         validate,
     },
-    policy,
+    protocol::policy,
 };
 
 pub(in crate::node) const GENERATION: i64 = 7;
 pub(in crate::node) const MANAGER_KEY: &str = "BULeR8JyUWhiuuCMU/HLA0Q5pzkYT+cHII3ZKBey3Bo=";
 
-/// Of whole seconds, as the server keeps them.
+/// A time in whole seconds, as the server stores times.
 pub(in crate::node) fn now() -> Timestamp {
     "2031-03-07T11:13:17Z".parse().expect("a time")
 }
@@ -42,7 +45,7 @@ pub(in crate::node) fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 
-/// A client and nothing else: `alice`.
+/// Node `alice`: only a client.
 pub(in crate::node) fn smallest() -> Value {
     parsed(include_str!("../../../config/samples/smallest.yaml"))
 }
@@ -52,12 +55,12 @@ pub(in crate::node) fn called() -> Value {
     parsed(include_str!("../../../config/samples/callers.yaml"))
 }
 
-/// Client, transaction manager and managed database: `bob`.
+/// Node `bob`: client, transaction manager and managed database.
 pub(in crate::node) fn member() -> Value {
     parsed(include_str!("../../../config/samples/member.yaml"))
 }
 
-/// `bob`, whose database is run by someone else and wants a password.
+/// `bob` with an external database that requires a password.
 pub(in crate::node) fn member_of_external_database() -> Value {
     let mut node = member();
     node["spec"]["transactionManager"]["database"] = json!({"external": {
@@ -77,8 +80,8 @@ pub(in crate::node) fn node(mut node: Value) -> QuorumNode {
     serde_json::from_value(node).expect("a sample is a QuorumNode")
 }
 
-/// Another node of the network `acme`; where it is complete it has the key of `digit` and an address.
-pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Sibling {
+/// Another node of the network `acme`. With `status`, it has the key of that digit and that address.
+pub(in crate::node) fn network_member(name: &str, status: Option<(char, &str)>) -> NetworkMember {
     let mut other = smallest();
     other["metadata"]["name"] = json!(name);
     let mut other = node(other);
@@ -90,9 +93,9 @@ pub(in crate::node) fn sibling(name: &str, status: Option<(char, &str)>) -> Sibl
     of_network(other)
 }
 
-/// As the node's siblings see it.
-pub(in crate::node) fn of_network(node: QuorumNode) -> Sibling {
-    Sibling::from(&crate::cluster::guard::Guard(Ok(node)))
+/// The node as the other nodes of its network see it.
+pub(in crate::node) fn of_network(node: QuorumNode) -> NetworkMember {
+    NetworkMember::from(&crate::model::decode::Decoded(Ok(node)))
 }
 
 pub(in crate::node) fn identity(digit: char) -> NodeIdentity {
@@ -100,32 +103,32 @@ pub(in crate::node) fn identity(digit: char) -> NodeIdentity {
     NodeIdentity { public_key: digits(128), address: format!("0x{}", digits(40)) }
 }
 
-/// The same identity, as a status has it.
+/// The same identity in the form of a status.
 pub(in crate::node) fn recorded(digit: char) -> crate::api::status::IdentityStatus {
     let NodeIdentity { public_key, address } = identity(digit);
     crate::api::status::IdentityStatus { public_key, address, secret_name: "qn-bob-nodekey".into() }
 }
 
 fn made(common_name: &str) -> AuthorityFacts {
-    let data = mint::authority(common_name, now()).expect("an authority can be made");
+    let data = generate::authority(common_name, now()).expect("an authority can be made");
     tls::read_authority(&data).expect("and read")
 }
 
 static NETWORK: LazyLock<AuthorityFacts> = LazyLock::new(|| made("ledger qnet-acme-ca"));
 static NODE: LazyLock<AuthorityFacts> = LazyLock::new(|| made("ledger qn-bob-ca"));
 
-/// Everything is there and usable, every part runs on a host of its own, nothing is left to do.
+/// Everything exists and is usable, every part runs on its own host, and nothing is left to do.
 pub(in crate::node) fn in_order(node: Value) -> Observed {
     let node = self::node(node);
     let spec = &node.spec;
     let mut observed = Observed {
         domain: "cluster.local".into(),
-        lasting: vec![],
+        irreplaceable_secrets: vec![],
         surplus: Surplus::default(),
-        siblings: Vec::new(),
+        network_members: Vec::new(),
         neighbours: Vec::new(),
         claims: Vec::new(),
-        genesis: Found::Is(GenesisFacts {
+        genesis: Found::Present(GenesisFacts {
             sha256: "5e".repeat(32),
             chain_id: 41337,
             engine: match spec.consensus.engine {
@@ -135,31 +138,31 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
             block: block(),
             schedule: Arc::default(),
         }),
-        node_key: Found::Is(identity('b')),
+        node_key: Found::Present(identity('b')),
         chain_data_exists: None,
         manager: spec.transaction_manager.as_ref().map(|manager| {
             let external = manager.database.external.as_ref();
             let certificate = external.and_then(|external| external.client_certificate_ref.as_ref());
             ObservedManager {
-                keys: Found::Is(TransactionManagerKey {
+                keys: Found::Present(TransactionManagerKey {
                     public_key: MANAGER_KEY.into(),
                     locked: manager.keys.password_ref.is_some(),
                 }),
-                key_password: manager.keys.password_ref.as_ref().map(|_| Found::Is(())),
+                key_password: manager.keys.password_ref.as_ref().map(|_| Found::Present(())),
                 database_password: external
                     .and_then(|external| external.password_ref.as_ref())
-                    .map(|_| Found::Is("4711".into())),
-                database_certificate: certificate.map(|_| Found::Is("4712".into())),
+                    .map(|_| Found::Present("4711".into())),
+                database_certificate: certificate.map(|_| Found::Present("4712".into())),
             }
         }),
         bundles: BTreeMap::new(),
         callers: callers(&node),
-        network_authority: Found::Is(NETWORK.clone()).into(),
-        node_authority: Found::Is(NODE.clone()).into(),
+        network_authority: Found::Present(NETWORK.clone()).into(),
+        node_authority: Found::Present(NODE.clone()).into(),
         certificates: BTreeMap::new(),
         served: None,
         chain: None,
-        met: Met::default(),
+        met: PeerState::default(),
         written: BTreeMap::new(),
         made_for: BTreeMap::new(),
         requests: Default::default(),
@@ -167,12 +170,12 @@ pub(in crate::node) fn in_order(node: Value) -> Observed {
         peer_address: Some("10.96.7.7".into()),
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        permitted: None,
+        admitted_peers: None,
         managers: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
-        unmade: BTreeMap::new(),
-        unseen: Vec::new(),
+        rejected_pods: BTreeMap::new(),
+        unwatchable: Vec::new(),
         hosts: BTreeMap::new(),
         node: Arc::new(node),
     };
@@ -221,7 +224,7 @@ pub(in crate::node) fn pinned() -> crate::api::status::GenesisStatus {
     crate::api::status::GenesisStatus { sha256: "5e".repeat(32), chain_id: 41337, block: Some(block()) }
 }
 
-/// A component that serves on a host, which is a machine of its own.
+/// Adds a component that serves on a host, which is on its own machine.
 pub(in crate::node) fn run(observed: &mut Observed, component: Component, host: &str) {
     let workload = Workload {
         update_revision: Some("r7".into()),
@@ -236,7 +239,7 @@ pub(in crate::node) fn run(observed: &mut Observed, component: Component, host: 
     observed.hosts.insert(host.into(), machine(host));
 }
 
-/// A host that no other is.
+/// A host on its own machine.
 pub(in crate::node) fn machine(host: &str) -> Host {
     Host {
         machine_id: format!("machine-of-{host}"),
@@ -265,23 +268,23 @@ pub(in crate::node) fn pod(observed: &mut Observed, component: Component) -> &mu
 /// The issuer of the cluster's own tokens.
 pub(in crate::node) const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// What callers refer to is there, and every issuer's key is known.
+/// All references of callers exist, and the key of every issuer is known.
 pub(in crate::node) fn callers(node: &QuorumNode) -> ObservedCallers {
     let callers = &node.spec.rpc.callers;
     let authorities = callers.iter().filter(|caller| caller.identity.authority().is_some());
     let authorities = authorities
-        .map(|caller| (caller.name.clone(), Found::Is(format!("authority of {}\n", caller.name))))
+        .map(|caller| (caller.name.clone(), Found::Present(format!("authority of {}\n", caller.name))))
         .collect();
     let oidc = callers.iter().filter_map(|caller| Some(caller.identity.oidc.as_ref()?.issuer.clone()));
     let asks = callers.iter().any(|caller| caller.identity.service_account.is_some());
     ObservedCallers {
         authorities,
-        cluster: asks.then(|| Found::Is(issuer(CLUSTER))),
-        issuers: oidc.map(|name| (name.clone(), Found::Is(issuer(&name)))).collect(),
+        cluster: asks.then(|| Found::Present(issuer(CLUSTER))),
+        issuers: oidc.map(|name| (name.clone(), Found::Present(issuer(&name)))).collect(),
     }
 }
 
-/// Somebody who signs, with one key.
+/// A token issuer with one key.
 pub(in crate::node) fn issuer(name: &str) -> policy::Issuer {
     let public = policy::Public::Ec { x: "eA".into(), y: "eQ".into() };
     let key = policy::Key { id: format!("key of {name}"), algorithm: policy::Algorithm::ES256, public };

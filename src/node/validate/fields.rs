@@ -1,17 +1,17 @@
-//! Fields that the schema cannot judge alone: addresses, and values that depend on each other.
+//! Validates fields that the schema cannot: addresses, and values that depend on each other.
 
 use crate::{
     api::{
         QuorumNodeSpec,
         parts::{PodTarget, Source},
     },
-    node::{
+    model::{
         enode::{self, Enode},
         fault::{Fault, Reason},
     },
 };
 
-/// Checks them all.
+/// Checks all of these fields.
 pub(super) fn check(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     tunables(spec, faults);
     resources(spec, faults);
@@ -30,12 +30,12 @@ fn tunables(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             Reason::InvalidField,
             "spec.client.tunables.cacheMib",
             cache.to_string(),
-            format!("geth keeps about twice its cache resident: at most half of client.resources.memory ({memory} MiB)"),
+            format!("geth needs memory of about twice its cache size: set cacheMib to at most half of spec.client.resources.memory ({memory} MiB)"),
         ));
     }
 }
 
-/// The server refuses a pod that requests more than it is limited to.
+/// The server rejects a pod whose request is above its limit.
 fn resources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     let manager = spec.transaction_manager.as_ref();
     let database = manager.and_then(|manager| manager.database.managed.as_ref());
@@ -56,13 +56,16 @@ fn resources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
                 Reason::InvalidField,
                 format!("spec.{field}.cpuLimit"),
                 limit,
-                format!("less than the CPU that is requested ({}): ask for as much, or for more", of.cpu),
+                format!(
+                    "the CPU limit is below the CPU request ({}): set cpuLimit to the CPU request or more",
+                    of.cpu
+                ),
             ));
         }
     }
 }
 
-/// CPU in thousandths. The schema has admitted the form; anything else counts as none.
+/// CPU in thousandths; 0 for any other form, which the schema rejects.
 fn millis(cpu: &str) -> u64 {
     let number = |digits: &str| digits.parse::<u64>().unwrap_or(0);
     cpu.strip_suffix('m').map_or_else(|| number(cpu) * 1000, number)
@@ -76,12 +79,12 @@ fn guard(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             Reason::InvalidField,
             "spec.rpc.resources.memory",
             memory,
-            format!("spec.rpc.limits.connections ({connections}) need at least {least}Mi: give more memory, or take fewer connections"),
+            format!("spec.rpc.limits.connections ({connections}) needs at least {least}Mi of memory: raise spec.rpc.resources.memory, or lower spec.rpc.limits.connections"),
         ));
     }
 }
 
-/// The schema has checked the form of addresses; whether they are addresses at all is checked here.
+/// Checks that address ranges parse. The schema checks only their characters.
 fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
     let source_cidr = |field: String, source: &'_ Source| source.cidr.clone().map(|cidr| (field, cidr));
     let mut ranges: Vec<(String, String)> = Vec::new();
@@ -112,7 +115,7 @@ fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
                 Reason::InvalidField,
                 field,
                 cidr,
-                "not a range of addresses: write it as 192.0.2.0/24 or 2001:db8::/64",
+                "this is not an address range: write a range such as 192.0.2.0/24 or 2001:db8::/64",
             ));
         }
     }
@@ -123,12 +126,12 @@ fn sources(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             Reason::InvalidField,
             "spec.peering.advertise.address",
             &advertise.address,
-            "not an IP address",
+            "this is not an IP address: write an address such as 192.0.2.7 or 2001:db8::7",
         ));
     }
 }
 
-/// The outside nodes that the spec names: by which field, as it stands there, and read.
+/// The nodes outside this network that the spec names: field, text and parsed enode URL.
 pub(super) fn enodes(
     spec: &QuorumNodeSpec,
 ) -> impl Iterator<Item = (String, &str, Result<Enode, enode::Wrong>)> {
@@ -150,21 +153,21 @@ fn manager(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
             Reason::InvalidField,
             format!("{field}.keys.passwordRef.name"),
             &password.name,
-            "key and password must not share a Secret: put the password into another one",
+            "key and password must not share a Secret: put the password into a different Secret",
         ));
     }
     if manager.database.managed.is_none() && manager.database.external.is_none() {
         let field = format!("{field}.database");
-        faults.push(Fault::new(Reason::InvalidField, field, "empty", "give either managed or external"));
+        faults.push(Fault::new(Reason::InvalidField, field, "empty", "set either managed or external"));
     }
     for (i, _) in
-        manager.peers.iter().enumerate().filter(|(_, peer)| is_nowhere(&peer.cidrs, peer.pods.as_ref()))
+        manager.peers.iter().enumerate().filter(|(_, peer)| lacks_target(&peer.cidrs, peer.pods.as_ref()))
     {
-        faults.push(nowhere(format!("{field}.peers[{i}]")));
+        faults.push(missing_target(format!("{field}.peers[{i}]")));
     }
     let external = manager.database.external.as_ref();
-    if external.is_some_and(|external| is_nowhere(&external.cidrs, external.pods.as_ref())) {
-        faults.push(nowhere(format!("{field}.database.external")));
+    if external.is_some_and(|external| lacks_target(&external.cidrs, external.pods.as_ref())) {
+        faults.push(missing_target(format!("{field}.database.external")));
     }
     let peers =
         manager.peers.iter().enumerate().map(|(i, peer)| (format!("{field}.peers[{i}].url"), &peer.url));
@@ -176,17 +179,17 @@ fn manager(spec: &QuorumNodeSpec, faults: &mut Vec<Fault>) {
                 Reason::InvalidField,
                 field,
                 url,
-                "the port is not one from 1 to 65535: write the URL as https://tm.example:9000",
+                "the URL has no port from 1 to 65535: write a URL such as https://tm.example:9000",
             ));
         }
     }
 }
 
-fn is_nowhere(cidrs: &[String], pods: Option<&PodTarget>) -> bool {
+fn lacks_target(cidrs: &[String], pods: Option<&PodTarget>) -> bool {
     cidrs.is_empty() && pods.is_none()
 }
 
-fn nowhere(field: String) -> Fault {
-    let way_out = "nothing says where it is, so nothing can be opened to it: give cidrs, pods, or both";
-    Fault::new(Reason::InvalidField, field, "empty", way_out)
+fn missing_target(field: String) -> Fault {
+    let remedy = "neither cidrs nor pods is set, so no network policy can allow the connection: set cidrs, pods, or both";
+    Fault::new(Reason::InvalidField, field, "empty", remedy)
 }

@@ -1,12 +1,13 @@
-//! The genesis against the spec, and against the one that the node's client has taken.
+//! Validates the genesis against the spec and against the pinned genesis.
 
 use crate::{
     api::node::Engine,
-    node::{
+    model::{
         fault::{Fault, Reason},
         genesis::{self, GenesisFacts, Pinned},
-        observed::{Found, Observed},
+        lookup::Found,
     },
+    node::observed::Observed,
 };
 
 const FIELD: &str = "spec.genesis.configMapRef";
@@ -21,19 +22,19 @@ pub(super) fn check(observed: &Observed, faults: &mut Vec<Fault>) -> Option<Gene
                 Reason::GenesisMissing,
                 FIELD,
                 place,
-                "there is no such ConfigMap: create it with the network's genesis.json under that key",
+                "the ConfigMap does not exist: create it with the network's genesis.json under the key that the field names",
             ));
             return None;
         }
-        Found::Unusable(why) => {
+        Found::Invalid(why) => {
             faults.push(Fault::new(Reason::GenesisInvalid, FIELD, place, why));
             return None;
         }
-        Found::Is(facts) => facts,
+        Found::Present(facts) => facts,
     };
-    if let Some(way_out) = changed(observed, facts) {
+    if let Some(remedy) = changed(observed, facts) {
         let value = format!("sha256 {}", facts.sha256);
-        faults.push(Fault::new(Reason::GenesisChanged, FIELD, value, way_out));
+        faults.push(Fault::new(Reason::GenesisChanged, FIELD, value, remedy));
     }
     let wanted = match spec.consensus.engine {
         Engine::Qbft => genesis::Engine::Qbft,
@@ -58,23 +59,23 @@ pub(super) fn check(observed: &Observed, faults: &mut Vec<Fault>) -> Option<Gene
     Some(facts.clone())
 }
 
-/// What is told of a genesis that may not take the place of the one before.
+/// The message where the genesis must not replace the pinned one.
 fn changed(observed: &Observed, facts: &GenesisFacts) -> Option<String> {
-    const BACK: &str = "put the original genesis back";
-    const ANEW: &str = "or make a new QuorumNode for another chain";
+    const RESTORE: &str = "restore the original genesis";
+    const OR_NEW_NODE: &str = "or create a new QuorumNode for another chain";
     if let Some(pinned) = observed.node.spec.genesis.sha256.as_ref().filter(|pinned| **pinned != facts.sha256)
     {
-        return Some(format!("{pinned} is pinned by spec.genesis.sha256: {BACK}, byte for byte, {ANEW}"));
+        return Some(format!("spec.genesis.sha256 pins {pinned}: {RESTORE}, byte for byte, {OR_NEW_NODE}"));
     }
     let pinned = observed.node.status.as_ref()?.genesis.as_ref()?;
     match genesis::against(pinned, facts) {
         Pinned::Same | Pinned::OtherConfig => None,
         Pinned::OtherChain(differs) if differs.is_empty() => Some(format!(
-            "{} is pinned by status.genesis.sha256: {BACK}, byte for byte, after which its `config` may be changed, {ANEW}",
+            "status.genesis.sha256 pins {}: {RESTORE}, byte for byte, {OR_NEW_NODE}. Once the original genesis is restored, you may change `config` of the genesis",
             pinned.sha256
         )),
         Pinned::OtherChain(differs) => Some(format!(
-            "this is another chain than the node's client has taken, since {}: {BACK}, of which `config` alone may be changed, without its chainId, {ANEW}",
+            "this genesis is of a different chain from the one that the node's client has, because {}: {RESTORE}, {OR_NEW_NODE}. In the original genesis, only `config` may change, and `config.chainId` must stay",
             differs.join(", ")
         )),
     }
@@ -82,17 +83,17 @@ fn changed(observed: &Observed, facts: &GenesisFacts) -> Option<String> {
 
 fn mismatch(place: &str, wanted: genesis::Engine, found: genesis::Engine) -> String {
     let names = format!("the genesis in {place} names {}", spoken(found));
-    let correct = format!("put a genesis there that names {}", spoken(wanted));
+    let correct = format!("write a genesis that names {} into the ConfigMap", spoken(wanted));
     match found {
         genesis::Engine::Unspecified => format!("{names}: {correct}"),
         found => format!(
-            "{names}: {correct}, or make the QuorumNode anew with spec.consensus.type {}, which cannot be changed",
+            "{names}: {correct}, or recreate the QuorumNode with spec.consensus.type {}, because this field cannot be changed",
             spoken(found)
         ),
     }
 }
 
-/// As the spec spells it.
+/// The engine in the spelling of the spec.
 fn spoken(engine: genesis::Engine) -> &'static str {
     match engine {
         genesis::Engine::Qbft => "QBFT",

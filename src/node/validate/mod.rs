@@ -1,11 +1,11 @@
-//! Spec and cluster, checked against each other: every fault at once, or what the rest builds on.
+//! Validates a node's spec against the cluster. Returns a validated node, or all faults at once.
 
 mod fields;
 mod genesis;
 mod key;
-mod notes;
 mod peers;
-mod provided;
+mod pod_metadata;
+mod provided_certificates;
 mod references;
 mod rpc;
 
@@ -19,15 +19,12 @@ pub use peers::Peers;
 pub use rpc::Callers;
 
 use super::{
-    absent::{self, Roll},
-    database,
-    fault::{Fault, Reason},
-    genesis::GenesisFacts,
-    identity::{self, Standing},
-    names::Names,
-    observed::{Found, Observed, ObservedManager},
-    secrets::keys::NodeIdentity,
-    voters::{self, Voters},
+    decide::{
+        absent_nodes::{self, Roll},
+        chain_validators::{self, ChainValidators},
+        database,
+    },
+    observed::{Observed, ObservedManager},
 };
 use crate::{
     api::{
@@ -35,17 +32,26 @@ use crate::{
         node::Role,
         transaction_manager::{ExternalDatabase, ManagedDatabase, TransactionManager},
     },
-    database::SystemIdentifier,
+    model::{
+        fault::{Fault, Reason},
+        genesis::GenesisFacts,
+        identity,
+        lookup::Found,
+        names::Names,
+        secrets::keys::NodeIdentity,
+    },
+    node::decide::identity::{IdentityDecision, standing},
+    protocol::database::SystemIdentifier,
 };
 
-/// A node whose spec and references hold. After this no one parses or trims again.
+/// A node whose spec and references are valid. Later stages neither parse nor check them again.
 #[derive(Clone, Debug)]
 pub struct Validated {
     /// Names of its objects.
     pub names: Names,
     /// The cluster's domain.
     pub domain: String,
-    /// What its children carry.
+    /// Owner reference for its children.
     pub owner: OwnerReference,
     /// The spec.
     pub spec: QuorumNodeSpec,
@@ -53,39 +59,41 @@ pub struct Validated {
     pub genesis: GenesisFacts,
     /// `--networkid`.
     pub network_id: i64,
-    /// Who the node is; `None` where a key has to be made first.
+    /// The node's identity; `None` where its key has not been generated yet.
     pub identity: Option<NodeIdentity>,
-    /// Whether it may run under it.
-    pub standing: Standing,
-    /// The Secret, and the key inside, that hold the node key.
+    /// Whether it may run with this identity.
+    pub standing: IdentityDecision,
+    /// Secret and key in its data that hold the node key.
     pub node_key: (String, String),
     /// The transaction manager.
     pub manager: Option<Manager>,
-    /// What callers of JSON-RPC refer to.
+    /// Keys and CAs of the callers of JSON-RPC.
     pub callers: Callers,
-    /// Peers, here and outside.
+    /// Peers of its client.
     pub peers: Peers,
-    /// How many validators the network has, if any is here: as [`Voters::count`] says, or else those here.
+    /// Number of the network's validators: [`ChainValidators::count`], or else the validators with a node here. `None`
+    /// where no validator is here.
     pub validators: Option<i32>,
-    /// How many nodes here are validators, with those that are away.
+    /// Number of validators with a node here, including absent ones.
     pub validators_here: i32,
     /// The chain's validators.
-    pub voters: Voters,
-    /// They, with those that are being deleted or were a moment ago: validators that are away.
+    pub chain_validators: ChainValidators,
+    /// Names of the network's validators, including those that are being deleted or were deleted in the last five
+    /// minutes.
     pub roll: Roll,
-    /// All nodes of the network, this one included, that are not being deleted: who owns what they share.
+    /// All nodes of the network that are not being deleted, including this one: the owners of shared objects.
     pub network_owners: Vec<OwnerReference>,
 }
 
 impl Validated {
-    /// Whether JSON-RPC is served at all.
+    /// Whether the spec lists callers of JSON-RPC.
     #[must_use]
     pub fn has_callers(&self) -> bool {
         !self.spec.rpc.callers.is_empty()
     }
 }
 
-/// A transaction manager whose references hold.
+/// A transaction manager whose references are valid.
 #[derive(Clone, Debug)]
 pub struct Manager {
     /// Its spec.
@@ -94,33 +102,36 @@ pub struct Manager {
     pub public_key: String,
     /// Its database.
     pub database: Database,
-    /// The only database that may be used; none where any will do.
+    /// The only database that may be used; `None` where any may.
     pub expected: Option<SystemIdentifier>,
-    /// Digests or versions of what else is read at start, by the field that names it.
+    /// Digests or versions of other objects that it reads at start, by the field that names each.
     pub references: BTreeMap<String, String>,
-    /// URLs of the managers outside its network that it talks to.
+    /// URLs of its peers outside the network.
     pub outside: Vec<String>,
-    /// The other nodes of its network that have a manager, and since when theirs serves.
-    pub siblings: BTreeMap<String, Option<Timestamp>>,
+    /// The other nodes of its network that have a manager, and since when that has served.
+    pub network_members: BTreeMap<String, Option<Timestamp>>,
 }
 
 /// A database.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// Run here.
+    /// Run by the operator.
     Managed(ManagedDatabase),
-    /// Elsewhere; with the version of the Secret that holds its password, where it has one.
+    /// Run elsewhere; with the version of its password's Secret, if it has one.
     External(ExternalDatabase, Option<String>),
 }
 
-/// Checks everything. The faults of the fields come first, then those of what they refer to.
+/// Validates a node.
+///
+/// # Errors
+/// All faults: first those of the spec's fields, then those of referenced objects.
 pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let node = &observed.node;
     let spec = &node.spec;
     let mut faults = Vec::new();
 
     fields::check(spec, &mut faults);
-    notes::check(spec, &mut faults);
+    pod_metadata::check(spec, &mut faults);
     let genesis = genesis::check(observed, &mut faults);
     let identity = key::identity(observed, &mut faults);
     let manager = spec
@@ -140,16 +151,16 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     if spec.transaction_manager.is_some() {
         authorities.push((&observed.node_authority, names_of(observed).node_authority()));
     }
-    let generations = authorities.into_iter().flat_map(|(lineage, name)| {
-        lineage.0.iter().map(move |one| (&one.authority, Names::generation(&name, one.number)))
+    let generations = authorities.into_iter().flat_map(|(ca_generations, name)| {
+        ca_generations.0.iter().map(move |one| (&one.authority, Names::generation(&name, one.number)))
     });
     for (authority, name) in generations {
-        if let Found::Unusable(why) = authority {
+        if let Found::Invalid(why) = authority {
             faults.push(Fault::new(
-                Reason::AuthorityUnusable,
+                Reason::CertificateAuthorityInvalid,
                 "metadata.namespace",
                 format!("Secret {name}"),
-                format!("{why}; restore the Secret from a backup, or delete it to have a new authority made"),
+                format!("{why}; restore the Secret from a backup, or delete the Secret so that the operator generates a new CA"),
             ));
         }
     }
@@ -157,8 +168,8 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
     let (Some(genesis), true) = (genesis, faults.is_empty()) else { return Err(faults) };
     let names = names_of(observed);
     let roll = roll(observed);
-    let voters = voters::voters(observed, &genesis.schedule);
-    let here = count(roll.present() + roll.left().max(voters.missing.len()));
+    let chain_validators = chain_validators::chain_validators(observed, &genesis.schedule);
+    let here = count(roll.present() + roll.left().max(chain_validators.missing.len()));
     let validated = Validated {
         domain: observed.domain.clone(),
         network_id: spec.genesis.network_id.unwrap_or(genesis.chain_id as i64),
@@ -168,18 +179,18 @@ pub fn validate(observed: &Observed) -> Result<Validated, Vec<Fault>> {
         genesis,
         peers: peers::of(observed, identity.as_ref()),
         identity,
-        standing: identity::standing(observed),
+        standing: standing(observed),
         manager,
         callers,
-        validators: (here > 0).then(|| voters.count.unwrap_or(here)),
+        validators: (here > 0).then(|| chain_validators.count.unwrap_or(here)),
         validators_here: here,
-        voters,
+        chain_validators,
         roll,
         network_owners: network_owners(observed),
         names,
     };
-    // what is asked of them follows from all the rest
-    let mut faults = provided::check(&validated, observed);
+    // the requirements on these follow from the validated node
+    let mut faults = provided_certificates::check(&validated, observed);
     faults.extend(rpc::too_large(&validated));
     if faults.is_empty() { Ok(validated) } else { Err(faults) }
 }
@@ -201,33 +212,34 @@ fn owner(node: &QuorumNode) -> OwnerReference {
 fn roll(observed: &Observed) -> Roll {
     let QuorumNode { spec, status, metadata } = &*observed.node;
     let itself = spec.role == Role::Validator && !status.as_ref().is_some_and(identity::is_held);
-    absent::validators(observed, metadata.name.as_deref().filter(|_| itself))
+    absent_nodes::validators(observed, metadata.name.as_deref().filter(|_| itself))
 }
 
 fn count(validators: usize) -> i32 {
     i32::try_from(validators).unwrap_or(i32::MAX)
 }
 
-/// Nobody controls what a network shares; it goes when its last node goes.
+/// Owners of the objects that a network shares. None is a controller; the objects are garbage-collected with the last
+/// node.
 fn network_owners(observed: &Observed) -> Vec<OwnerReference> {
-    let others = observed.siblings.iter().map(|sibling| sibling.owner.clone());
+    let others = observed.network_members.iter().map(|network_member| network_member.owner.clone());
     let mut owners: Vec<_> = others.chain(observed.node.owner_ref(&())).collect();
     owners.sort_by(|a, b| a.name.cmp(&b.name));
     owners
 }
 
-/// A fault where a reference leads to nothing usable.
+/// Adds a fault where a referenced object is missing or invalid.
 fn reference<T>(found: &Found<T>, field: &str, faults: &mut Vec<Fault>) {
-    let (reason, value, way_out) = match found {
+    let (reason, value, remedy) = match found {
         Found::Missing => (
             Reason::ReferenceMissing,
-            "not there",
-            "create what the field names, in the node's namespace".to_owned(),
+            "missing",
+            "create the object that the field names, in the node's namespace".to_owned(),
         ),
-        Found::Unusable(why) => (Reason::ReferenceUnusable, "unusable", why.clone()),
-        Found::Is(_) => return,
+        Found::Invalid(why) => (Reason::ReferenceInvalid, "invalid", why.clone()),
+        Found::Present(_) => return,
     };
-    faults.push(Fault::new(reason, field, value, way_out));
+    faults.push(Fault::new(reason, field, value, remedy));
 }
 
 fn manager(
@@ -249,16 +261,16 @@ fn manager(
     }
     let keys = seen.keys.usable()?;
     if keys.locked != spec.keys.password_ref.is_some() {
-        let way_out = if keys.locked {
-            "the private key is locked: name the Secret with its password"
+        let remedy = if keys.locked {
+            "the private key is encrypted: set passwordRef to the Secret with the key's password"
         } else {
-            "the private key is not locked: leave the password out"
+            "the private key is not encrypted: remove passwordRef"
         };
         faults.push(Fault::new(
-            Reason::ReferenceUnusable,
+            Reason::ReferenceInvalid,
             format!("{field}.keys.passwordRef"),
             format!("Secret {}", spec.keys.secret_ref.name),
-            way_out,
+            remedy,
         ));
     }
     let database = match (&spec.database.managed, &spec.database.external) {
@@ -267,7 +279,7 @@ fn manager(
             let version = seen.database_password.as_ref().and_then(Found::usable).cloned();
             Database::External(external.clone(), version)
         }
-        // a fault of the field, told already
+        // already reported as a fault of the field
         (None, None) => return None,
     };
     Some(Manager {
@@ -276,11 +288,11 @@ fn manager(
         expected: database::pin(observed).expected,
         references: references::read_once(seen, observed),
         outside: outside(spec),
-        siblings: observed
-            .siblings
+        network_members: observed
+            .network_members
             .iter()
-            .filter(|sibling| sibling.has_manager)
-            .map(|sibling| (sibling.name.clone(), sibling.manager_since))
+            .filter(|network_member| network_member.has_manager)
+            .map(|network_member| (network_member.name.clone(), network_member.manager_since))
             .collect(),
         spec: spec.clone(),
     })

@@ -1,14 +1,16 @@
-//! A client's peers: the other nodes of its network, and those outside that its spec names.
+//! A client's peers: the other nodes of its network, and outside peers that the spec lists.
 
 use std::net::SocketAddr;
 
 use super::fields;
-use crate::node::{
-    enode::{self, Enode},
-    names,
-    observed::Observed,
-    secrets::keys::NodeIdentity,
-    sibling::Sibling,
+use crate::{
+    model::{
+        enode::{self, Enode},
+        names,
+        network_member::NetworkMember,
+        secrets::keys::NodeIdentity,
+    },
+    node::observed::Observed,
 };
 
 /// Peers of a client.
@@ -17,50 +19,55 @@ pub struct Peers {
     /// enode URLs to dial.
     pub dialled: Vec<String>,
     /// enode URLs to admit: those to dial and more.
-    pub permitted: Vec<String>,
-    /// Where those outside are dialled.
+    pub admitted_peers: Vec<String>,
+    /// Addresses of the outside peers to dial.
     pub outside: Vec<SocketAddr>,
-    /// Nodes of the network whose key or address is awaited before the client is started for the first time.
+    /// Nodes of the network without a key or an address. The client starts for the first time only once they have both.
     pub incomplete: Vec<String>,
-    /// What the spec names beside the need, in words: the node itself, and nodes of its network.
+    /// Remarks about superfluous list entries: the node itself, and nodes of its network.
     pub remarks: Vec<String>,
 }
 
-/// The peers of a node whose fields have no fault, and which is `own`.
+/// The peers of a node with the identity `own`, whose fields have no fault.
 ///
-/// A node that is listed and is a node of the network, or the node itself, is no fault: many keep one list for all their
-/// nodes, and a node may come to the network that was outside before.
+/// An entry that names the node itself or a node of its network is not a fault: many users share one list among all
+/// their nodes, and an outside node may join the network later.
 pub(super) fn of(observed: &Observed, own: Option<&NodeIdentity>) -> Peers {
     let spec = &observed.node.spec;
     let mut peers = Peers::default();
     let is_new = observed.node.status.as_ref().is_none_or(|status| status.genesis.is_none());
-    let known = observed.siblings.iter().filter(|sibling| !sibling.is_held);
-    for sibling in known.clone() {
-        match at(sibling) {
+    let known = observed.network_members.iter().filter(|network_member| !network_member.is_held);
+    for network_member in known.clone() {
+        match at(network_member) {
             Some((key, address)) => peers.dialled.push(enode::url(key, address, names::P2P)),
-            // of two clients the one that starts later knows the other, and dials it
-            None if is_new && sibling.is_awaited() => peers.incomplete.push(sibling.name.clone()),
+            // the client that starts later knows the other one and dials it
+            None if is_new && network_member.is_awaited() => {
+                peers.incomplete.push(network_member.name.clone())
+            }
             None => {}
         }
     }
     for (field, _, enode) in fields::enodes(spec) {
         let Ok(enode) = enode else { continue };
         let key = Some(enode.public_key.as_str());
-        let sibling = known.clone().find(|sibling| at(sibling).map(|(key, _)| key) == key);
+        let network_member =
+            known.clone().find(|network_member| at(network_member).map(|(key, _)| key) == key);
         let is_itself = own.map(|own| own.public_key.as_str()) == key;
-        match sibling {
-            _ if is_itself => peers.remarks.push(format!("{field} is this node itself")),
-            Some(sibling) => peers.remarks.push(format!(
-                "{field} is {}, a node of this network, which is dialled and admitted without being listed",
-                sibling.name
+        match network_member {
+            _ if is_itself => {
+                peers.remarks.push(format!("{field} names this node itself, and has no effect"))
+            }
+            Some(network_member) => peers.remarks.push(format!(
+                "{field} names node {} of this network, which is a peer even without this entry",
+                network_member.name
             )),
             None => {}
         }
-        let is_dialled = field.starts_with("spec.peering.static[") && sibling.is_none() && !is_itself;
-        peers.name(&enode, is_dialled);
+        let is_dialled = field.starts_with("spec.peering.static[") && network_member.is_none() && !is_itself;
+        peers.add(&enode, is_dialled);
     }
-    peers.permitted.extend(peers.dialled.iter().cloned());
-    for list in [&mut peers.dialled, &mut peers.permitted] {
+    peers.admitted_peers.extend(peers.dialled.iter().cloned());
+    for list in [&mut peers.dialled, &mut peers.admitted_peers] {
         list.sort();
         list.dedup();
     }
@@ -68,18 +75,17 @@ pub(super) fn of(observed: &Observed, own: Option<&NodeIdentity>) -> Peers {
 }
 
 impl Peers {
-    /// Takes in a node that the spec names. Whoever was admitted once and is no longer costs a restart, so all of them
-    /// stay admitted.
-    fn name(&mut self, enode: &Enode, is_dialled: bool) {
+    /// Adds a peer that the spec lists. It is always admitted, since removing an admitted peer requires a restart.
+    fn add(&mut self, enode: &Enode, is_dialled: bool) {
         if is_dialled {
             self.dialled.push(enode.to_string());
             self.outside.push(enode.endpoint);
         }
-        self.permitted.push(enode.to_string());
+        self.admitted_peers.push(enode.to_string());
     }
 }
 
-/// Key and address of a node of the network, where it has both.
-fn at(sibling: &Sibling) -> Option<(&str, &str)> {
-    sibling.public_key.as_deref().zip(sibling.peer_address.as_deref())
+/// Key and address of a node of the network, if it has both.
+fn at(network_member: &NetworkMember) -> Option<(&str, &str)> {
+    network_member.public_key.as_deref().zip(network_member.peer_address.as_deref())
 }

@@ -1,15 +1,14 @@
-//! What a transaction manager reads at start beside its configuration: a change of it replaces the pod.
+//! Objects that a transaction manager reads only at start, besides its configuration. A change of one replaces the pod.
 
 use std::collections::BTreeMap;
 
 use crate::node::observed::{Observed, ObservedManager};
 
-/// The field that names a database that exists.
+/// The field of an external database.
 const EXTERNAL: &str = "spec.transactionManager.database.external";
 
-/// Digests of certificates and versions of Secrets, by the field that names them: the authorities of other
-/// organisations, and what the connection to an external database needs. The authority of scrapers is not among them,
-/// since a quorum-guard reads its files again by itself.
+/// Digests of certificates and versions of Secrets, by the field that names them: CAs of other organisations, and
+/// credentials for an external database. Excludes the CA of scrapers, which quorum-guard reloads by itself.
 pub(super) fn read_once(seen: &ObservedManager, observed: &Observed) -> BTreeMap<String, String> {
     let is_read_once = |field: &str| field.starts_with("spec.tls.trust[") || field.starts_with(EXTERNAL);
     let bundles = observed.bundles.iter().filter(|(field, _)| is_read_once(field));

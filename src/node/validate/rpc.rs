@@ -1,32 +1,32 @@
-//! Callers of JSON-RPC: what they may be granted, and that each can be told from every other.
+//! Validates the callers of JSON-RPC: their grants, origins and CAs, and that no two have the same identity.
 
 use std::collections::BTreeMap;
 
 use super::{Validated, reference};
 use crate::{
     api::rpc::{Caller, Identity, Oidc},
-    node::{
-        desired,
+    model::{
         fault::{Fault, Reason},
-        observed::{Found, Observed},
+        lookup::Found,
     },
-    policy::{self, grants::Grants},
+    node::{desired, observed::Observed},
+    protocol::policy::{self, grants::Grants},
 };
 
-/// Bytes of one caller's authorities at most.
+/// Maximum size of one caller's CA certificates, in bytes.
 const AUTHORITY: usize = 16 << 10;
 
-/// Bytes of the policy at most: a ConfigMap holds a MiB.
+/// Maximum size of the policy, in bytes: a ConfigMap holds 1 MiB.
 const POLICY: usize = 900_000;
 
-/// What callers refer to, as far as it is known.
+/// Keys and CAs of callers, as far as they are known.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
-    /// Authorities of client certificates, PEM, by the caller's name.
+    /// CAs of client certificates, PEM, by the caller's name.
     pub authorities: BTreeMap<String, String>,
-    /// Who issues tokens of ServiceAccounts; `None`: not known yet.
+    /// Issuer of ServiceAccount tokens; `None` while it is not known.
     pub cluster: Option<policy::Issuer>,
-    /// Other issuers, by their URL; one that is not here has no keys yet.
+    /// Other issuers with known keys, by URL.
     pub issuers: BTreeMap<String, policy::Issuer>,
 }
 
@@ -58,25 +58,25 @@ fn methods(field: &str, caller: &Caller, faults: &mut Vec<Fault>) {
     for method in &caller.methods {
         if let Err(wrong) = Grants::read([method.as_str()]) {
             let field = format!("{field}.methods");
-            faults.push(Fault::new(Reason::InvalidField, field, wrong.pattern, wrong.way_out));
+            faults.push(Fault::new(Reason::InvalidField, field, wrong.pattern, wrong.remedy));
         }
     }
 }
 
-/// A browser leaves out the port that its scheme has anyway.
+/// Checks the ports of origins. A browser omits the default port of the scheme.
 fn origins(field: &str, caller: &Caller, faults: &mut Vec<Fault>) {
     for origin in &caller.origins {
         let port = origin.splitn(3, ':').nth(2);
         let is_default =
             matches!((port, origin.starts_with("https:")), (Some("443"), true) | (Some("80"), false));
-        let way_out = if is_default {
-            "a browser leaves this port out: leave it out here"
+        let remedy = if is_default {
+            "browsers omit the default port of a scheme: remove the port"
         } else if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-            "the port is not one from 1 to 65535"
+            "the port is not a number from 1 to 65535: correct the port"
         } else {
             continue;
         };
-        faults.push(Fault::new(Reason::InvalidField, format!("{field}.origins"), origin, way_out));
+        faults.push(Fault::new(Reason::InvalidField, format!("{field}.origins"), origin, remedy));
     }
 }
 
@@ -87,22 +87,26 @@ fn authority(field: &str, caller: &Caller, observed: &Observed, faults: &mut Vec
     reference(found, &field, faults);
     if let Some(pem) = found.usable().filter(|pem| pem.len() > AUTHORITY) {
         faults.push(Fault::new(
-            Reason::ReferenceUnusable,
+            Reason::ReferenceInvalid,
             field,
             format!("{} bytes", pem.len()),
-            format!("leave only the authorities of this caller in it: {AUTHORITY} bytes of PEM at most"),
+            format!("the CA bundle has more than {AUTHORITY} bytes of PEM: leave only the CAs of this caller in the bundle"),
         ));
     }
 }
 
-/// Whoever is two callers at once has the rights of the first alone.
+/// Checks that two callers have different identities, since a client that matches both gets only the rights of the
+/// first.
 fn apart(field: &str, (one, other): (&Caller, &Caller), faults: &mut Vec<Fault>) {
     if let Some(shared) = shared(&one.identity, &other.identity) {
         faults.push(Fault::new(
             Reason::InvalidField,
             field,
             shared,
-            format!("callers {} and {} would be the same: make one of the two", one.name, other.name),
+            format!(
+                "callers {} and {} have the same identity: merge the two callers into one",
+                one.name, other.name
+            ),
         ));
     }
     if let (Some(Oidc { issuer, authority, .. }), Some(again)) = (&one.identity.oidc, &other.identity.oidc)
@@ -113,12 +117,15 @@ fn apart(field: &str, (one, other): (&Caller, &Caller), faults: &mut Vec<Fault>)
             Reason::InvalidField,
             format!("{field}.oidc.authority"),
             issuer,
-            format!("callers {} and {} name one issuer: name one authority, too", one.name, other.name),
+            format!(
+                "callers {} and {} have the same issuer: set identity.oidc.authority of both callers to the same value",
+                one.name, other.name
+            ),
         ));
     }
 }
 
-/// What both are known by.
+/// An identity that both match, for a message.
 fn shared(one: &Identity, other: &Identity) -> Option<String> {
     let common =
         |one: &[String], other: &[String]| one.iter().find(|subject| other.contains(subject)).cloned();
@@ -137,7 +144,7 @@ fn shared(one: &Identity, other: &Identity) -> Option<String> {
     account.or_else(certificate).or_else(oidc)
 }
 
-/// A policy that no ConfigMap could hold.
+/// The fault of a policy that is too large for a ConfigMap.
 pub(super) fn too_large(node: &Validated) -> Option<Fault> {
     if !node.has_callers() {
         return None;
@@ -148,7 +155,7 @@ pub(super) fn too_large(node: &Validated) -> Option<Fault> {
             Reason::InvalidField,
             "spec.rpc.callers",
             format!("{size} bytes"),
-            format!("all callers together make a policy of {POLICY} bytes at most: name fewer methods, or authorities"),
+            format!("the policy of all callers is larger than {POLICY} bytes: list fewer methods or smaller CA bundles"),
         )
     })
 }

@@ -88,7 +88,7 @@ fn a_cache_of_half_the_memory_is_the_largest() {
     }
 }
 
-/// What names an identity, and whether a key may be made.
+/// The sources of an identity, and whether a key may be generated.
 #[test]
 fn a_key_is_made_only_where_neither_status_nor_claim_names_an_identity() {
     for (recorded_key, chain_data, made) in [
@@ -137,7 +137,7 @@ fn the_recorded_key_is_taken_again() {
 #[test]
 fn an_authority_that_the_node_does_not_use_stalls_it_not() {
     let mut observed = in_order(smallest());
-    observed.node_authority = Found::Unusable("tls.crt is empty: fill it".into()).into();
+    observed.node_authority = Found::Invalid("tls.crt is empty: write the content of this key".into()).into();
     valid(&observed);
 }
 

@@ -1,10 +1,10 @@
-//! Changes that a real API server refuses: of a claim template, and of the size of a claim.
+//! Updates that a real API server refuses: fixed fields of StatefulSets, sizes of claims, immutable objects, budgets.
 
 use serde_json::Value;
 
 use super::state::Refusal;
 
-/// Whether an object may become another; `no_growth` is what is said where no claim may grow.
+/// Checks an update from `live` to `object`. With `no_growth`, every larger claim is refused with that message.
 pub(super) fn admit(
     resource: &str,
     live: &Value,
@@ -35,7 +35,7 @@ pub(super) fn admit(
     }
 }
 
-/// What a claim asks for may become more, where its class allows that, and less again of what it has not got.
+/// A claim may request more if its storage class allows expansion, and less if that is still more than its capacity.
 fn claim(live: &Value, object: &Value, no_growth: Option<&str>) -> Result<(), Refusal> {
     let size = |claim: &Value| mebibytes(&claim["spec"]["resources"]["requests"]["storage"]);
     let (before, after) = (size(live), size(object));
@@ -61,7 +61,7 @@ fn claim(live: &Value, object: &Value, no_growth: Option<&str>) -> Result<(), Re
     }
 }
 
-/// Of a size as our definition admits them.
+/// Size in MiB, for quantities in Mi, Gi or Ti, which are all that the CRD admits.
 pub(super) fn mebibytes(size: &Value) -> u64 {
     let size = size.as_str().unwrap_or_default();
     let (number, unit) = size.split_at(size.len().saturating_sub(2));

@@ -1,4 +1,4 @@
-//! What a server tells of those who issue the tokens of its accounts.
+//! OIDC discovery documents: issuer and signing key of service account tokens.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Refusal, Server, lock};
 
-/// The name of the one key, where it is told.
+/// ID of the only signing key; `None` while the server does not publish its documents.
 pub(super) struct Documents(Mutex<Option<String>>);
 
 impl Default for Documents {
@@ -15,11 +15,11 @@ impl Default for Documents {
     }
 }
 
-/// Who issues them.
+/// Issuer of service account tokens.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 impl Server {
-    /// Signs tokens with a key of this name from now on, or does not tell with which.
+    /// Publishes this key ID as the signing key, or stops publishing the documents.
     pub fn issue(&self, key: Option<&str>) {
         *lock(&self.documents.0) = key.map(str::to_owned);
     }

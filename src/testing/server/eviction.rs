@@ -1,4 +1,4 @@
-//! Evictions as the API server grants them: one at a time, against the budgets that select the pod.
+//! Evictions: the server grants or refuses each by the disruption budget that selects the pod.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{
     state::{Refusal, State, not_found},
 };
 
-/// Ends a pod, if its budget allows it.
+/// Deletes a pod if its budget allows that.
 pub(super) fn evict(state: &mut State, target: &Target, eviction: &Value) -> Result<Value, Refusal> {
     let pod = state.get(target).ok_or_else(|| not_found(target))?;
     let budgets: Vec<_> = state
@@ -45,7 +45,7 @@ fn is_granted(state: &State, budget: &Value, pod: &Value) -> bool {
         state.of_kind("pods").map(|(_, other)| other).filter(|other| selects(budget, other)).collect();
     let healthy = pods.iter().filter(|pod| is_ready(pod) && !is_terminating(pod)).count();
     let healthy = i64::try_from(healthy).unwrap_or_default();
-    // of the controllers of those pods that are there: one whose pod is gone is not counted
+    // the disruption controller counts only workloads that have a pod now
     let expected = i64::try_from(pods.len()).unwrap_or_default();
     let wanted = match (budget["spec"]["minAvailable"].as_i64(), budget["spec"]["maxUnavailable"].as_i64()) {
         (Some(least), _) => least,

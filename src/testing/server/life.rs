@@ -1,5 +1,5 @@
-//! What controllers and kubelets of a healthy cluster make of the objects: claims, pods, revisions, and the
-//! end of what nobody owns any more.
+//! Controllers and kubelets of a healthy cluster: create claims and pods, report revisions, finish deletions and
+//! collect garbage.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::START;
 use super::{Server, admission::mebibytes, lock, request::Target, state::State};
 
 impl Server {
-    /// Whether volumes stay as large as they are, as where their driver cannot make them larger.
+    /// While true, volumes do not grow, as with a driver that cannot expand them.
     pub fn hold_volumes(&self, hold: bool) {
         let mut state = lock(&self.state);
         state.held_volumes = hold;
@@ -19,9 +19,9 @@ impl Server {
     }
 }
 
-/// One round over everything.
+/// Runs all controllers until their work settles.
 pub(super) fn live(state: &mut State) {
-    // each round may make work for the next
+    // one round may cause work for the next
     for _ in 0..4 {
         workloads(state);
         volumes(state);
@@ -68,7 +68,7 @@ fn workloads(state: &mut State) {
     }
 }
 
-/// A pod that nothing manages and that the selector selects.
+/// Makes the workload the owner of its pod if the selector matches and the pod has no owner.
 fn adopt(state: &mut State, name: &Target, (target, workload): (&Target, &Value)) {
     let Some(mut pod) = state.get(name).cloned() else { return };
     let selected = workload["spec"]["selector"]["matchLabels"]
@@ -102,7 +102,7 @@ fn claims(state: &mut State, target: &Target, workload: &Value) {
     }
 }
 
-/// What storage drivers do of what claims ask for.
+/// Grows volumes to the size that their claims request, as storage drivers do.
 fn volumes(state: &mut State) {
     if state.held_volumes {
         return;
@@ -121,7 +121,7 @@ fn volumes(state: &mut State) {
     }
 }
 
-/// Every pod that was starting is ready.
+/// Makes every starting pod ready.
 pub(super) fn all_started(state: &mut State) {
     let pods: Vec<_> = state.of_kind("pods").map(|(target, pod)| (target.clone(), pod.clone())).collect();
     for (target, mut pod) in pods {
@@ -131,7 +131,7 @@ pub(super) fn all_started(state: &mut State) {
     }
 }
 
-/// Says since when a pod is ready, or is not, where that has changed.
+/// Sets the transition time of the pod's Ready condition if its status changed, otherwise keeps the old time.
 pub(super) fn dated(before: Option<&Value>, pod: &mut Value, elapsed: Duration) {
     let ready = |pod: &Value| {
         pod["status"]["conditions"].as_array()?.iter().find(|it| it["type"] == "Ready").cloned()
@@ -149,7 +149,7 @@ pub(super) fn dated(before: Option<&Value>, pod: &mut Value, elapsed: Duration) 
     }
 }
 
-/// Forgets since when a pod is ready.
+/// Removes the transition times of a pod's conditions.
 pub(super) fn undate(object: &mut Value) {
     if object["kind"] == "Pod" {
         let conditions = object["status"]["conditions"].as_array_mut().into_iter().flatten();
@@ -157,7 +157,7 @@ pub(super) fn undate(object: &mut Value) {
     }
 }
 
-/// On the host of its role.
+/// A pod of the workload, on the host that is fixed for its component.
 fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool) -> Value {
     let mut labels = workload["spec"]["template"]["metadata"]["labels"].clone();
     labels["controller-revision-hash"] = json!(revision);
@@ -186,7 +186,7 @@ fn new_pod((target, workload): (&Target, &Value), revision: &str, started: bool)
             "initContainerStatuses": init, "containerStatuses": containers, "podIP": "10.0.0.1"}})
 }
 
-/// What init containers have come to.
+/// Statuses of the init containers: terminated with code 0, or running.
 fn initialised(spec: &Value, done: bool) -> Value {
     let state = if done { json!({"terminated": {"exitCode": 0}}) } else { json!({"running": {}}) };
     let containers = spec["initContainers"].as_array().into_iter().flatten();
@@ -201,7 +201,7 @@ fn owners(object: &Value) -> impl Iterator<Item = &Value> {
     object["metadata"]["ownerReferences"].as_array().into_iter().flatten()
 }
 
-/// The garbage collector's two finalizers.
+/// Handles the garbage collector's finalizers `orphan` and `foregroundDeletion`.
 fn finish_deletions(state: &mut State) {
     let deleted: Vec<_> = state
         .all()

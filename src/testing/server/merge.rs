@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// What a JSON merge patch (RFC 7396) makes of an object.
+/// Applies a JSON merge patch (RFC 7396).
 pub fn merge_patch(object: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *object = patch.clone();

@@ -1,12 +1,12 @@
-//! An API server in memory: resource versions, server-side apply, watches, owner references, pods that come
-//! up, and a fault at any request. For faults, not for proof: that is what the suite on a real cluster is for.
+//! In-memory API server with resource versions, server-side apply, watches, owner references, pods that start, and
+//! a fault at any request. It serves to test faults; the suite on a real cluster shows that a real server agrees.
 
 mod admission;
 mod documents;
 mod eviction;
 mod life;
 mod merge;
-mod optional;
+mod optional_kinds;
 mod ownership;
 mod refusals;
 mod request;
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 use tower::Layer as _;
 
-use crate::cluster::Pressure;
+use crate::cluster::Throttle;
 pub use documents::ISSUER;
 pub use merge::merge_patch;
 pub use refusals::Delayed;
@@ -37,39 +37,39 @@ pub use request::{Call, Target};
 pub use state::{Change, Refusal, State};
 pub use watching::{Silence, Streaming};
 
-/// The second in which it begins, for a clock that runs as tokio's does.
+/// Unix time in seconds at which the server's clock starts. The clock then follows tokio's.
 pub const START: i64 = 1_800_000_000;
 
-/// What goes wrong with a request.
+/// Fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is refused with this code and nothing happens.
+    /// The server refuses it with this code and does nothing.
     Refused(u16),
-    /// It is carried out and the answer is lost: the connection breaks.
+    /// The server carries it out, then the connection breaks before the answer.
     AnswerLost,
-    /// Nothing happens and no answer comes.
+    /// The server does nothing and never answers.
     Hang,
-    /// The caller dies before it is carried out.
+    /// The caller crashes before the server carries it out.
     CrashBefore,
-    /// The caller dies after it was carried out, without having seen the answer.
+    /// The caller crashes after the server carried it out and before the answer.
     CrashAfter,
 }
 
-/// A fault at the `at`th request, watches not counted.
+/// A fault at one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Which request, from 0.
+    /// Index of the request, from 0. Watches do not count.
     pub at: usize,
-    /// What happens to it.
+    /// What happens to the request.
     pub fault: Fault,
 }
 
 type Answer = Response<http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>>;
-/// The way of a request to the server.
+/// Service that carries a client's requests to the server.
 pub type Transport = tower::util::BoxService<http::Request<Body>, Answer, std::io::Error>;
 type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
 
-/// The server.
+/// The fake API server.
 #[derive(Default)]
 pub struct Server {
     state: Mutex<State>,
@@ -77,10 +77,10 @@ pub struct Server {
     used: Mutex<BTreeSet<String>>,
     plan: Mutex<Option<Plan>>,
     refusals: refusals::Refusals,
-    served: optional::Served,
+    served: optional_kinds::ServedCertificates,
     documents: documents::Documents,
     watching: Mutex<watching::Ways>,
-    /// Told when the caller is to die.
+    /// Notified when a planned fault crashes the caller.
     pub crashed: Notify,
 }
 
@@ -104,19 +104,19 @@ impl Server {
         server
     }
 
-    /// A client of it.
+    /// A client with a default name.
     #[must_use]
     pub fn client(self: &Arc<Self>) -> Client {
         self.client_of("someone")
     }
 
-    /// A client of it by this name.
+    /// A client whose calls the server records under this name.
     #[must_use]
     pub fn client_of(self: &Arc<Self>, caller: &str) -> Client {
-        Client::new(Pressure::default().layer(self.transport(caller)), "default")
+        Client::new(Throttle::default().layer(self.transport(caller)), "default")
     }
 
-    /// How the requests of a client by this name reach it.
+    /// The transport of a client whose calls the server records under this name.
     #[must_use]
     pub fn transport(self: &Arc<Self>, caller: &str) -> Transport {
         let (server, caller) = (Arc::clone(self), caller.to_owned());
@@ -125,7 +125,7 @@ impl Server {
             let call = Call { caller, ..Call::read(request.method(), request.uri(), request.headers()) };
             async move {
                 let Some(by) = server.refusals.delay(&call) else { return server.serve(request, call).await };
-                // carried out whether or not the caller still waits
+                // the server carries it out even if the caller no longer waits
                 let late = tokio::spawn(async move {
                     tokio::time::sleep(by).await;
                     server.serve(request, call).await
@@ -136,24 +136,24 @@ impl Server {
         Transport::new(service)
     }
 
-    /// Breaks one request, once.
+    /// Plans one fault, which happens once.
     pub fn plan(&self, plan: Plan) {
         *lock(&self.plan) = Some(plan);
     }
 
-    /// The requests so far, without watches.
+    /// All requests so far except watches.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
 
-    /// What was asked for so far, as permissions: `VERB RESOURCE.GROUP`.
+    /// Permissions that the requests so far need, as `VERB RESOURCE.GROUP`.
     #[must_use]
     pub fn used(&self) -> BTreeSet<String> {
         lock(&self.used).clone()
     }
 
-    /// Applies an object as a person does.
+    /// Applies an object as a user does with `kubectl apply --server-side`.
     pub fn put(&self, object: &Value) {
         let target = place(object);
         let mut state = lock(&self.state);
@@ -170,59 +170,59 @@ impl Server {
         life::live(&mut state);
     }
 
-    /// Deletes an object as a person does.
+    /// Deletes an object as a user does.
     pub fn delete(&self, target: &Target, options: &Value) {
         let mut state = lock(&self.state);
         let _ = state.delete(target, options);
         life::live(&mut state);
     }
 
-    /// An object as it is now.
+    /// The current object, if it exists.
     #[must_use]
     pub fn get(&self, target: &Target) -> Option<Value> {
         lock(&self.state).get(target).cloned()
     }
 
-    /// Whether new pods wait for [`Self::all_started`] before they are ready.
+    /// While true, new pods are not ready until [`Self::all_started`].
     pub fn start_slowly(&self, slow: bool) {
         lock(&self.state).slow = slow;
     }
 
-    /// Whether pods that are missing stay so, as where a quota refuses them.
+    /// While true, missing pods are not created, as when a quota refuses them.
     pub fn hold_pods(&self, hold: bool) {
         let mut state = lock(&self.state);
         state.no_new_pods = hold;
         life::live(&mut state);
     }
 
-    /// What is said to a claim that wants to grow, where none may.
+    /// Refuses larger claims with this message, or allows them again.
     pub fn refuse_growth(&self, why: Option<&'static str>) {
         lock(&self.state).no_growth = why;
     }
 
-    /// An admission webhook that changes every write of an object.
+    /// Registers a mutating admission webhook for every apply and update.
     pub fn mutate(&self, webhook: impl Fn(&Target, &mut Value) + Send + Sync + 'static) {
         lock(&self.state).webhook = Some(Arc::new(webhook));
     }
 
-    /// Pods that were starting are ready.
+    /// Makes every starting pod ready.
     pub fn all_started(&self) {
         life::all_started(&mut lock(&self.state));
     }
 
-    /// Every object.
+    /// All objects.
     #[must_use]
     pub fn objects(&self) -> Vec<(Target, Value)> {
         lock(&self.state).all().map(|(target, object)| (target.clone(), object.clone())).collect()
     }
 
-    /// Every change so far, in order.
+    /// All changes so far, in order.
     #[must_use]
     pub fn changes(&self) -> Vec<Change> {
         lock(&self.state).changes()
     }
 
-    /// The version of the last change.
+    /// Resource version of the last change.
     #[must_use]
     pub fn version(&self) -> u64 {
         lock(&self.state).version()
@@ -291,7 +291,7 @@ impl Server {
         let target = &call.target;
         let outcome = match (call.verb, call.subresource.as_str()) {
             ("get", _) => state.get(target).cloned().ok_or_else(|| state::not_found(target))?,
-            ("discover", _) => return Ok(optional::resources(&target.group_version)),
+            ("discover", _) => return Ok(optional_kinds::resources(&target.group_version)),
             ("read", _) => return self.document(&target.name),
             ("list", _) => {
                 let items: Vec<_> =
@@ -374,7 +374,7 @@ fn reason(code: u16) -> &'static str {
     }
 }
 
-/// Where an object belongs.
+/// Address of an object, derived from its kind and metadata.
 #[must_use]
 pub fn place(object: &Value) -> Target {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,10 +1,10 @@
-//! Server-side apply: which manager owns which field, and what an apply makes of an object.
+//! Server-side apply: ownership of fields, and merging of applied configurations.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// A field, as the elements of `fieldsV1` that lead to it.
+/// Path of a field, as elements of `fieldsV1`.
 pub(super) type Path = Vec<String>;
 
 enum List {
@@ -13,7 +13,7 @@ enum List {
     Atomic,
 }
 
-/// How the lists of the kinds we write are merged, by name of the field.
+/// Merge strategy of a list, by name of the field. It covers the kinds that the operator writes.
 fn list(field: &str, items: &[Value]) -> List {
     match field {
         "f:ownerReferences" => List::Keyed(&["uid"]),
@@ -56,7 +56,7 @@ fn element(key: &Value) -> String {
     format!("k:{key}")
 }
 
-/// Every field that an applied configuration sets.
+/// Paths of all fields that an applied configuration sets.
 pub(super) fn fields(config: &Value) -> BTreeSet<Path> {
     let mut found = BTreeSet::new();
     for (name, value) in config.as_object().into_iter().flatten() {
@@ -101,7 +101,7 @@ fn walk(value: &Value, path: Path, found: &mut BTreeSet<Path>) {
     }
 }
 
-/// `fieldsV1` of a set of fields.
+/// Encodes field paths as `fieldsV1`.
 pub(super) fn encode(fields: &BTreeSet<Path>) -> Value {
     let mut root = Map::new();
     for path in fields {
@@ -115,7 +115,7 @@ pub(super) fn encode(fields: &BTreeSet<Path>) -> Value {
     Value::Object(root)
 }
 
-/// The set of fields of a `fieldsV1`.
+/// Decodes `fieldsV1` to field paths.
 pub(super) fn decode(encoded: &Value) -> BTreeSet<Path> {
     let mut found = BTreeSet::new();
     collect(encoded, Vec::new(), &mut found);
@@ -140,12 +140,12 @@ fn matches_key(item: &Value, element: &str) -> bool {
     key.iter().all(|(name, value)| item.get(name).unwrap_or(&json!("TCP")) == value)
 }
 
-/// Whether an item of a set is the one that an element names.
+/// Whether an item of a set equals the JSON value `named`.
 fn is_value(item: &Value, named: &str) -> bool {
     serde_json::from_str::<Value>(named).is_ok_and(|named| named == *item)
 }
 
-/// The value of a field.
+/// Value of the field at `path`.
 pub(super) fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     let Some((first, rest)) = path.split_first() else { return Some(object) };
     let inner = match (first.split_once(':'), object) {
@@ -157,7 +157,7 @@ pub(super) fn get<'a>(object: &'a Value, path: &[String]) -> Option<&'a Value> {
     get(inner, rest)
 }
 
-/// Takes a field away, and what is empty without it.
+/// Removes the field or list item at `path`.
 pub(super) fn remove(object: &mut Value, path: &[String]) {
     let Some((first, rest)) = path.split_first() else { return };
     match (first.split_once(':'), object) {
@@ -180,7 +180,7 @@ pub(super) fn remove(object: &mut Value, path: &[String]) {
     }
 }
 
-/// An object with a configuration laid over it.
+/// Merges an applied configuration into the live object.
 pub(super) fn merge(live: &mut Value, config: &Value, field: &str) {
     match (live, config) {
         (Value::Object(live), Value::Object(config)) if !is_atomic(field) => {
@@ -209,7 +209,7 @@ fn merge_list(live: &mut Value, config: &[Value], field: &str) {
                     None => items.push(wanted.clone()),
                 }
             }
-            // what is applied decides the order among its items
+            // items take the order of the applied configuration
             items.sort_by_key(|item| {
                 config.iter().position(|wanted| key_of(wanted, keys) == key_of(item, keys))
             });

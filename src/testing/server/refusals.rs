@@ -1,4 +1,4 @@
-//! What the server refuses, until it is told otherwise.
+//! Standing refusals and delays, which last until a test lifts them.
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
@@ -16,19 +16,19 @@ pub(super) struct Refusals {
     delayed: Mutex<Option<Delayed>>,
 }
 
-/// Requests that take their time.
+/// Requests that the server delays.
 #[derive(Clone, Debug)]
 pub struct Delayed {
-    /// Whose.
+    /// Name of the client.
     pub caller: String,
-    /// How they begin, such as `update leases`.
+    /// Prefix of the requests, such as `update leases`.
     pub requests: String,
-    /// How long.
+    /// Length of the delay.
     pub by: Duration,
 }
 
 impl Delayed {
-    /// Requests of a caller, by so many milliseconds.
+    /// Delays requests of `caller` that begin with `requests`.
     #[must_use]
     pub fn of(caller: &str, requests: &str, milliseconds: u64) -> Self {
         let by = Duration::from_millis(milliseconds);
@@ -88,34 +88,34 @@ impl Refusals {
 }
 
 impl Server {
-    /// Refuses everything with this code, watches too, until told otherwise.
+    /// Refuses every request with this code, including new watches, until called with `None`.
     pub fn refuse(&self, code: Option<u16>) {
         *lock(&self.refusals.everything) = code;
     }
 
-    /// Forbids what is not among these permissions, written as [`Call::permissions`] has them. Watches that
-    /// are open stay so.
+    /// Forbids requests that need other permissions than these, written as in [`Call::permissions`]. Open watches
+    /// stay open.
     pub fn allow_only(&self, allowed: Option<BTreeSet<String>>) {
         *lock(&self.refusals.allowed) = allowed;
     }
 
-    /// Forbids everything in a namespace.
+    /// Forbids every request in a namespace.
     pub fn close(&self, namespace: Option<&str>) {
         *lock(&self.refusals.closed) = namespace.map(str::to_owned);
     }
 
-    /// Answers requests that begin like this with a Secret whose `data` is of a wrong type, until told otherwise.
+    /// Answers requests that begin with `requests` with a Secret with this `data`, which may be of a wrong type.
     pub fn garble(&self, requests: &str, data: Option<Value>) {
         *lock(&self.refusals.garbled) = data.map(|data| (requests.to_owned(), data));
     }
 
-    /// Carries out some requests later than they come.
+    /// Delays some requests.
     pub fn delay(&self, delayed: Option<Delayed>) {
         *lock(&self.refusals.delayed) = delayed;
     }
 
-    /// Answers requests that begin like this, such as `apply services`, or `CALLER apply services`, with a code
-    /// until told otherwise.
+    /// Refuses requests that begin with `requests`, such as `apply services` or `CALLER apply services`, with this
+    /// code until called with `None`.
     pub fn break_for(&self, requests: &str, code: Option<u16>) {
         *lock(&self.refusals.broken) = code.map(|code| (requests.to_owned(), code));
     }

@@ -1,44 +1,44 @@
-//! What a request asks for, read from its path and query.
+//! Parses a request: verb, object and query.
 
 use std::collections::HashMap;
 
 use http::{Method, Uri};
 use tokio::time::Instant;
 
-/// An object, or all of a kind.
+/// Address of one object, or of all objects of a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
-    /// Group and version, such as `apps/v1`, or `v1`.
+    /// Group and version, such as `apps/v1` or `v1`.
     pub group_version: String,
     /// Plural name, such as `statefulsets`.
     pub resource: String,
-    /// Empty for objects without one, or for all of them.
+    /// Empty for cluster-scoped objects and for all namespaces.
     pub namespace: String,
-    /// Empty for all of them.
+    /// Empty for all objects.
     pub name: String,
 }
 
-/// A request as the log keeps it.
+/// A request as the server records it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whose it is.
+    /// Name of the client.
     pub caller: String,
-    /// When it was carried out.
+    /// When the server carried it out.
     pub at: Instant,
-    /// `discover`, `read` (of what is no object), `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
+    /// `discover`, `read` (an OIDC document), `get`, `list`, `watch`, `create`, `apply`, `patch`, `update` or `delete`.
     pub verb: &'static str,
-    /// What it is about.
+    /// Object or objects that it addresses.
     pub target: Target,
-    /// `status`, `eviction`, or nothing.
+    /// `status`, `eviction` or empty.
     pub subresource: String,
     /// Query parameters.
     pub query: HashMap<String, String>,
-    /// Whether only metadata is asked for.
+    /// Whether the client asks for metadata only.
     pub metadata_only: bool,
 }
 
 impl Call {
-    /// Reads a request.
+    /// Parses a request.
     #[must_use]
     pub fn read(method: &Method, uri: &Uri, headers: &http::HeaderMap) -> Self {
         let query: HashMap<String, String> = uri
@@ -71,16 +71,16 @@ impl Call {
         Self { caller: String::new(), at: Instant::now(), verb, target, subresource, query, metadata_only }
     }
 
-    /// What must be allowed for it, as `VERB RESOURCE.GROUP`.
+    /// Permissions that the request needs, as `VERB RESOURCE.GROUP`.
     #[must_use]
     pub fn permissions(&self) -> Vec<String> {
         let verbs: &[&str] = match self.verb {
-            // makes the object where it is missing
+            // an apply creates a missing object
             "apply" if self.subresource.is_empty() => &["patch", "create"],
             "apply" => &["patch"],
-            // a server that cannot stream the first list is asked for one
+            // the client lists if the server cannot stream the initial list
             "watch" => &["list", "watch"],
-            // everybody may
+            // every authenticated client may
             "discover" => &[],
             "read" => return vec![format!("get {}", self.target.name)],
             ref other => std::slice::from_ref(other),
@@ -93,7 +93,7 @@ impl Call {
         verbs.iter().map(|verb| format!("{verb} {resource}.{group}")).collect()
     }
 
-    /// Whether it may change something.
+    /// Whether the request may change an object.
     #[must_use]
     pub fn is_write(&self) -> bool {
         !matches!(self.verb, "get" | "list" | "watch" | "discover" | "read")

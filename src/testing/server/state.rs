@@ -1,4 +1,4 @@
-//! Objects, versions, deletion, and who watches.
+//! State of the server: objects, resource versions, history and open watches.
 
 use std::{
     collections::BTreeMap,
@@ -14,14 +14,14 @@ use super::{
     request::{Call, Target},
 };
 
-/// Why a request is refused: code, reason, message.
+/// Error with which the server refuses a request.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// HTTP status.
     pub code: u16,
     /// Reason of the Status object.
     pub reason: &'static str,
-    /// For people.
+    /// Message of the Status object.
     pub message: String,
 }
 
@@ -39,13 +39,13 @@ impl Refusal {
 /// A change of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// When it happened.
+    /// Time of the change.
     pub at: Instant,
     /// `ADDED`, `MODIFIED` or `DELETED`.
     pub kind: &'static str,
-    /// Which object.
+    /// The changed object's address.
     pub target: Target,
-    /// The object afterwards, or as it was when it went.
+    /// The object after the change, or its last state if it was deleted.
     pub object: Value,
 }
 
@@ -54,32 +54,32 @@ pub(super) struct Watch {
     pub(super) events: UnboundedSender<String>,
 }
 
-/// What an admission webhook makes of a write.
+/// A mutating admission webhook.
 pub(super) type Webhook = Arc<dyn Fn(&Target, &mut Value) + Send + Sync>;
 
-/// What the server holds.
+/// State of the server.
 #[derive(Default)]
 pub struct State {
     objects: BTreeMap<Target, Value>,
-    /// When the first object was stored, which is [`START`](super::START).
+    /// Instant at which the first object was stored. It corresponds to [`START`](super::START).
     began: Option<Instant>,
     version: u64,
     uids: u64,
     pub(super) watches: Vec<Watch>,
-    /// Neither ended nor told anything.
+    /// Watches that stay open and receive no events.
     pub(super) forgotten: Vec<Watch>,
     history: Vec<(u64, Change)>,
-    /// Pods that are missing are not made.
+    /// Missing pods are not created.
     pub(super) no_new_pods: bool,
-    /// New pods are not ready by themselves.
+    /// New pods do not become ready by themselves.
     pub(super) slow: bool,
-    /// No claim may grow, for this reason.
+    /// Message that refuses larger claims.
     pub(super) no_growth: Option<&'static str>,
-    /// Volumes stay as large as they are.
+    /// Volumes do not grow.
     pub(super) held_volumes: bool,
-    /// Changes up to this version can no longer be watched from.
+    /// Watches cannot resume from versions before this one.
     pub(super) compacted: u64,
-    /// What an admission webhook makes of every write of an object.
+    /// Mutating admission webhook for every apply and update of an object.
     pub(super) webhook: Option<Webhook>,
 }
 
@@ -89,12 +89,12 @@ fn finalizers(object: &Value) -> Vec<String> {
 }
 
 impl Server {
-    /// Another one that holds the same, and has been asked for nothing yet.
+    /// A server with the same objects and history and without recorded calls.
     #[must_use]
     pub fn copy(&self) -> Arc<Self> {
         let state = lock(&self.state);
         let mut objects = state.objects.clone();
-        // the other one's clock begins anew
+        // the copy's clock starts again
         objects.values_mut().for_each(life::undate);
         let copy = State {
             objects,
@@ -129,7 +129,7 @@ impl State {
         self.version
     }
 
-    /// Stores an object if it differs, as creation or change, and tells the watchers.
+    /// Stores an object if it differs from the stored one, and notifies watches.
     pub(super) fn store(&mut self, target: &Target, mut object: Value) -> Value {
         let before = self.objects.get(target);
         let began = *self.began.get_or_insert_with(Instant::now);
@@ -184,12 +184,12 @@ impl State {
             .push((self.version, Change { at: Instant::now(), kind, target: target.clone(), object }));
     }
 
-    /// Every change so far, in order: what it was, to what, and what it led to.
+    /// All changes so far, in order.
     pub(super) fn changes(&self) -> Vec<Change> {
         self.history.iter().map(|(_, change)| change.clone()).collect()
     }
 
-    /// Events since a version; `None` where they have been compacted away.
+    /// Events after a version; `None` if that version has been compacted.
     pub(super) fn since(&self, version: u64, call: &Call) -> Option<Vec<String>> {
         if version < self.compacted {
             return None;
@@ -215,7 +215,7 @@ impl State {
         Ok(self.store(target, object))
     }
 
-    /// Server-side apply, forced.
+    /// Forced server-side apply.
     pub(super) fn apply(
         &mut self,
         (target, subresource): (&Target, &str),
@@ -267,7 +267,7 @@ impl State {
         Ok(self.store(target, merged))
     }
 
-    /// A change made by someone who does not apply: the fields that differ become theirs.
+    /// Update by a client that does not use apply: `manager` becomes the owner of the fields that it changes.
     pub(super) fn update(&mut self, target: &Target, manager: &str, object: Value) -> Result<Value, Refusal> {
         let live = self.objects.get(target).cloned().ok_or_else(|| not_found(target))?;
         let mut object = object;
@@ -344,7 +344,7 @@ pub(super) fn not_found(target: &Target) -> Refusal {
     Refusal::new(404, "NotFound", format!("{} {} not found", target.resource, target.name))
 }
 
-/// Whether a field of an object is as a selector of fields says.
+/// Whether an object matches one term of a field selector.
 fn has(object: &Value, term: &str) -> bool {
     let Some((path, value)) = term.split_once('=') else { return false };
     path.split('.').fold(object, |object, name| &object[name]) == value
@@ -370,7 +370,7 @@ fn selects(call: &Call, target: &Target, object: &Value) -> bool {
         })
 }
 
-/// An object as the caller asked to see it.
+/// The object in the form that the client asked for: whole, or metadata only.
 pub(super) fn shown(call: &Call, object: &Value) -> Value {
     if !call.metadata_only {
         return object.clone();

@@ -1,4 +1,4 @@
-//! Watches, and what goes wrong with them.
+//! Watches and their faults.
 
 use futures::{StreamExt as _, channel::mpsc, stream};
 use serde_json::json;
@@ -9,25 +9,25 @@ use super::{
     state::{self, Refusal},
 };
 
-/// What a server does that cannot stream lists.
+/// Behaviour of a server that cannot stream lists (`sendInitialEvents`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streaming {
-    /// It refuses with this code.
+    /// It refuses the request with this code.
     Refused(u16),
-    /// It takes the request for an ordinary watch, which never tells where the list ends.
+    /// It serves an ordinary watch, which never marks the end of the initial list.
     Ignored,
 }
 
-/// What becomes of watches on a connection that nobody holds at the other end.
+/// Behaviour of watches whose connection is dead without having been closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Those that are open tell nothing more and never end; new ones work.
+    /// Open watches send nothing more and never end; new watches work.
     Open,
-    /// New ones are not even answered.
+    /// New watches get no answer either.
     Unanswered,
 }
 
-/// How watches are answered.
+/// How the server answers watches.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ways {
     streaming: Option<Streaming>,
@@ -35,7 +35,7 @@ pub(super) struct Ways {
 }
 
 impl Server {
-    /// Ends every watch; with `compact`, none can go on from where it was.
+    /// Ends every watch. With `compact`, no watch can resume from its last version.
     pub fn end_watches(&self, compact: bool) {
         let mut state = lock(&self.state);
         state.watches.clear();
@@ -44,20 +44,20 @@ impl Server {
         }
     }
 
-    /// As [`Self::end_watches`] with `compact`, of one kind alone.
+    /// Like [`Self::end_watches`] with `compact`, for one kind only.
     pub fn end_watches_of(&self, resource: &str) {
         let mut state = lock(&self.state);
         state.watches.retain(|watch| watch.call.target.resource != resource);
         state.compacted = state.version();
     }
 
-    /// Unlearns to stream lists, or learns it again.
+    /// Makes streamed lists fail in this way, or work again.
     pub fn stream_lists(&self, otherwise: Option<Streaming>) {
         lock(&self.watching).streaming = otherwise;
     }
 
-    /// Forgets every open watch without ending it. With [`Silence::Unanswered`] new ones hang too, until
-    /// [`Self::speak`].
+    /// Stops sending events to open watches without ending them. With [`Silence::Unanswered`], new watches hang too,
+    /// until [`Self::speak`].
     pub fn fall_silent(&self, silence: Silence) {
         let mut state = lock(&self.state);
         let open = std::mem::take(&mut state.watches);
@@ -65,7 +65,7 @@ impl Server {
         lock(&self.watching).silent = silence == Silence::Unanswered;
     }
 
-    /// As [`Self::fall_silent`] with [`Silence::Open`], of one kind alone.
+    /// Like [`Self::fall_silent`] with [`Silence::Open`], for one kind only.
     pub fn fall_silent_of(&self, resource: &str) {
         let mut state = lock(&self.state);
         let (silent, open) = std::mem::take(&mut state.watches)

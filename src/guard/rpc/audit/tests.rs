@@ -1,7 +1,6 @@
 use std::io::Read as _;
 
-use super::super::record::Transport;
-use super::*;
+use super::{super::audit::record::Transport, *};
 
 const WAY: Way = Way {
     connection: 1,
@@ -35,7 +34,7 @@ fn reserved(audit: &Audit, fact: &Fact<'_>) -> Option<Space> {
     audit.reserve(record::most(fact))
 }
 
-/// A call from its beginning to its record, if there was room for it.
+/// Makes a call from its reservation to its record. Returns whether there was space.
 fn made(audit: &Audit, method: &str) -> bool {
     let space = reserved(audit, &call(method));
     space.map(|mut space| audit.last(&mut space, &WAY, &call(method))).is_some()
@@ -65,7 +64,7 @@ fn a_record_is_there_when_it_was_put_down_and_nothing_stays_reserved() {
 #[tokio::test]
 async fn calls_that_were_sent_have_their_records_although_nobody_reads() {
     let (audit, mut out) = pipe();
-    // some are under way when the reader stops, and end when there is no room for others
+    // these calls are under way when the reader stops, and end when there is no space for others
     let mut under_way: Vec<Space> = (0..64).map(|_| reserved(&audit, &call("eth_late")).unwrap()).collect();
     let mut made_until_full = 0;
     while made(&audit, "eth_call") {
@@ -84,7 +83,7 @@ async fn calls_that_were_sent_have_their_records_although_nobody_reads() {
     });
     assert_eq!(audit.end(Duration::from_secs(20)).await, 0);
     assert_eq!((audit.waiting(), audit.calls.load(Ordering::Relaxed)), (0, 0));
-    assert!(made(&audit, "eth_call"), "there is room again");
+    assert!(made(&audit, "eth_call"), "there is space again");
     drop(audit);
     let text = reader.join().unwrap();
     assert_eq!(text.lines().count(), made_until_full + 64 + 1);
@@ -98,7 +97,7 @@ fn however_many_are_refused_calls_are_made() {
     for _ in 0..100_000 {
         audit.note(&WAY, &refused(None));
         audit.note(&WAY, &refused(Some("shop")));
-        // as if a second had gone each time
+        // as if a second had passed each time
         let mut kept = audit.kept();
         kept.quota = Quota::default();
     }
@@ -132,7 +131,7 @@ async fn a_flood_of_refusals_has_few_lines_and_each_is_counted() {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (of_wallet, of_unknown): (Vec<_>, Vec<_>) =
         records.iter().partition(|record| record["caller"] == "wallet");
-    assert_eq!(of_wallet.len(), 1, "a known one's has its line");
+    assert_eq!(of_wallet.len(), 1, "a known caller's rejection has its line");
     assert!(of_unknown.len() < 200, "{} lines", of_unknown.len());
     let counted = of_unknown.iter().map(|record| record["count"].as_u64().unwrap_or(1));
     assert_eq!(counted.sum::<u64>(), 50_000);
@@ -169,7 +168,7 @@ async fn at_the_end_calls_that_still_end_are_waited_for() {
     let (lost, ()) = tokio::join!(audit.end(Duration::from_secs(10)), late);
     assert_eq!(lost, 0);
     assert_eq!(read_all(audit, out)[0]["method"], "eth_last");
-    // one that does not end in time is lost
+    // a call that does not end in time is lost
     let (audit, _out) = pipe();
     let _space = reserved(&audit, &call("eth_never")).unwrap();
     assert_eq!(audit.end(Duration::from_millis(100)).await, 1);

@@ -1,4 +1,4 @@
-//! Answers of the client as they are passed on: too large ones, those that nobody waits for.
+//! Tests of forwarded answers: too large ones, and those of calls without an id.
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
@@ -19,7 +19,7 @@ fn call(id: u32, method: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method})
 }
 
-/// A guard that passes on so many bytes, before a client that answers [`LARGE`] with so many.
+/// A guard with this limit of answers, and a client that answers [`LARGE`] with `bytes` bytes.
 async fn before(answer_bytes: u32, bytes: u64) -> Running {
     let running = Running::start(|policy| {
         (policy.limits.answer_bytes, policy.limits.answer_seconds) = (answer_bytes, 5);
@@ -29,7 +29,7 @@ async fn before(answer_bytes: u32, bytes: u64) -> Running {
     running
 }
 
-/// The next message, as it came.
+/// Returns the text of the next message.
 async fn text(socket: &mut Socket) -> String {
     loop {
         match socket.next().await {
@@ -62,7 +62,7 @@ async fn a_notification_has_no_answer_whatever_becomes_of_it() {
     until(async || TcpStream::connect(running.client.http).await.is_err(), |gone| *gone).await;
     for _ in 0..3 {
         let answered = running.call(&one).await;
-        assert!(is_nothing(&answered), "there is nobody to ask: {answered:?}");
+        assert!(is_nothing(&answered), "the client is unreachable: {answered:?}");
     }
     let mut records = running.end().await;
     records.retain(|record| record["verdict"] != "opened");
@@ -70,7 +70,7 @@ async fn a_notification_has_no_answer_whatever_becomes_of_it() {
     let wanted = ["answer_too_large", "client_failed", "client_failed", "client_failed"];
     assert_eq!(reasons[..4], wanted, "{records:?}");
     assert_eq!(reasons.last(), Some(&"client_unreachable"));
-    assert!(records[..4].iter().all(|record| record["bytesOut"] == 0), "nothing was passed on: {records:?}");
+    assert!(records[..4].iter().all(|record| record["bytesOut"] == 0), "nothing was forwarded: {records:?}");
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn what_nobody_waits_for_takes_nothing_of_what_a_batch_may_be_answered() {
     let told = answers.as_array().unwrap().iter().map(|answer| (&answer["id"], &answer["error"]["code"]));
     let codes: Vec<_> = told.map(|(id, code)| (id.as_u64().unwrap(), code.as_i64())).collect();
     assert_eq!(codes, [(1, None), (2, None), (3, Some(-32005)), (4, Some(-32005))], "{answers}");
-    // a call without an id is made, also behind an answer that was too large
+    // a call without an id is sent, even after an answer that was too large
     let asked = running.client.asked();
     let methods: Vec<_> = ["eth_call", LARGE, "eth_chainId", "net_version"]
         .map(|method| asked.iter().filter(|asked| asked.contains(method)).count())
@@ -97,7 +97,7 @@ async fn what_nobody_waits_for_takes_nothing_of_what_a_batch_may_be_answered() {
     assert_eq!(methods, [2, 2, 1, 1], "{asked:?}");
 }
 
-/// How a socket ends, and how many texts came before.
+/// Returns how a WebSocket ends.
 async fn end(socket: &mut Socket) -> Option<CloseFrame> {
     let end = async {
         loop {
@@ -108,7 +108,7 @@ async fn end(socket: &mut Socket) -> Option<CloseFrame> {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), end).await.expect("it goes on")
+    tokio::time::timeout(Duration::from_secs(10), end).await.expect("it continues")
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn too_large_an_answer_of_which_a_frame_was_sent_ends_the_socket_with_the_
 
 #[tokio::test]
 async fn an_answer_may_have_as_many_bytes_as_it_may_have() {
-    // what follows the id of an answer to eth_call: ,"result":"eth_call"} and the line's end
+    // text after the id in the answer to eth_call: ,"result":"eth_call"} and the line end
     let bytes = ",\"result\":\"eth_call\"}\n".len() as u32;
     for (more, status) in [(0, 200), (1, 200), (-1, 502)] {
         let running = before(bytes.checked_add_signed(more).unwrap(), 0).await;
@@ -159,7 +159,7 @@ async fn an_answer_may_have_as_many_bytes_as_it_may_have() {
 #[tokio::test]
 async fn a_long_answer_in_chunks_comes_whole_over_everything() {
     let running = before(10_000_000, 300_000).await;
-    // white space within quotes that nobody closes: the client's own end is not looked at
+    // white space within quotes that are never closed: the guard does not check the end of the client's answer
     let wanted = format!("{{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":\"{}", " ".repeat(300_000));
     let answered = running.call(&call(9, LARGE).to_string()).await;
     assert!(answered.text == wanted, "{} bytes", answered.text.len());
@@ -208,7 +208,7 @@ async fn subscriptions_are_asked_over_the_clients_socket_and_recorded_like_calls
     assert_eq!(told(0), ("allowed", None));
     assert_eq!(told(1), ("refused", Some("subscriptions")));
     assert_eq!(told(2), ("allowed", None));
-    assert_eq!(told(3), ("allowed", Some("client_failed")), "it may be there");
+    assert_eq!(told(3), ("allowed", Some("client_failed")), "the filter may exist");
     for (at, answer) in [(0, subscribed), (2, ended)] {
         assert_eq!(records[at]["bytesOut"], answer.to_string().len() + 1, "{answer}");
     }

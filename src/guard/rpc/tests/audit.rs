@@ -1,4 +1,4 @@
-//! The audit's promise: each call that was answered has its record, whatever else is sent; refusals have few.
+//! Tests of audit records: each answered call has its record, whatever else is sent; rejections have few.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,7 +10,7 @@ use super::client::How;
 use super::websocket::{asked, open};
 use super::*;
 
-/// Reads records as they come, until the guard has ended.
+/// Reads records until the guard ends.
 fn reading(running: &mut Running) -> std::thread::JoinHandle<Vec<Value>> {
     let records = BufReader::new(std::fs::File::from(running.records.take().unwrap()));
     let read = || records.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
@@ -23,17 +23,17 @@ async fn ended(running: Running, read: std::thread::JoinHandle<Vec<Value>>) -> V
     read.join().unwrap()
 }
 
-/// How many calls or requests records tell of.
+/// Number of calls or requests that the records stand for.
 fn counted<'a>(records: impl IntoIterator<Item = &'a Value>) -> u64 {
     records.into_iter().map(|record| record["count"].as_u64().unwrap_or(1)).sum()
 }
 
-/// A message of a hundred elements that are no calls.
+/// A batch of a hundred elements that are not calls.
 fn nonsense() -> String {
     format!("[{}]", vec!["1"; 100].join(","))
 }
 
-/// Sends nonsense over a WebSocket for so long, and reads what it is answered.
+/// Sends invalid batches over a WebSocket for this long and reads the answers. Returns how many were sent.
 async fn flood(running: &Running, account: &str, lasts: Duration) -> u64 {
     let mut socket = open(running, &token_for(account, 600)).await.unwrap();
     let (begin, mut sent) = (Instant::now(), 0);
@@ -118,7 +118,7 @@ async fn a_call_that_is_under_way_while_four_sockets_flood_has_its_record() {
     let call = sender.send_request(request(&token_for("shop", 600), &ask("eth_call")));
     let call = tokio::spawn(async move { Answered::of(call.await.unwrap()).await.unwrap().status });
     until(async || running.client.asked().len(), |asked| *asked == 1).await;
-    // nobody reads what is written meanwhile
+    // records are not read meanwhile
     let floods = (0..4).map(|_| flood(&running, "wallet", Duration::from_secs(3)));
     futures::future::join_all(floods).await;
     running.client.answer(How::Well);
@@ -143,7 +143,7 @@ async fn records_say_which_pod_called_and_that_a_websocket_was_opened() {
         "quorum_guard_rpc_audit_records_total{verdict=\"begun\"} 2\n",
         "quorum_guard_rpc_audit_records_total{verdict=\"opened\"} 1\n",
         "quorum_guard_rpc_audit_records_total{verdict=\"refused\"} 1\n",
-        "quorum_guard_rpc_audit_summed_total 0\n",
+        "quorum_guard_rpc_audit_aggregated_total 0\n",
         "quorum_guard_rpc_audit_reserved_bytes 0\n",
     ] {
         assert!(page.contains(line), "{line} in {page}");

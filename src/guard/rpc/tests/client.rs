@@ -1,4 +1,4 @@
-//! A client that is told what to answer.
+//! Stand-in for the client whose answers a test chooses.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,19 +10,19 @@ use crate::guard::testing::standin::{self, Answer, Call, Mood, Standin, Way};
 /// How calls are answered.
 #[derive(Clone, Debug)]
 pub(super) enum How {
-    /// Each with its method as the result.
+    /// With their method as the result.
     Well,
-    /// With this, whatever is asked.
+    /// With this status and text.
     With(u16, &'static str),
-    /// Not before it is told otherwise; over WebSocket never.
+    /// Over HTTP only once another answer is set; over WebSocket never.
     Never,
     /// Endlessly.
     Endlessly,
-    /// What asks for this method with so many bytes of white space in chunks, everything else well.
+    /// Calls of this method with this many bytes of white space in chunks, all others as [`How::Well`].
     Blank(&'static str, u64),
 }
 
-/// What it was asked, and how it answers.
+/// A stand-in for the client: its addresses, the calls it received and its answers.
 pub(super) struct Client {
     pub(super) http: SocketAddr,
     pub(super) ws: SocketAddr,
@@ -63,12 +63,12 @@ impl Client {
         Self { http: standin.http, ws: standin.ws, standin, told }
     }
 
-    /// The same over WebSocket, and another one over HTTP.
+    /// The same over WebSocket, but with another HTTP listener.
     pub(super) fn with_http(self, http: SocketAddr) -> Self {
         Self { http, ..self }
     }
 
-    /// Every body and message so far.
+    /// Every body and message received so far.
     pub(super) fn asked(&self) -> Vec<String> {
         self.told.asked.lock().unwrap().clone()
     }
@@ -77,7 +77,7 @@ impl Client {
         self.told.how.send_replace(how);
     }
 
-    /// Tells all subscriptions this JSON.
+    /// Sends this JSON to all subscriptions.
     pub(super) fn tell(&self, result: &str) {
         self.standin.tell(result);
     }
@@ -86,7 +86,7 @@ impl Client {
         self.standin.hang_up();
     }
 
-    /// Ends, with all connections that it has.
+    /// Closes the listeners and all connections.
     pub(super) fn leave(&self) {
         self.standin.leave();
     }

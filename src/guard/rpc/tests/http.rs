@@ -19,7 +19,7 @@ async fn a_granted_call_is_written_anew_and_its_record_says_so() {
     let record = &records[0];
     assert_eq!(record["caller"], "wallet");
     assert_eq!((&record["method"], &record["verdict"]), (&"eth_call".into(), &"allowed".into()));
-    assert_eq!(record["bytesIn"], body.trim().len(), "of its own text");
+    assert_eq!(record["bytesIn"], body.trim().len(), "length of its own text");
     assert_eq!(record["bytesOut"], answered.text.len());
     assert!(record.get("reason").is_none() && record.get("params").is_none());
 }
@@ -33,7 +33,7 @@ async fn what_is_not_granted_never_reaches_the_client() {
             (answered.status, answered.code(), &answered.json()["id"]),
             (200, (-32601).into(), &1.into())
         );
-        // it is not told what there is
+        // the answer does not reveal which methods exist
         let wanted = "not granted: have the method listed for this caller";
         assert_eq!(answered.json()["error"]["message"], wanted, "{method}");
     }
@@ -62,7 +62,7 @@ async fn of_a_batch_what_is_granted_is_passed_on_and_the_rest_has_errors_of_its_
     let asked = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
     assert_eq!(running.client.asked(), ["eth_call", "net_version"].map(asked), "each by itself");
 
-    // what the client says that is no answer to the call
+    // texts of the client that do not answer the call
     for how in [
         r#"{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no"}}"#,
         r#"[{"jsonrpc":"2.0","id":1,"result":1}]"#,
@@ -208,7 +208,7 @@ async fn what_is_no_call_is_refused_before_it_is_read() {
         if answered.status != 405 {
             assert!(answered.json()["error"]["message"].is_string(), "{told}");
         }
-        let refusals = format!("quorum_guard_rpc_refusals_total{{reason=\"{reason}\"}} 0\n");
+        let refusals = format!("quorum_guard_rpc_rejections_total{{reason=\"{reason}\"}} 0\n");
         assert!(!running.scrape().await.contains(&refusals), "{told}");
     }
     assert_eq!(running.client.asked(), Vec::<String>::new());
@@ -250,7 +250,7 @@ async fn a_page_may_call_from_an_origin_of_the_list_alone() {
     let answered = running.send(from("wallet")).await;
     assert_eq!((answered.status, &answered.headers["vary"]), (200, &"origin".parse().unwrap()));
     assert_eq!(answered.headers["access-control-allow-origin"], "https://app.example");
-    // it is not an origin of this caller
+    // an origin of another caller
     assert_eq!(running.send(from("shop")).await.status, 403);
     assert_eq!(running.client.asked().len(), 1);
 }
@@ -344,5 +344,9 @@ async fn a_call_has_the_same_size_alone_in_a_batch_and_over_a_websocket() {
     {
         assert_eq!(of_reason(reason), [text.len() as u64; 3], "{text}");
     }
-    assert_eq!(of_reason("syntax".into()), ["{nonsense".len() as u64; 2], "of what is no call all of it");
+    assert_eq!(
+        of_reason("syntax".into()),
+        ["{nonsense".len() as u64; 2],
+        "the whole text if it is not a call"
+    );
 }

@@ -24,7 +24,7 @@ async fn a_caller_that_is_too_fast_is_told_when_to_come_back_and_nobody_else_is(
         "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"allowed\"} 3\n",
         "quorum_guard_rpc_calls_total{caller=\"wallet\",verdict=\"refused\"} 2\n",
         "quorum_guard_rpc_calls_total{caller=\"shop\",verdict=\"allowed\"} 1\n",
-        "quorum_guard_rpc_refusals_total{reason=\"rate\"} 2\n",
+        "quorum_guard_rpc_rejections_total{reason=\"rate\"} 2\n",
         "quorum_guard_rpc_request_duration_seconds_count 4\n",
     ] {
         assert!(page.contains(line), "{line} in {page}");
@@ -63,14 +63,14 @@ async fn a_client_that_fails_is_told_from_one_that_is_slow_or_not_there() {
     running.client.answer(How::Endlessly);
     let mut sender = running.http1().await;
     let endless = sender.send_request(request(&token(), &ask("eth_call"))).await.unwrap();
-    assert!(Answered::of(endless).await.is_err(), "what is too large is cut off");
+    assert!(Answered::of(endless).await.is_err(), "a too large answer is cut off");
     running.client.answer(How::Well);
     assert_eq!(running.call(&ask("eth_call")).await.status, 200);
     let records = running.end().await;
     let reasons: Vec<_> = records.iter().map(|record| record["reason"].as_str()).collect();
     let wanted = ["client_failed", "client_failed", "answer_too_slow", "answer_too_large"].map(Some);
     assert_eq!((&reasons[..4], reasons[4]), (&wanted[..], None));
-    // they were passed on, and may have been executed
+    // they were forwarded and may have been executed
     assert!(records.iter().all(|record| record["verdict"] == "allowed"));
     assert!(records[3]["bytesOut"].as_u64().unwrap() <= 100_000);
 }
@@ -90,7 +90,7 @@ async fn what_could_not_be_asked_was_not_passed_on() {
         },
     );
     assert_eq!(answered.await.status, 502);
-    // a filter that was never asked for is none that is there
+    // a filter whose creation was never sent does not count
     let mut sender = running.http1().await;
     for _ in 0..65 {
         let answered = sender.send_request(request(&token(), &ask("eth_newBlockFilter"))).await;
@@ -108,7 +108,7 @@ async fn connections_that_the_client_has_ended_trouble_nobody() {
         assert_eq!(running.call(&ask("eth_call")).await.status, 200);
         running.client.hang_up();
     }
-    assert_eq!(running.client.asked().len(), 20, "none is asked twice");
+    assert_eq!(running.client.asked().len(), 20, "no call is sent twice");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_caller_has_some_turns_at_the_client_and_half_the_waiting() {
         until(|| running.scrape(), waits).await;
         assert!(page.contains("quorum_guard_rpc_caller_waiting{caller=\"wallet\"} 3\n"), "{page}");
         assert_eq!(running.client.asked().len(), 2);
-        // nobody else is kept from the client by that
+        // other callers still reach the client
         let mut other = running.http1().await;
         let shop = request(&token_for("shop", 600), &ask("eth_call"));
         let other = tokio::spawn(async move { other.send_request(shop).await.unwrap().status() });
@@ -176,19 +176,19 @@ async fn connections_above_the_limit_are_not_taken() {
     let mut stream = TcpStream::connect(running.at).await.unwrap();
     let mut byte = [0];
     assert!(matches!(stream.read(&mut byte).await, Ok(0) | Err(_)));
-    assert!(running.scrape().await.contains("quorum_guard_rpc_connections_turned_away_total 1\n"));
+    assert!(running.scrape().await.contains("quorum_guard_rpc_connections_rejected_total 1\n"));
     drop(sender);
     let gone = "quorum_guard_rpc_connections 0\n";
     until(|| running.scrape(), |page| page.contains(gone)).await;
     assert_eq!(running.call(&ask("eth_call")).await.status, 200);
 }
 
-/// Everything until the other end is closed, which it must be within ten seconds.
+/// Reads until the other end closes, which it must do within ten seconds.
 async fn rest(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
-    // that it breaks off is as good
-    let _ = read.expect("the connection was kept");
+    // a broken connection is acceptable too
+    let _ = read.expect("the connection stays open");
     String::from_utf8_lossy(&rest).into_owned()
 }
 
@@ -203,7 +203,7 @@ async fn whoever_is_slow_is_not_waited_for() {
     // not a byte of TLS
     let mut stream = TcpStream::connect(running.at).await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
-    // not a byte of HTTP, of either kind
+    // not a byte of HTTP, in either version
     for protocol in ["http/1.1", "h2"] {
         let mut stream = running.connect_with(protocol).await;
         rest(&mut stream).await;
@@ -212,7 +212,7 @@ async fn whoever_is_slow_is_not_waited_for() {
     let mut stream = running.connect_with("http/1.1").await;
     stream.write_all(b"POST / HTTP/1.1\r\nhost: ").await.unwrap();
     rest(&mut stream).await;
-    // half a body; a header that is there is not the slow one
+    // half a body; the complete header must not count as slow
     let head = format!(
         "POST / HTTP/1.1\r\nhost: {HOST}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n",
         token()
@@ -229,7 +229,7 @@ async fn whoever_is_slow_is_not_waited_for() {
         let line = format!("quorum_guard_rpc_connections_timed_out_total{{bound=\"{bound}\"}} {count}\n");
         assert!(page.contains(&line), "{line} in {page}");
     }
-    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"body_too_slow\"} 2\n"), "{page}");
+    assert!(page.contains("quorum_guard_rpc_rejections_total{reason=\"body_too_slow\"} 2\n"), "{page}");
 }
 
 #[tokio::test]
@@ -256,16 +256,16 @@ async fn bodies_hold_so_much_together() {
     let mut sender = running.http1().await;
     match sender.send_request(request(&token(), &body)).await {
         Ok(answer) => assert_eq!(answer.status(), 503),
-        // it is answered before it was read, and the connection ended
+        // answered before the body was read, and the connection closed
         Err(error) => assert!(!error.is_timeout(), "{error}"),
     }
     let page = running.scrape().await;
-    assert!(page.contains("quorum_guard_rpc_refusals_total{reason=\"memory\"} 1\n"), "{page}");
+    assert!(page.contains("quorum_guard_rpc_rejections_total{reason=\"memory\"} 1\n"), "{page}");
     let body =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"eth_call","params":["{}"]}}"#, "x".repeat(4 << 20));
-    // the client takes 5 MiB at most
+    // the client accepts at most 5 MiB
     for _ in 0..9 {
-        assert_eq!(running.call(&body).await.status, 200, "what was held is given back");
+        assert_eq!(running.call(&body).await.status, 200, "the bytes were released");
     }
 }
 
@@ -281,7 +281,7 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
         }
     };
     assert_eq!((answered.status, answered.code()), (503, (-32005).into()));
-    // a filter that was never asked for is none that is there
+    // a filter whose creation was never sent does not count
     for _ in 0..65 {
         let answered = sender.send_request(request(&token(), &ask("eth_newBlockFilter"))).await;
         assert_eq!(answered.unwrap().status(), 503);
@@ -289,8 +289,8 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
     let asked = running.client.asked().len();
     assert_eq!(running.call(&ask("eth_call")).await.status, 503);
     assert_eq!(running.client.asked().len(), asked);
-    assert!(!running.scrape().await.contains("quorum_guard_rpc_audit_waiting_bytes 0\n"));
-    // somebody reads again
+    assert!(!running.scrape().await.contains("quorum_guard_rpc_audit_pending_bytes 0\n"));
+    // the records are read again
     let mut records = tokio::fs::File::from_std(std::fs::File::from(running.records.take().unwrap()));
     let read = tokio::spawn(async move {
         let mut text = String::new();
@@ -301,7 +301,7 @@ async fn what_cannot_be_recorded_is_not_passed_on() {
     running.served.await.unwrap().unwrap();
     let text = read.await.unwrap().unwrap();
     let allowed = text.lines().filter(|line| line.contains("\"allowed\"")).count();
-    assert_eq!(allowed, asked + 1, "each call that was passed on has its record");
+    assert_eq!(allowed, asked + 1, "each forwarded call has its record");
 }
 
 #[tokio::test]
@@ -319,11 +319,11 @@ async fn a_header_that_cannot_be_read_has_a_record_and_a_flood_of_them_few() {
         let mut stream = running.connect_with("http/1.1").await;
         let _ = stream.write_all(text.as_bytes()).await;
         let answered = rest(&mut stream).await;
-        // where more was sent than is read, the answer may be lost with the connection
+        // if more was sent than is read, the answer may be lost with the connection
         assert!(answered.is_empty() || answered.starts_with(&format!("HTTP/1.1 {status}")), "{answered}");
     }
     let count = |reason: &str, count: u32| {
-        format!("quorum_guard_rpc_refusals_total{{reason=\"header_{reason}\"}} {count}\n")
+        format!("quorum_guard_rpc_rejections_total{{reason=\"header_{reason}\"}} {count}\n")
     };
     let (malformed, large) = (count("malformed", 2), count("too_large", 2));
     until(|| running.scrape(), |page| page.contains(&malformed) && page.contains(&large)).await;

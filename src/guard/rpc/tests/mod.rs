@@ -1,14 +1,14 @@
-//! The whole guard on loopback, before a client that is told what to answer.
+//! Tests of the whole guard on loopback, in front of a stand-in for the client.
 
 mod answers;
 mod audit;
 mod client;
 mod http;
+mod idle_http;
 mod limits;
 mod pieces;
 mod pings;
 mod pressure;
-mod quiet;
 mod reload;
 mod websocket;
 
@@ -34,15 +34,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::guard::testing::Authority;
-use crate::guard::tls as certificates;
-use crate::policy::{self, Algorithm, Caller, Identity, Issuer, Key, Policy, Public, VERSION};
+use crate::{
+    guard::{testing::Authority, tls as certificates},
+    protocol::policy::{self, Algorithm, Caller, Identity, Issuer, Key, Policy, Public, VERSION},
+};
 use client::Client;
 
 const HOST: &str = "alice-rpc.ledger.svc";
 const CLUSTER: &str = "https://kubernetes.default.svc";
 
-/// What the cluster signs tokens with.
+/// Key that the cluster signs tokens with.
 static SIGNER: LazyLock<(EncodingKey, Public)> = LazyLock::new(|| {
     let pair = rcgen::KeyPair::generate().unwrap();
     let key = EncodingKey::from_ec_der(&pair.serialize_der());
@@ -56,9 +57,9 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A projected token of an account of `apps`, that counts for so many seconds, the skew included.
+/// A projected token of an account in `apps` that is valid for this many seconds, tolerance for clocks included.
 fn token_for(account: &str, seconds: u64) -> String {
-    let now = now() - identity::SKEW;
+    let now = now() - crate::guard::rpc::decide::identity::SKEW;
     let claims = json!({
         "iss": CLUSTER, "aud": [HOST], "iat": now - 60, "nbf": now - 60, "exp": now + seconds,
         "sub": format!("system:serviceaccount:apps:{account}"),
@@ -102,7 +103,7 @@ fn policy() -> Policy {
     }
 }
 
-/// A guard that runs, and the client behind it.
+/// A running guard and the client behind it.
 struct Running {
     dir: tempfile::TempDir,
     authority: Authority,
@@ -114,7 +115,7 @@ struct Running {
     served: JoinHandle<anyhow::Result<()>>,
 }
 
-/// What a request was answered.
+/// Answer to a request.
 #[derive(Debug)]
 struct Answered {
     status: u16,
@@ -173,7 +174,7 @@ impl Running {
     }
 
     fn put(&self, policy: &Policy) {
-        // as a kubelet does it: never half of a file
+        // atomically, as the kubelet does
         let (new, file) = (self.dir.path().join("new"), self.dir.path().join(policy::FILE));
         fs::write(&new, policy.write()).unwrap();
         fs::rename(new, file).unwrap();
@@ -203,7 +204,7 @@ impl Running {
         sender
     }
 
-    /// Over a connection of its own.
+    /// Sends a request over a new connection.
     async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
         let mut sender = self.http1().await;
         Answered::of(sender.send_request(request).await.unwrap()).await.unwrap()
@@ -222,7 +223,7 @@ impl Running {
         Answered::of(sender.send_request(request).await.unwrap()).await.unwrap().text
     }
 
-    /// Asks it to end, and gives every record.
+    /// Stops the guard and returns all records.
     async fn end(mut self) -> Vec<Value> {
         let records = std::fs::File::from(self.records.take().unwrap());
         self.stop.send_replace(true);
@@ -245,7 +246,7 @@ fn ask(method: &str) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string()
 }
 
-/// Asks again and again until it is as wanted; fails after ten seconds.
+/// Asks repeatedly until the answer is as wanted; fails after ten seconds.
 async fn until<T: std::fmt::Debug>(mut ask: impl AsyncFnMut() -> T, wanted: impl Fn(&T) -> bool) -> T {
     let mut last = None;
     let looked = tokio::time::timeout(Duration::from_secs(10), async {

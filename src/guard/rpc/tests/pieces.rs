@@ -1,4 +1,4 @@
-//! A client that sends its answers as it likes: in pieces of any size, with a length or in chunks, or half of them.
+//! Tests with a client that sends its answers in pieces of any size, with a length or in chunks, or incompletely.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -6,7 +6,7 @@ use super::client::How;
 use super::websocket::{asked, open};
 use super::*;
 
-/// What is sent back: head and body, in pieces of so many bytes, and whether the connection ends then.
+/// What the client sends: head and body in pieces of `step` bytes, and whether it closes the connection afterwards.
 #[derive(Clone)]
 struct Sent {
     text: String,
@@ -14,7 +14,7 @@ struct Sent {
     ends: bool,
 }
 
-/// The answer with this behind its id.
+/// An answer with this text after its id.
 fn json_of(rest: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":1{rest}\n")
 }
@@ -23,7 +23,7 @@ fn sized(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// In chunks of so many bytes.
+/// A response with chunks of this size.
 fn chunked(body: &str, size: usize) -> String {
     let chunks = body
         .as_bytes()
@@ -50,7 +50,7 @@ async fn request_of(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<String
     }
 }
 
-/// A guard before a client that sends what is said for the body that it is asked.
+/// A guard in front of a client that sends what `sends` returns for a body.
 async fn before(
     sends: impl Fn(&str) -> Sent + Clone + Send + Sync + 'static,
     change: impl FnOnce(&mut Policy),
@@ -69,7 +69,7 @@ async fn before(
                         if stream.write_all(piece).await.is_err() {
                             return;
                         }
-                        // so that pieces are read apart
+                        // so that the pieces are read separately
                         tokio::time::sleep(Duration::from_micros(100)).await;
                     }
                     if ends {
@@ -208,7 +208,11 @@ async fn too_long_an_answer_whose_length_is_known_is_refused_at_once() {
     assert_eq!((answered.status, answered.code(), &answered.json()["id"]), (502, (-32005).into(), &3.into()));
     let mut socket = open(&running, &token()).await.unwrap();
     assert_eq!(asked(&mut socket, &call(4, "eth_call").to_string()).await["error"]["code"], -32005);
-    assert_eq!(asked(&mut socket, &call(5, "eth_call").to_string()).await["id"], 5, "the socket goes on");
+    assert_eq!(
+        asked(&mut socket, &call(5, "eth_call").to_string()).await["id"],
+        5,
+        "the WebSocket stays open"
+    );
 }
 
 #[tokio::test]
@@ -267,7 +271,7 @@ async fn what_a_caller_has_not_taken_of_an_answer_is_in_flight() {
 async fn what_has_come_of_an_answer_in_small_pieces_is_passed_on_before_its_end() {
     let body = json_of(&format!(",\"result\":\"{}\"}}", "x".repeat(20_000)));
     let text = chunked(&body, 1000);
-    // the rest of it never comes
+    // the rest never comes
     let text = text.split_at(12_000).0.to_owned();
     let running = before(move |_| Sent { text: text.clone(), step: 1000, ends: false }, |_| {}).await;
     let mut sender = running.http1().await;

@@ -1,4 +1,4 @@
-//! Pings over a WebSocket whose calls wait or run.
+//! Tests of pings over a WebSocket whose calls wait or run.
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
@@ -13,7 +13,7 @@ fn call(id: u32, bytes: usize) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": "eth_call", "params": ["x".repeat(bytes)]}).to_string()
 }
 
-/// A guard with one turn, which is taken, and a socket whose first call waits for it.
+/// A guard whose only concurrency slot is taken, and a WebSocket whose first call waits for it.
 async fn waiting() -> (Running, Socket) {
     let running = Running::start(|policy| policy.limits.requests_at_client = 1).await;
     running.client.answer(How::Never);
@@ -28,7 +28,7 @@ async fn waiting() -> (Running, Socket) {
     (running, socket)
 }
 
-/// Whether a ping is answered before a second is over.
+/// Whether a ping is answered within a second.
 async fn is_answered(socket: &mut Socket, payload: &'static str) -> bool {
     socket.send(Message::Ping(payload.into())).await.unwrap();
     let pong = async {
@@ -51,7 +51,7 @@ fn in_flight(page: &str) -> u64 {
 async fn a_ping_is_answered_while_a_call_waits_for_its_turn_and_while_one_runs() {
     let (running, mut socket) = waiting().await;
     assert!(is_answered(&mut socket, "it waits").await);
-    // what comes meanwhile is read, and asked in its turn
+    // further messages are read ahead and start in order
     for id in 2..5 {
         socket.send(Message::text(call(id, 100))).await.unwrap();
     }

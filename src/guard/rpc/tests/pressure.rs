@@ -1,4 +1,4 @@
-//! What callers may ask of the client at once, whether they stay for the answer or not.
+//! Tests of how many calls reach the client at once, whether or not the callers stay for the answers.
 
 use futures::{SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite::Message;
@@ -9,14 +9,14 @@ use super::client::How;
 use super::websocket::{answer, asked, closed, open};
 use super::*;
 
-/// A guard whose callers have two turns each until they are known, before a client that does not answer.
+/// A guard with two slots for each new caller, in front of a client that does not answer.
 async fn stuck() -> Running {
     let running = Running::start(|policy| policy.limits.requests_at_client = 16).await;
     running.client.answer(How::Never);
     running
 }
 
-/// The client has been asked so many calls, and is not asked another one.
+/// Waits until the client has received this many calls, and checks that it receives no further one.
 async fn is_asked(running: &Running, wanted: usize) {
     until(async || running.client.asked().len(), |asked| *asked >= wanted).await;
     for _ in 0..20 {
@@ -55,7 +55,7 @@ async fn calls_go_on_at_the_client_when_their_caller_has_left_and_keep_their_tur
     is_asked(&running, 3).await;
     running.client.answer(How::Well);
     assert_eq!(other.await.unwrap().unwrap().status(), 200);
-    assert_eq!(running.call(&ask("eth_call")).await.status, 200, "the turns are free again");
+    assert_eq!(running.call(&ask("eth_call")).await.status, 200, "the slots are free again");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn whoever_is_unknown_is_let_go_after_a_refusal_or_sixteen_requests() {
     let mut answered = 0;
     while sender.ready().await.is_ok() && sender.send_request(preflight()).await.is_ok() {
         answered += 1;
-        assert!(answered < 100, "it goes on");
+        assert!(answered < 100, "it continues");
     }
     assert!((16..=18).contains(&answered), "{answered}");
 }
@@ -256,7 +256,7 @@ async fn what_is_in_flight_is_bounded_and_given_back() {
     for _ in 0..60 {
         let mut socket = open(&running, &token()).await.unwrap();
         let piece = Frame::message(vec![b' '; 900_000], OpCode::Data(Data::Text), false);
-        // what is not read stays with the kernels
+        // unread bytes stay in the kernels' buffers
         let _ = tokio::time::timeout(Duration::from_millis(300), socket.send(Message::Frame(piece))).await;
         sockets.push(socket);
     }
@@ -264,10 +264,10 @@ async fn what_is_in_flight_is_bounded_and_given_back() {
         let line = page.lines().find_map(|line| line.strip_prefix("quorum_guard_rpc_in_flight_bytes "));
         line.unwrap().parse().unwrap()
     };
-    let half = Budget::within(budget::memory_limit(), policy().limits.connections).most() as u64 / 2;
+    let half = Budget::within(memory_budget::memory_limit(), policy().limits.connections).most() as u64 / 2;
     let held = in_flight(&running.scrape().await);
     assert!(held <= half && held > half * 9 / 10, "{held} of {half}");
-    // nobody else is kept from asking
+    // other callers can still call
     assert_eq!(running.send(request(&token_for("shop", 600), &ask("eth_call"))).await.status, 200);
     drop(sockets);
     until(async || in_flight(&running.scrape().await), |held| *held == 0).await;
@@ -313,13 +313,13 @@ async fn a_header_that_cannot_be_read_costs_whoever_was_known_a_call() {
         let _ = stream.read_to_string(&mut answered).await;
         assert!(answered.contains("HTTP/1.1 400"), "{answered}");
     }
-    let counted = "quorum_guard_rpc_refusals_total{reason=\"header_malformed\"} 2\n";
+    let counted = "quorum_guard_rpc_rejections_total{reason=\"header_malformed\"} 2\n";
     until(|| running.scrape(), |page| page.contains(counted)).await;
     let mut left = 0;
     while running.call(&ask("eth_call")).await.status != 429 {
         left += 1;
     }
-    // of five, and one for each second since
+    // a burst of five, and one for each second since
     let most = 1 + begun.elapsed().as_secs();
     assert!(left <= most, "{left} of {most} were left");
 }
@@ -348,7 +348,7 @@ async fn what_is_under_way_over_a_socket_ends_before_the_process_does() {
     assert_eq!(running.end().await.last().expect("a record")["verdict"], "allowed");
 }
 
-/// Nobody asks for the rest of its answer then, and the call is out of time all the same.
+/// A caller that does not read requests no further piece of the answer, but the call times out all the same.
 #[tokio::test]
 async fn a_caller_that_does_not_read_keeps_its_turn_no_longer_than_an_answer_may_take() {
     let running = Running::start(|policy| {

@@ -29,10 +29,10 @@ async fn what_is_withdrawn_is_refused_and_cut_within_a_second_and_nothing_else_i
     assert!(put.elapsed() < Duration::from_secs(1), "{:?}", put.elapsed());
     running.client.answer(How::Well);
     assert_eq!(running.send(good("wallet")).await.status, 401);
-    assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200, "the other one's is kept");
+    assert_eq!(shop.send_request(good("shop")).await.unwrap().status(), 200, "the other caller's stays open");
     let records = running.end().await;
     let last = records.last().expect("a record");
-    assert_eq!(last["caller"], "shop", "by the policy of now");
+    assert_eq!(last["caller"], "shop", "by the current policy");
     let cut = records.iter().find(|record| record["reason"] == "cut").expect("a record of what was cut");
     assert_eq!((&cut["caller"], &cut["verdict"]), (&"wallet".into(), &"allowed".into()));
 }
@@ -109,7 +109,7 @@ async fn one_that_cannot_be_used_from_the_start_ends_the_guard_with_the_reason()
     };
     let ended = super::super::until(std::future::pending(), args);
     let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
-    let reason = format!("{:#}", ended.expect("it waits for somebody to end it").unwrap_err());
+    let reason = format!("{:#}", ended.expect("serving must end by itself").unwrap_err());
     assert!(reason.contains(policy::FILE) && reason.contains("admin_*"), "{reason}");
 }
 
@@ -156,7 +156,7 @@ async fn who_is_known_no_longer_asks_nothing_more_while_something_is_under_way()
     let answered = tokio::time::timeout(Duration::from_secs(5), sender.send_request(over_http2(&short)));
     assert_eq!(answered.await.expect("it is answered at once").unwrap().status(), 401);
     running.client.answer(How::Well);
-    assert_eq!(under_way.await.unwrap(), 200, "what was under way ends");
+    assert_eq!(under_way.await.unwrap(), 200, "calls under way end");
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn a_key_that_is_withdrawn_ends_a_batch_that_is_under_way_and_what_waits_f
         };
         let (answered, waited, ()) = tokio::join!(send(&batch), second, withdrawn);
         let answers = answered.json();
-        assert_eq!(answers[0]["result"], "eth_call", "what was sent is answered: {answers}");
+        assert_eq!(answers[0]["result"], "eth_call", "sent calls are answered: {answers}");
         let codes = [1, 2].map(|at| answers[at]["error"]["code"].clone());
         assert_eq!(codes, [-32001, -32001], "{answers}");
         assert_eq!((waited.status, waited.code()), (403, (-32001).into()), "{}", waited.text);
@@ -306,7 +306,7 @@ async fn another_key_and_another_caller_leave_what_is_under_way_alone() {
     policy.issuers[0].keys.insert(0, second);
     policy.callers.insert(0, caller("third"));
     running.put(&policy);
-    // a refusal needs no client
+    // a rejection needs no client
     let third = async || running.send(request(&token_for("third", 600), &ask("admin_peers"))).await.status;
     until(third, |status| *status == 200).await;
     running.client.answer(How::Well);

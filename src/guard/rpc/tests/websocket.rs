@@ -23,7 +23,7 @@ async fn next(socket: &mut Socket) -> Message {
 
 pub(super) async fn answer(socket: &mut Socket) -> Value {
     loop {
-        // who is kept waiting is asked by a ping whether it is there
+        // the guard pings a caller that it makes wait
         if let Message::Text(text) = next(socket).await {
             return serde_json::from_str(text.as_str()).unwrap();
         }
@@ -63,10 +63,10 @@ async fn messages_are_judged_like_requests() {
     let ids: Vec<_> =
         answers.as_array().unwrap().iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 2, 3], "in the order of the calls");
-    // a notification has no answer: the next one is of the next call
+    // a notification has no answer: the next answer belongs to the next call
     socket.send(Message::text(r#"{"jsonrpc":"2.0","method":"eth_call"}"#)).await.unwrap();
     assert_eq!(asked(&mut socket, &call(9, "eth_call").to_string()).await["id"], 9);
-    // of a batch with notifications alone the refused have theirs
+    // in a batch of notifications, only rejected calls with an id are answered
     let batch = json!([call(1, "admin_peers"), {"jsonrpc": "2.0", "method": "eth_call"}]);
     assert_eq!(asked(&mut socket, &batch.to_string()).await[0]["error"]["code"], -32601);
     socket.close(None).await.unwrap();
@@ -131,7 +131,11 @@ async fn whoever_may_not_stay_is_told_and_let_go() {
     let put = std::time::Instant::now();
     assert_eq!(closed(&mut withdrawn).await, CloseCode::Policy);
     assert!(put.elapsed() < Duration::from_secs(1), "{:?}", put.elapsed());
-    assert_eq!(asked(&mut other, &ask("eth_call")).await["result"], "eth_call", "the other one's is kept");
+    assert_eq!(
+        asked(&mut other, &ask("eth_call")).await["result"],
+        "eth_call",
+        "the other caller's stays open"
+    );
     let none = "quorum_guard_rpc_websockets 1\n";
     until(|| running.scrape(), |page| page.contains(none)).await;
     assert!(matches!(open(&running, &token()).await, Err(Error::Http(answer)) if answer.status() == 401));
@@ -219,11 +223,11 @@ async fn what_takes_too_long_has_an_error_and_gives_its_turn_back() {
 async fn whoever_says_nothing_is_asked_whether_it_is_there() {
     let running = Running::start(|policy| policy.limits.idle_seconds = 1).await;
     let mut socket = open(&running, &token()).await.unwrap();
-    // it answers by reading on
+    // it answers the ping by reading on
     let pinged = until(async || next(&mut socket).await, |message| matches!(message, Message::Ping(_))).await;
     assert!(matches!(pinged, Message::Ping(_)));
     assert_eq!(asked(&mut socket, &ask("eth_call")).await["result"], "eth_call");
-    // it no longer reads, and so never answers
+    // it no longer reads, so it never answers
     let gone = "quorum_guard_rpc_websockets 0\n";
     until(|| running.scrape(), |page| page.contains(gone)).await;
 }

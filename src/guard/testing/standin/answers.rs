@@ -1,20 +1,19 @@
-//! JSON-RPC as the client answers it: which members in which order, what is said of what cannot be run, the newline at
-//! the end.
+//! JSON-RPC as the client answers it: order of the members, errors, and the newline at the end.
 
 use super::scan;
 
-/// What a call is answered.
+/// Answer to a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// With this JSON.
+    /// A result, as JSON.
     Result(String),
-    /// With an error.
+    /// An error.
     Error {
-        /// Its code.
+        /// The code.
         code: i32,
-        /// Its message.
+        /// The message.
         message: String,
-        /// JSON of its data.
+        /// The data, as JSON.
         data: Option<String>,
     },
 }
@@ -25,13 +24,13 @@ impl Answer {
         Self::Error { code, message: message.into(), data: None }
     }
 
-    /// Of a method that there is not.
+    /// The error for an unknown method.
     pub(crate) fn unknown(method: &str) -> Self {
         Self::error(-32601, format!("the method {method} does not exist/is not available"))
     }
 }
 
-/// One of the messages of a body.
+/// A message of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     id: Option<&'a [u8]>,
@@ -44,33 +43,33 @@ pub(crate) struct Message<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) method: String,
-    /// As it is written.
+    /// As in the body.
     pub(crate) params: Option<&'a [u8]>,
 }
 
 impl Call<'_> {
-    /// The first of its params, where that is a string.
+    /// Returns the first of its params if it is a string.
     pub(crate) fn first(&self) -> Option<String> {
         let params = self.params.filter(|params| params.starts_with(b"["))?;
         scan::string(scan::elements(params).first()?)
     }
 }
 
-/// What came.
+/// A parsed body.
 #[derive(Debug)]
 pub(crate) enum Body<'a> {
-    /// No byte, or white space alone.
+    /// Empty, or white space only.
     Nothing,
-    /// No JSON.
+    /// Not JSON.
     Broken {
-        /// Whether it ends too early.
+        /// Whether the text ends too early.
         is_cut: bool,
     },
     Single(Message<'a>),
     Batch(Vec<Message<'a>>),
 }
 
-/// Reads as the client does: the first value alone, names in any case, of several members the last.
+/// Parses a body as the client does: only the first value, names in any case, and the last of several equal members.
 pub(crate) fn read(body: &[u8]) -> Body<'_> {
     match scan::first(body) {
         Err(_) if body.trim_ascii().is_empty() => Body::Nothing,
@@ -104,7 +103,7 @@ impl<'a> Message<'a> {
         self.id.is_some_and(|id| !id.starts_with(b"{") && !id.starts_with(b"["))
     }
 
-    /// Nothing where there is nothing to say to it.
+    /// Returns the answer; `None` if there is none.
     fn answer(&self, run: &mut dyn FnMut(&Call<'a>) -> Answer) -> Option<Vec<u8>> {
         let method = self.method.and_then(scan::string).filter(|method| !method.is_empty());
         let Some(method) = method else {
@@ -123,7 +122,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// All that is answered to a body, the newline included. A body that is no JSON is answered so over HTTP alone.
+/// Returns the whole answer to a body with its newline. Over WebSocket the client does not answer a body that is not
+/// JSON.
 pub(crate) fn reply<'a>(body: &Body<'a>, run: &mut dyn FnMut(&Call<'a>) -> Answer) -> Option<Vec<u8>> {
     let mut text = match body {
         Body::Nothing => return None,
@@ -144,7 +144,7 @@ pub(crate) fn reply<'a>(body: &Body<'a>, run: &mut dyn FnMut(&Call<'a>) -> Answe
     Some(text)
 }
 
-/// What a subscription is told.
+/// A notification of a subscription.
 pub(crate) fn told(subscription: &str, result: &str) -> Vec<u8> {
     format!(
         r#"{{"jsonrpc":"2.0","method":"eth_subscription","params":{{"subscription":"{subscription}","result":{result}}}}}"#

@@ -1,8 +1,8 @@
-//! A client that knows some methods of a chain at its first block, and answers them as the client does.
+//! Client that knows some methods of a chain at its first block, with the real client's answers.
 
 use super::{Answer, Call, Client, Mood, Way};
 
-/// Answers well, always.
+/// Always answers well.
 pub(crate) struct Chain;
 
 impl Client for Chain {
@@ -30,7 +30,7 @@ impl Client for Chain {
     }
 }
 
-/// As a contract that reverts with 32 bytes of nothing.
+/// The error of a contract that reverts with 32 zero bytes.
 fn reverted() -> Answer {
     let data = Some(format!("\"0x{}\"", "0".repeat(64)));
     Answer::Error { code: 3, message: "execution reverted".into(), data }

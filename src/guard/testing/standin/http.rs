@@ -1,4 +1,4 @@
-//! HTTP/1 as the client speaks it, from and to raw bytes.
+//! HTTP/1 as the client speaks it, over raw bytes.
 
 use std::io;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 use super::wire::{self, Dialect};
 use super::{Answer, Call, Client, Hands, Mood, Way, answers};
 
-/// Bodies of more bytes are refused.
+/// Maximum size of a body in bytes; the client rejects larger ones.
 const MOST: usize = 5 * 1024 * 1024;
 static PIECE: [u8; 64 * 1024] = [b' '; 64 * 1024];
 const TYPES: [&str; 3] = ["application/json", "application/json-rpc", "application/jsonrequest"];
 
-/// A head that was read, with names in lower case.
+/// A parsed head, with names in lower case.
 pub(crate) struct Head {
     pub(crate) verb: String,
     pub(crate) path: String,
@@ -23,7 +23,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The first header of this name.
+    /// Returns the first header of this name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -38,7 +38,7 @@ impl Head {
         }
     }
 
-    /// What is wrong with it, before anything is read of the body: a status, and what is said.
+    /// Checks the head before the body is read. Returns the status and text of a rejection.
     fn wrong(&self) -> Option<(&'static str, String)> {
         let host = self.header("host").unwrap_or_default();
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
@@ -64,7 +64,7 @@ impl Head {
     }
 }
 
-/// Reads a head; what was read beyond it stays in the buffer. Nothing at the end.
+/// Reads a head; `None` at the end. Bytes read beyond it stay in the buffer.
 pub(crate) async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Head>> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -91,7 +91,7 @@ pub(crate) async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Re
     Ok(Some(head))
 }
 
-/// Answers what comes over a connection, one after the other.
+/// Answers the requests of a connection one after the other.
 pub(super) async fn serve<C: Client>(mut stream: TcpStream, client: Arc<C>, hands: &Hands) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(head) = head(&mut stream, &mut buffer).await? {
@@ -99,7 +99,7 @@ pub(super) async fn serve<C: Client>(mut stream: TcpStream, client: Arc<C>, hand
         if length > MOST {
             let dialect = Dialect { closes: true, ..head.dialect };
             let (status, said) = head.wrong().unwrap_or(("400 Bad Request", String::new()));
-            return stream.write_all(&wire::refusal(dialect, status, &said)).await;
+            return stream.write_all(&wire::rejection(dialect, status, &said)).await;
         }
         while buffer.len() < length {
             if stream.read_buf(&mut buffer).await? == 0 {
@@ -109,7 +109,7 @@ pub(super) async fn serve<C: Client>(mut stream: TcpStream, client: Arc<C>, hand
         let body: Vec<u8> = buffer.drain(..length).collect();
         let is_kept = match head.wrong() {
             Some((status, said)) => {
-                stream.write_all(&wire::refusal(head.dialect, status, &said)).await?;
+                stream.write_all(&wire::rejection(head.dialect, status, &said)).await?;
                 head.dialect.is_kept()
             }
             None => {
@@ -117,7 +117,7 @@ pub(super) async fn serve<C: Client>(mut stream: TcpStream, client: Arc<C>, hand
                 let mood = tokio::select! {
                     biased;
                     mood = client.mood(&body, Way::Http) => mood,
-                    // whoever asked is gone, and what it asked is given up
+                    // the caller is gone, and its call is abandoned
                     () = gone(&mut stream, &mut buffer) => return Ok(()),
                 };
                 respond(&mut stream, (head.dialect, &body), mood, &*client).await?
@@ -134,7 +134,7 @@ async fn gone(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     while stream.read_buf(buffer).await.is_ok_and(|count| count > 0) {}
 }
 
-/// Whether the connection may be used again.
+/// Sends the answer. Returns whether the connection may be used again.
 async fn respond<C: Client>(
     stream: &mut TcpStream,
     (dialect, body): (Dialect, &[u8]),
@@ -152,7 +152,7 @@ async fn respond<C: Client>(
         Mood::Sends(status, text) => {
             let said = String::from_utf8_lossy(&text);
             let reason = hyper::StatusCode::from_u16(status).map_err(io::Error::other)?;
-            stream.write_all(&wire::refusal(dialect, &reason.to_string(), &said)).await?;
+            stream.write_all(&wire::rejection(dialect, &reason.to_string(), &said)).await?;
         }
         Mood::Blank(mut left) => {
             stream.write_all(wire::stream(dialect).as_bytes()).await?;
@@ -169,7 +169,7 @@ async fn respond<C: Client>(
     Ok(dialect.is_kept())
 }
 
-/// There are none over HTTP.
+/// Subscriptions do not exist over HTTP.
 fn of_subscriptions(call: &Call<'_>) -> Option<Answer> {
     if call.method.ends_with("_subscribe") {
         Some(Answer::error(-32000, "notifications not supported"))

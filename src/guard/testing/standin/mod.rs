@@ -1,5 +1,5 @@
-//! What stands in for the client: answers JSON-RPC over HTTP/1 and WebSocket byte for byte as the client does, which
-//! `make test-guard` compares with the client itself.
+//! Stand-in for the client. Answers JSON-RPC over HTTP/1 and WebSocket byte for byte as the client does; `make
+//! test-guard` compares the two.
 
 pub(crate) mod answers;
 mod chain;
@@ -19,31 +19,31 @@ use tokio::sync::{broadcast, watch};
 pub(crate) use answers::{Answer, Call};
 pub(crate) use chain::Chain;
 
-/// Over what something was asked.
+/// How a message arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Http,
     WebSocket,
 }
 
-/// What becomes of a body or message.
+/// What happens to a body or message.
 #[derive(Clone, Debug)]
 pub(crate) enum Mood {
     /// It is answered.
     Well,
-    /// It is answered with this, which need not be JSON; the status is for HTTP alone.
+    /// It is answered with this text, JSON or not. The status applies to HTTP only.
     Sends(u16, Vec<u8>),
-    /// The answer to id 1 holds so many bytes of white space; over WebSocket a message holds as many as it can.
+    /// The answer to id 1 contains this many bytes of white space; over WebSocket, as many as a message can have.
     Blank(u64),
-    /// The connection ends.
+    /// The connection is closed.
     HangsUp,
 }
 
-/// Whoever says what is answered.
+/// Decides how calls are answered.
 pub(crate) trait Client: Send + Sync + 'static {
-    /// What becomes of a body or message. It may take its time: others are answered meanwhile.
+    /// Returns what happens to a body or message. Others are answered while this is pending.
     fn mood(&self, body: &[u8], way: Way) -> impl Future<Output = Mood> + Send;
-    /// What a call is answered. Subscriptions never come here.
+    /// Returns the answer to a call. Never called for subscriptions.
     fn answer(&self, call: &Call<'_>) -> Answer;
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Standin {
     hands: Arc<Hands>,
 }
 
-/// What its connections share.
+/// State shared by its connections.
 struct Hands {
-    /// Ends all connections that it has.
+    /// Closes all connections.
     hangs_up: watch::Sender<u32>,
-    /// Whether it lets nobody connect any more.
+    /// Whether it accepts no more connections.
     is_gone: watch::Sender<bool>,
-    /// What all subscriptions are told.
+    /// Notifications for all subscriptions.
     tells: broadcast::Sender<String>,
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
@@ -68,7 +68,7 @@ struct Hands {
 }
 
 impl Hands {
-    /// Counts something that is under way until the guard is dropped.
+    /// Counts a message under way until the returned value is dropped.
     fn begin(&self) -> Busy<'_> {
         let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(now, Ordering::SeqCst);
@@ -85,7 +85,7 @@ impl Drop for Busy<'_> {
 }
 
 impl Standin {
-    /// Listens on two ports of loopback.
+    /// Listens on two loopback ports.
     pub(crate) async fn start<C: Client>(client: Arc<C>) -> io::Result<Self> {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let ws = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -103,34 +103,34 @@ impl Standin {
         Ok(standin)
     }
 
-    /// Ends all connections that it has.
+    /// Closes all connections.
     pub(crate) fn hang_up(&self) {
         self.hands.hangs_up.send_modify(|times| *times += 1);
     }
 
-    /// Ends, with all connections that it has.
+    /// Closes the listeners and all connections.
     pub(crate) fn leave(&self) {
         self.hands.is_gone.send_replace(true);
         self.hang_up();
     }
 
-    /// Tells every subscription this JSON.
+    /// Sends this JSON to every subscription.
     pub(crate) fn tell(&self, result: &str) {
-        // nobody may be subscribed
+        // fails if there is no subscription
         let _ = self.hands.tells.send(result.to_owned());
     }
 
-    /// Bodies and messages that it has not answered yet.
+    /// Number of bodies and messages that are not answered yet.
     pub(crate) fn under_way(&self) -> usize {
         self.hands.under_way.load(Ordering::SeqCst)
     }
 
-    /// So many of them there were at most at once.
+    /// Maximum of [`Self::under_way`] so far.
     pub(crate) fn most_under_way(&self) -> usize {
         self.hands.most_under_way.load(Ordering::SeqCst)
     }
 
-    /// Subscriptions that there are.
+    /// Number of subscriptions.
     pub(crate) fn subscriptions(&self) -> usize {
         self.hands.subscriptions.load(Ordering::SeqCst)
     }
@@ -150,7 +150,7 @@ async fn listen<C: Client>(listener: TcpListener, way: Way, client: Arc<C>, hand
         let mut hangs_up = hands.hangs_up.subscribe();
         tokio::spawn(async move {
             tokio::select! {
-                // that a connection breaks off is no trouble
+                // a broken connection is no error
                 _ = serve(stream, way, client, &hands) => {}
                 _ = hangs_up.changed() => {}
             }

@@ -1,9 +1,9 @@
-//! Where the values of a JSON text begin and end: answers hold what was asked as it was written.
+//! Finds where the values of a JSON text begin and end, because answers repeat parts of the request unchanged.
 
 use serde::de::IgnoredAny;
 
-/// The first value of a text, whatever follows it. `Err` where there is none that is JSON: `true` where the text ends
-/// too early for it.
+/// Returns the first value of a text, whatever follows it. The error is `true` if the text ends too early, `false` if
+/// it is not JSON.
 pub(crate) fn first(text: &[u8]) -> Result<&[u8], bool> {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     match values.next() {
@@ -13,13 +13,13 @@ pub(crate) fn first(text: &[u8]) -> Result<&[u8], bool> {
     }
 }
 
-/// The elements of a list.
+/// Returns the elements of a list.
 pub(crate) fn elements(list: &[u8]) -> Vec<&[u8]> {
     let mut rest = inside(list);
     let mut elements = Vec::new();
     while !rest.is_empty() {
         let element = value(rest);
-        // no JSON
+        // not JSON
         if element.is_empty() {
             break;
         }
@@ -29,7 +29,7 @@ pub(crate) fn elements(list: &[u8]) -> Vec<&[u8]> {
     elements
 }
 
-/// The members of an object: names as they are meant, values as they are written.
+/// Returns the members of an object: decoded names, and values as in the text.
 pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (String, &[u8])> {
     let mut rest = inside(object);
     std::iter::from_fn(move || {
@@ -37,7 +37,7 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (String, &[u8])> {
             return None;
         }
         let name = value(rest);
-        // no JSON
+        // not JSON
         if name.is_empty() {
             return None;
         }
@@ -48,17 +48,18 @@ pub(crate) fn members(object: &[u8]) -> impl Iterator<Item = (String, &[u8])> {
     })
 }
 
-/// The first member of this name, as it is written.
+/// Returns the first member of this name, as in the text.
 pub(crate) fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
     members(object).find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-/// What a value means that is a string.
+/// Decodes a value that is a string.
 pub(crate) fn string(value: &[u8]) -> Option<String> {
     serde_json::from_slice(value).ok()
 }
 
-/// As the client writes what it was given: without white space, and with what is special to HTML escaped.
+/// Formats a value as the client repeats it: without white space, and with the characters escaped that are special in
+/// HTML.
 pub(crate) fn compact(value: &[u8]) -> Vec<u8> {
     let (mut is_string, mut is_escaped) = (false, false);
     let mut out = Vec::with_capacity(value.len());
@@ -89,7 +90,7 @@ pub(crate) fn compact(value: &[u8]) -> Vec<u8> {
     escaped
 }
 
-/// What is between the brackets.
+/// Returns the text between the brackets.
 fn inside(value: &[u8]) -> &[u8] {
     value.get(1..value.len().saturating_sub(1)).unwrap_or_default().trim_ascii()
 }
@@ -99,7 +100,7 @@ fn after(rest: &[u8], separator: u8) -> &[u8] {
     rest.strip_prefix(&[separator]).unwrap_or(rest).trim_ascii_start()
 }
 
-/// The value that a text begins with, which is known to be JSON.
+/// Returns the value at the beginning of a text that is known to be JSON.
 fn value(text: &[u8]) -> &[u8] {
     let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
     for (at, byte) in text.iter().enumerate() {
@@ -114,7 +115,7 @@ fn value(text: &[u8]) -> &[u8] {
                 depth += 1;
                 false
             }
-            // of the list or object around it
+            // these end the enclosing list or object
             b']' | b'}' | b',' | b':' if depth == 0 => return text[..at].trim_ascii_end(),
             b']' | b'}' => {
                 depth -= 1;

@@ -1,4 +1,4 @@
-//! WebSockets as the client serves them: messages of a socket are answered as they are done, in fragments of its sizes.
+//! WebSockets as the client serves them: it answers messages as soon as they are done, in fragments of its own sizes.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,14 +19,14 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::answers::{self, Body};
 use super::{Answer, Call, Client, Hands, Mood, Way, http, wire};
 
-/// Messages of more bytes end the socket.
+/// Maximum size of a message in bytes; the client closes the WebSocket on a larger one.
 const MOST: usize = 15 * 1024 * 1024;
 const KINDS: [&str; 4] = ["newHeads", "logs", "newPendingTransactions", "syncing"];
 
-/// Ids look like the client's, and none comes twice.
+/// Ids look like the client's and are unique.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
-/// A socket's subscriptions.
+/// Subscriptions of a WebSocket.
 struct Subscriptions {
     of_socket: Mutex<BTreeSet<String>>,
     hands: Arc<Hands>,
@@ -41,7 +41,7 @@ impl Subscriptions {
         changed
     }
 
-    /// The answer to a call that is about them.
+    /// Answers a call about subscriptions; `None` for other calls.
     fn answer(&self, call: &Call<'_>) -> Option<Answer> {
         if call.method.ends_with("_unsubscribe") {
             Some(match call.first() {
@@ -77,10 +77,10 @@ impl Drop for Subscriptions {
     }
 }
 
-/// What is to be written; nothing ends the socket.
+/// A frame to write; `None` closes the WebSocket.
 type Written = Option<Message>;
 
-/// A text message, as it is sent.
+/// Returns the frames of a text message.
 fn fragments(text: &[u8]) -> Vec<Written> {
     let pieces = wire::fragments(text);
     let last = pieces.len().saturating_sub(1);
@@ -91,7 +91,7 @@ fn fragments(text: &[u8]) -> Vec<Written> {
     pieces.into_iter().enumerate().map(frame).collect()
 }
 
-/// Answers what comes over a socket.
+/// Answers the messages of a WebSocket.
 pub(super) async fn serve<C: Client>(
     mut stream: TcpStream,
     client: Arc<C>,
@@ -100,7 +100,7 @@ pub(super) async fn serve<C: Client>(
     let mut buffer = Vec::new();
     let Some(head) = http::head(&mut stream, &mut buffer).await? else { return Ok(()) };
     let Some(key) = head.header("sec-websocket-key") else {
-        return stream.write_all(&wire::refusal(head.dialect, "404 Not Found", "")).await;
+        return stream.write_all(&wire::rejection(head.dialect, "404 Not Found", "")).await;
     };
     stream.write_all(wire::handshake(&derive_accept_key(key.as_bytes())).as_bytes()).await?;
     let config = WebSocketConfig::default().max_message_size(Some(MOST)).max_frame_size(Some(MOST));
@@ -134,7 +134,7 @@ pub(super) async fn serve<C: Client>(
             };
             let (client, hands, writes) = (client.clone(), hands.clone(), writes.clone());
             let subscriptions = subscriptions.clone();
-            // the client goes on with what it was asked when the socket is closed
+            // the client continues with calls under way after the WebSocket is closed
             tokio::spawn(async move {
                 let _busy = hands.begin();
                 respond(&body, &*client, &subscriptions, &writes).await;
@@ -176,7 +176,7 @@ async fn respond<C: Client>(
 ) {
     let written = match client.mood(body, Way::WebSocket).await {
         Mood::Well => match answers::read(body) {
-            // what is wrong is said of some, and then the socket ends
+            // the real client may name the error first; in any case it closes the WebSocket
             Body::Nothing | Body::Broken { .. } => vec![None],
             body => {
                 let mut run =

@@ -1,17 +1,17 @@
-//! What goes over the wire: heads of HTTP/1, sizes of chunks and fragments.
+//! Bytes on the wire: heads of HTTP/1, and sizes of chunks and fragments.
 
-/// Answers of more bytes are sent in chunks, over HTTP/1.1.
+/// Larger answers are sent in chunks over HTTP/1.1.
 const WHOLE: usize = 2048;
-/// A message of more bytes is sent as it is, with an empty fragment behind it; fewer are sent in fragments of [`PIECE`].
+/// Larger messages are sent as one fragment followed by an empty one; smaller ones in fragments of [`PIECE`].
 const BUFFERED: usize = 2076;
 const PIECE: usize = 1024;
 
-/// The client sends the time; nothing may depend on it.
+/// The client sends the current time. No test may depend on it.
 const DATE: &str = "Mon, 30 Nov 2026 07:59:41 GMT";
 
 const PLAIN: &str = "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n";
 
-/// How whoever asks speaks HTTP/1.
+/// How the caller speaks HTTP/1.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Dialect {
     /// HTTP/1.0.
@@ -22,7 +22,7 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
-    /// Whether more is asked over the connection.
+    /// Whether the connection stays open.
     pub(crate) fn is_kept(self) -> bool {
         if self.is_old { self.keeps } else { !self.closes }
     }
@@ -40,7 +40,7 @@ impl Dialect {
     }
 }
 
-/// An answer of JSON-RPC, with its head.
+/// An answer of JSON-RPC with its head.
 pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Vec<u8> {
     if body.len() <= WHOLE {
         let head = head(dialect, "Content-Type: application/json\r\n", &length(body.len()));
@@ -53,12 +53,12 @@ pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), &chunk(body)[..], b"0\r\n\r\n"].concat()
 }
 
-/// Whether more is asked over a connection after an answer.
+/// Whether the connection stays open after an answer.
 pub(crate) fn is_kept(dialect: Dialect, body: &[u8]) -> bool {
     dialect.is_kept() && !(dialect.is_old && body.len() > WHOLE)
 }
 
-/// The head of an answer whose length is not known yet.
+/// Head of an answer of unknown length.
 pub(crate) fn stream(dialect: Dialect) -> String {
     let chunked = if dialect.is_old { "" } else { "Transfer-Encoding: chunked\r\n" };
     let connection = dialect.connection(true);
@@ -80,15 +80,15 @@ fn head(dialect: Dialect, kind: &str, length: &str) -> String {
     format!("{version} 200 OK\r\n{kind}Date: {DATE}\r\n{length}{connection}\r\n")
 }
 
-/// A refusal before JSON-RPC: a status with its reason, and what is said.
-pub(crate) fn refusal(dialect: Dialect, status: &str, said: &str) -> Vec<u8> {
+/// A rejection before JSON-RPC: status line and text.
+pub(crate) fn rejection(dialect: Dialect, status: &str, said: &str) -> Vec<u8> {
     let kind = if said.is_empty() { "" } else { PLAIN };
     let length = length(said.len());
     let head = head(dialect, kind, &length).replacen("200 OK", status, 1);
     [head.as_bytes(), said.as_bytes()].concat()
 }
 
-/// The answer to a handshake whose key is accepted with this.
+/// Answer to a WebSocket handshake with this accept key.
 pub(crate) fn handshake(accepted: &str) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -96,7 +96,7 @@ pub(crate) fn handshake(accepted: &str) -> String {
     )
 }
 
-/// The fragments of a text message; the last one is final.
+/// Fragments of a text message; the last one is final.
 pub(crate) fn fragments(text: &[u8]) -> Vec<&[u8]> {
     if text.len() > BUFFERED { vec![text, b""] } else { text.chunks(PIECE).collect() }
 }

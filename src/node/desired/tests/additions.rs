@@ -1,5 +1,5 @@
-//! Whatever somebody adds to an object that the operator renders is seen and removed, or is on the list of what may differ.
-//! Additions are made at every path of every object, from the kinds' own schemas.
+//! Tests that every addition to a rendered object is detected and removed, or is on the list of allowed differences.
+//! Additions are made at every path of every object, from the schemas of the kinds.
 
 use k8s_openapi::{
     api::{
@@ -22,7 +22,7 @@ use crate::{
     testing::server::merge_patch,
 };
 
-/// What somebody adds: where, and the object with it.
+/// An addition: its path, and the object with it.
 struct Addition {
     path: String,
     object: Value,
@@ -38,7 +38,7 @@ impl Walk<'_> {
     fn resolved<'s>(&'s self, schema: &'s Value) -> &'s Value {
         match schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) {
             Some(name) => self.resolved(&self.definitions[name]),
-            // a reference with words beside it
+            // a reference with a description
             None => schema["allOf"].get(0).map_or(schema, |only| self.resolved(only)),
         }
     }
@@ -61,7 +61,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The whole object with another value at a pointer.
+    /// The object with another value at a pointer.
     fn with(&self, pointer: &str, value: Value) -> Value {
         let mut object = self.whole.clone();
         *object.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is there")) = value;
@@ -118,14 +118,14 @@ fn additions(definitions: &Value, schema: &Value, object: &Value) -> Vec<Additio
     walk.found
 }
 
-/// Whether others may write there: the closed list says so.
+/// Whether the list of allowed differences includes this path.
 fn may_differ(kind: &str, path: &str) -> bool {
     let is_at = |entry: &str| {
         let (steps, parts) = (entry.split('.').collect::<Vec<_>>(), path.split('.').collect::<Vec<_>>());
         let fits = |(step, part): (&&str, &&str)| {
             step.split('|').any(|member| member == *part || member == "*" && *part != "[]")
         };
-        // an entry stands for all that is below it
+        // an entry includes everything below it
         steps.len() <= parts.len() && steps.iter().zip(&parts).all(fits)
     };
     let whole = |entry: &&allowed::Entry| !matches!(entry.rule, allowed::Rule::Quantity);
@@ -187,18 +187,19 @@ fn whatever_is_added_to_an_object_is_seen_and_removed_or_is_on_the_list() {
             certificates,
             monitors,
             config_maps,
-            sealed,
+            secret_templates,
             workloads,
         } = sample::render(&sample::alone(&node));
         judge(&accounts, &schema::<ServiceAccount>(), &mut tally);
         judge(&policies, &schema::<NetworkPolicy>(), &mut tally);
         judge(&budgets, &schema::<PodDisruptionBudget>(), &mut tally);
         judge(&services, &schema::<Service>(), &mut tally);
-        // theirs are definitions, which have no schema here: members that nobody knows are added everywhere
+        // third-party kinds have no schema here: unknown members are added everywhere
         judge(&certificates, &json!({}), &mut tally);
         judge(&monitors, &json!({}), &mut tally);
         judge(&config_maps, &schema::<ConfigMap>(), &mut tally);
-        let secrets: Vec<_> = sealed.into_iter().map(|sealed| sealed.secret).collect();
+        let secrets: Vec<_> =
+            secret_templates.into_iter().map(|secret_templates| secret_templates.secret).collect();
         judge(&secrets, &schema::<Secret>(), &mut tally);
         judge(&workloads, &schema::<StatefulSet>(), &mut tally);
         let counts = [
@@ -219,7 +220,7 @@ fn whatever_is_added_to_an_object_is_seen_and_removed_or_is_on_the_list() {
     assert!(tally.seen > 15_000 && tally.allowed > 1000, "{} seen, {} allowed", tally.seen, tally.allowed);
 }
 
-/// What the server makes of a thing that was sent is the same thing.
+/// The server's form of an object equals the object that was sent.
 #[test]
 fn what_the_server_fills_in_is_no_drift() {
     let node = sample::render(&sample::alone(&sample::everything()));

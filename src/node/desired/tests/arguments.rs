@@ -2,13 +2,13 @@ use k8s_openapi::api::core::v1::{Container, EnvVar};
 use serde_json::{Value, json};
 
 use super::sample::{self, alone, client_alone, managed, validator, with};
-use crate::node::{names::Component, validate::Validated};
+use crate::{model::names::Component, node::validate::Validated};
 
 fn arguments(node: &Validated) -> Vec<String> {
     sample::container(node, Component::Client, "client").args.expect("arguments")
 }
 
-/// What the second list has not and what it has more, in order.
+/// What the second list lacks, and what it has in addition, in order.
 fn difference(before: &[String], after: &[String]) -> (Vec<String>, Vec<String>) {
     let missing = |from: &[String], of: &[String]| {
         of.iter().filter(|argument| !from.contains(argument)).cloned().collect::<Vec<_>>()
@@ -98,7 +98,7 @@ fn each_setting_changes_its_own_argument_alone() {
     assert_eq!(changed_by(&change), (vec![], vec![]), "without callers nobody calls");
 }
 
-/// The client's own server of JSON-RPC logs the data of calls that fail; nothing else of the log is lost.
+/// geth's own JSON-RPC server logs the data of calls that fail; nothing else of the log is lost.
 #[test]
 fn what_callers_send_is_not_logged_by_the_client() {
     let logs = |node: Value, level: i32| {
@@ -118,7 +118,7 @@ fn what_callers_send_is_not_logged_by_the_client() {
     }
 }
 
-/// Whatever else were in its environment could change who it is, or where it writes.
+/// Other environment variables could change its identity, or where it writes.
 #[test]
 fn the_environment_of_the_client_is_its_memory_and_that_where_there_are_callers_alone() {
     for node in sample::network() {
@@ -159,12 +159,12 @@ fn the_genesis_is_written_without_asking_a_transaction_manager() {
     }
 }
 
-/// A flag's name: one dash or two, the same to geth.
+/// Name of a flag; one dash or two are the same to geth.
 fn flag(argument: &str) -> &str {
     argument.trim_start_matches('-').split('=').next().unwrap_or_default()
 }
 
-/// Flags that open the node, unlock an account, show a key or leave the network, and whole families of them.
+/// Flags that open the node, unlock an account, show a key or contact other networks, and whole families of such flags.
 const FORBIDDEN: [&str; 27] = [
     "http",
     "ws",
@@ -197,7 +197,7 @@ const FORBIDDEN: [&str; 27] = [
 const FORBIDDEN_FAMILIES: [&str; 10] =
     ["http.", "ws.", "wsa", "graphql.", "rpc", "raft", "pprof", "plugins.", "qlight.", "override."];
 
-/// Everything that is wrong with a client's command line.
+/// All faults of a client's command line.
 fn faults(container: &Container) -> Vec<String> {
     let arguments = container.args.clone().unwrap_or_default();
     let mut faults = Vec::new();
@@ -256,7 +256,7 @@ fn faults(container: &Container) -> Vec<String> {
     faults
 }
 
-/// What a node with callers has besides, for its guard alone.
+/// Additional flags of a node with callers, only for its guard.
 const JSON_RPC: [&str; 13] = [
     "--http",
     "--http.addr=127.0.0.1",
@@ -341,7 +341,7 @@ fn each_forbidden_flag_would_be_seen() {
         "--v5disc",
     ] {
         let mut spoilt = sound.clone();
-        // in place of the one of that name, so that it is not merely seen as a second one
+        // replaces the flag of that name, so that it is not detected only as a duplicate
         let arguments = spoilt.args.get_or_insert_default();
         arguments.retain(|sound| flag(sound) != flag(argument));
         arguments.push(argument.into());

@@ -7,10 +7,12 @@ use super::sample::{
     self, alone, client_alone, everything, external_with_certificate, external_with_password, managed,
     validator,
 };
-use crate::node::{
-    desired::certificates::{Authority, Wanted, wanted},
-    names::Purpose,
-    secrets::tls::{KeyAlgorithm, Usage},
+use crate::{
+    model::{
+        names::Purpose,
+        secrets::tls::{KeyAlgorithm, Usage},
+    },
+    node::desired::certificates::{Authority, Wanted, wanted},
 };
 
 fn purposes(node: &serde_json::Value) -> Vec<Purpose> {
@@ -39,7 +41,7 @@ fn service(name: &str) -> Vec<String> {
     vec![format!("{name}.ledger.svc"), format!("{name}.ledger.svc.cluster.local")]
 }
 
-/// Every name of a server is of the cluster's domain, wherever the node says that its certificates come from.
+/// Every DNS name of a server is in the cluster's domain, whatever the issuer of its certificates.
 #[test]
 fn services_are_called_by_the_domain_that_the_cluster_has() {
     let mut node = alone(&everything());
@@ -56,7 +58,7 @@ fn services_are_called_by_the_domain_that_the_cluster_has() {
     assert_eq!(servers, 5, "metrics, rpc, both of the manager, database");
 }
 
-/// In short: authority, common name, names in order, usage, key, whether DER is wanted.
+/// Summary: signer, common name, sorted DNS names, usage, key algorithm, whether DER is needed.
 fn short(wanted: &Wanted) -> (Authority, &str, Vec<String>, Usage, KeyAlgorithm, bool) {
     let request = &wanted.request;
     let names: BTreeSet<String> = request.dns_names.iter().cloned().collect();

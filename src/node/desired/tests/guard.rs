@@ -1,4 +1,4 @@
-//! The guard understands every flag that the operator renders for it.
+//! Tests that quorum-guard accepts every flag that the operator renders for it.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use clap::{Args, Command};
 use super::sample;
 use crate::{
     guard::{
-        init::{client, copy, database, external_database, only},
+        init::{client, copy, database, external_database, single_pod},
         metrics, probe, rpc,
     },
-    node::names::Component,
+    model::names::Component,
 };
 
-/// The words that name a command of the guard, and its flags.
+/// The words of a guard command, and its flags.
 fn command(args: &[String]) -> (String, Command, &[String]) {
     let words = if args[0] == "init" { 2 } else { 1 };
     let name = args[..words].join(" ");
@@ -23,7 +23,7 @@ fn command(args: &[String]) -> (String, Command, &[String]) {
         "init copy" => copy::Args::augment_args(empty),
         "init database" => database::Args::augment_args(empty),
         "init external-database" => external_database::Args::augment_args(empty),
-        "init pod" => only::Args::augment_args(empty),
+        "init pod" => single_pod::Args::augment_args(empty),
         "metrics" => metrics::Args::augment_args(empty),
         "probe" => probe::Args::augment_args(empty),
         "rpc" => rpc::Args::augment_args(empty),
@@ -52,7 +52,7 @@ fn every_flag_that_is_rendered_is_one_that_the_guard_takes() {
     assert_eq!(seen.len(), 8, "{seen:?}");
 }
 
-/// The metrics sidecar looks for those whom the client dials, at the port at which the client listens.
+/// The metrics sidecar checks the peers that the client dials, at the port that the client listens on.
 #[test]
 fn the_sidecar_reads_the_clients_own_list_of_peers() {
     let node = sample::alone(&sample::client_alone());
@@ -63,7 +63,7 @@ fn the_sidecar_reads_the_clients_own_list_of_peers() {
     let list = value("--peers=").expect("a list");
     for container in [&client.volume_mounts, &sidecar.volume_mounts] {
         let mount = container.iter().flatten().find(|mount| mount.name == "peers").expect("it is mounted");
-        // as a directory: a file that is mounted alone is not brought anew
+        // as a directory: a single mounted file is never refreshed
         assert_eq!(
             (format!("{}/static-nodes.json", mount.mount_path), &mount.sub_path),
             (list.clone(), &None)

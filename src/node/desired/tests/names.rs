@@ -4,9 +4,12 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::sample;
-use crate::node::{desired::certificates, names::Component, validate::Validated};
+use crate::{
+    model::names::Component,
+    node::{desired::certificates, validate::Validated},
+};
 
-/// A node with everything a node can have, under these names; its caller is called like its scraper.
+/// A node with all parts, under these names; its caller has the name of its scraper.
 fn node(name: &str, network: &str, scraper: &str) -> Validated {
     let change = json!({
         "network": network,
@@ -21,8 +24,8 @@ fn node(name: &str, network: &str, scraper: &str) -> Validated {
     sample::alone(&node)
 }
 
-/// Kind and name of everything that exists because of a node: what is rendered, what is minted, and what the
-/// cluster makes of it. What the nodes of a network share is left out.
+/// Kind and name of every object of a node: rendered, generated, and created by the cluster. Without the objects that
+/// the nodes of a network share.
 fn objects(node: &Validated) -> Vec<(&'static str, String)> {
     let rendered = sample::objects(sample::render(node)).into_iter();
     let mut all: Vec<_> = rendered.map(|(kind, meta)| (kind, meta.name.expect("a name"))).collect();
@@ -78,7 +81,7 @@ fn is_label_value(value: &str) -> bool {
     value.len() <= 63 && value.chars().all(inner) && ends(value.chars().next()) && ends(value.chars().last())
 }
 
-/// What is wrong with the names of a node's objects.
+/// Faults of the names of a node's objects.
 fn refused(node: &Validated) -> Vec<String> {
     let mut refused = Vec::new();
     let mut check = |holds: bool, what: String| {
@@ -87,7 +90,7 @@ fn refused(node: &Validated) -> Vec<String> {
         }
     };
     for (kind, name) in objects(node).into_iter().chain(shared(node)) {
-        // a pod's name is its host name, and a Service's a label of its DNS name
+        // a pod's name is its host name, and a Service's name is a label of its DNS name
         let fits = if matches!(kind, "Service" | "Pod") { is_label(&name) } else { is_subdomain(&name) };
         check(fits, format!("{kind} {name}"));
         if kind == "StatefulSet" {
@@ -147,7 +150,7 @@ fn a_node_may_be_named_like_its_network_and_like_another() {
     }
 }
 
-/// Pairs of names that look alike: one is the other, and a piece of an object's name.
+/// Pieces of names, so that a node's name may look like another one with a piece of an object's name.
 const PIECES: [&str; 25] = [
     "cm",
     "client",
@@ -192,7 +195,7 @@ fn nodes_whose_names_look_alike_have_no_object_in_common() {
 }
 
 prop_compose! {
-    /// A name as the schema admits it, of pieces that occur in names of objects.
+    /// A name that the schema admits, made of pieces that occur in names of objects.
     fn name()(first in "[a-z]", rest in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..4)) -> String {
         let mut name = first;
         for piece in rest {

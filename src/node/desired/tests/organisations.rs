@@ -1,21 +1,21 @@
-//! Two organisations in two namespaces of one cluster, and a database in a third: what each opens to the other's pods.
+//! Tests with two organisations in two namespaces of one cluster, and a database in a third: what each opens to others.
 
 use serde_json::{Value, json};
 
 use super::{
-    policies::each_end_refuses,
-    reach::End,
+    network_policies::each_end_refuses,
+    policy_evaluator::End,
     sample,
-    world::{World, internet, renamed, stranger},
+    world::{World, internet, renamed, unlisted_validator},
 };
-use crate::node::names::Component;
+use crate::model::names::Component;
 
 use Component::{Client, TransactionManager};
 
-/// Where `alice` is, and where `dave` is.
+/// Namespaces of `alice` and of `dave`.
 const NAMESPACES: [&str; 2] = [sample::NAMESPACE, "bank"];
 
-/// Addresses of Services, as enodes and URLs lead to them. No policy ever sees one.
+/// Addresses of Services, as enode URLs and other URLs contain them. No policy ever sees one.
 const SERVICE: &str = "10.96.0.7";
 
 fn labels(component: Component) -> Value {
@@ -66,7 +66,7 @@ fn each_reaches_the_others_pods_where_both_name_them() {
     }
 }
 
-/// What was seen: the address of a Service is opened, and nobody comes through.
+/// Observed in practice: a policy for the address of a Service lets nothing through.
 #[test]
 fn a_services_address_lets_nobody_through() {
     let world = organisations(false);
@@ -82,7 +82,7 @@ fn a_services_address_lets_nobody_through() {
 fn nothing_else_of_the_partner_and_nobody_else_is_let_through() {
     let world = organisations(true);
     let pod = |node: &str, component| world.pod(node, component);
-    let app = |namespace: &str| stranger(namespace, &[("app", "shop")]);
+    let app = |namespace: &str| unlisted_validator(namespace, &[("app", "shop")]);
     let copied = |component| {
         let End { pod: Some(original), .. } = pod("dave", component) else { panic!("a pod") };
         End::pod("elsewhere", original.labels, "10.244.9.2")
@@ -116,7 +116,7 @@ fn nothing_else_of_the_partner_and_nobody_else_is_let_through() {
     }
 }
 
-/// `to` opens the way out alone: who may come in is `from`.
+/// `to` opens only egress; ingress is `from`.
 #[test]
 fn a_way_out_is_no_way_in() {
     let [ledger, bank] = NAMESPACES;
@@ -128,7 +128,7 @@ fn a_way_out_is_no_way_in() {
     assert!(!world.allows(&dave, &alice, 30303));
 }
 
-/// A Service's port is another than its pods': the pods' counts.
+/// If a Service and its pods have different ports, that of the pods counts.
 #[test]
 fn pods_that_listen_on_another_port_are_reached_there() {
     let mut node = partner("alice", sample::NAMESPACE, "bank", true);
@@ -137,7 +137,7 @@ fn pods_that_listen_on_another_port_are_reached_there() {
     spec["transactionManager"]["peers"][0]["pods"]["port"] = json!(19000);
     let world = World::of(vec![sample::alone(&node)]);
     let theirs = |component: Component| {
-        stranger(
+        unlisted_validator(
             "bank",
             &[("quorum.security/network", "acme"), ("quorum.security/component", component.as_str())],
         )
@@ -151,10 +151,10 @@ fn pods_that_listen_on_another_port_are_reached_there() {
     assert!(world.allows(&manager, &alice, 9000), "they come in at ours");
 }
 
-/// A peer and a database with both an address and pods are reached at both; one with pods alone at no address.
+/// A peer and a database with both an address and pods are reached at both; those with only pods at no address.
 #[test]
 fn addresses_and_pods_add_up() {
-    let database = stranger("data", &[("app", "postgres")]);
+    let database = unlisted_validator("data", &[("app", "postgres")]);
     let address = End::outside("198.51.100.47");
     let source = |port: i32| json!({"namespace": "data", "podLabels": {"app": "postgres"}, "port": port});
     for (cidrs, pods, at_pods, at_address) in [
@@ -180,7 +180,7 @@ fn addresses_and_pods_add_up() {
         assert_eq!(world.allows(&manager, &address, 6432), at_address, "{case}");
         assert!(!world.allows(&database, &manager, 9000), "{case}: a database comes in nowhere");
         assert!(!world.allows(&world.pod("bob", Client), &database, 5432), "{case}: the manager alone");
-        // a rule without peers would open everything
+        // a rule without peers would allow all traffic
         assert!(!world.allows(&manager, &internet(), 6432), "{case}");
     }
 }

@@ -1,9 +1,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::sample;
-use crate::node::names;
+use crate::model::names;
 
-/// Kind, name and uid of an owner, and whether it controls.
+/// Kind, name and uid of an owner, and whether it is the controller.
 fn short(owner: &OwnerReference) -> (&str, &str, &str, bool) {
     assert_eq!(owner.api_version, "quorum.security/v1alpha1");
     (&owner.kind, &owner.name, &owner.uid, owner.controller == Some(true))

@@ -1,20 +1,20 @@
 use k8s_openapi::api::core::v1::{PodAffinityTerm, PodAntiAffinity};
 use serde_json::json;
 
-use super::{reach, sample};
-use crate::node::{
-    names::{self, Component},
-    validate::Validated,
+use super::{policy_evaluator, sample};
+use crate::{
+    model::names::{self, Component},
+    node::validate::Validated,
 };
 
-/// What keeps a component's pod away from others.
+/// Anti-affinity of a component's pod.
 fn away(node: &Validated, component: Component) -> PodAntiAffinity {
     let desired = sample::render(node);
     let pod = sample::pod(sample::workload(&desired, component).expect("the component"));
     pod.affinity.as_ref().and_then(|affinity| affinity.pod_anti_affinity.clone()).expect("anti-affinity")
 }
 
-/// The rules that it must keep.
+/// Required anti-affinity terms.
 fn terms(node: &Validated, component: Component) -> Vec<PodAffinityTerm> {
     away(node, component).required_during_scheduling_ignored_during_execution.unwrap_or_default()
 }
@@ -25,8 +25,8 @@ fn validator(spread: &str) -> Validated {
     sample::alone(&sample::with(sample::client_alone(), &changes))
 }
 
-/// By which topology, and how much, a pod of `component` keeps away from the clients of the network's validators: none is
-/// what it must.
+/// Topology and weight of the anti-affinity of `component` to the clients of the network's validators. No weight means
+/// required.
 fn spread(node: &Validated, component: Component) -> Vec<(Option<i32>, String)> {
     let labels = |role: &str, network: &str, component: Component| {
         let mut labels = node.names.component_labels(component);
@@ -43,10 +43,10 @@ fn spread(node: &Validated, component: Component) -> Vec<(Option<i32>, String)> 
             labels("Validator", "other", Component::Client),
             labels("Validator", network, Component::Database),
         ] {
-            assert!(!reach::selects(selector, &others), "{others:?}");
+            assert!(!policy_evaluator::selects(selector, &others), "{others:?}");
         }
         assert!(term.namespaces.is_none() && term.namespace_selector.is_none());
-        reach::selects(selector, &labels("Validator", network, Component::Client))
+        policy_evaluator::selects(selector, &labels("Validator", network, Component::Client))
     };
     let away = away(node, component);
     let required = away.required_during_scheduling_ignored_during_execution.into_iter().flatten();
@@ -80,15 +80,18 @@ fn members_and_what_is_no_client_are_spread_by_nothing() {
     }
 }
 
-/// Whether a pod of `component` of the node must stay away from a host of that other pod.
+/// Whether a pod of `component` must not run on the host of that other pod.
 fn avoids(node: &Validated, component: Component, other_node: &Validated, other: Component) -> bool {
     let labels = other_node.names.component_labels(other);
     terms(node, component).iter().any(|term| {
-        // without namespaces, those of the pod's own
+        // without namespaces, a term applies to the pod's own namespace
         term.topology_key == "kubernetes.io/hostname"
             && term.namespaces.is_none()
             && term.namespace_selector.is_none()
-            && term.label_selector.as_ref().is_some_and(|selector| reach::selects(selector, &labels))
+            && term
+                .label_selector
+                .as_ref()
+                .is_some_and(|selector| policy_evaluator::selects(selector, &labels))
     })
 }
 

@@ -6,9 +6,9 @@ use k8s_openapi::{
 };
 
 use super::sample::{self, alone, client_alone, managed};
-use crate::node::{desired::Desired, names::Component};
+use crate::{model::names::Component, node::desired::Desired};
 
-/// Every pod of every sample, with the name of its workload.
+/// The pods of all samples, with the names of their workloads.
 fn pods() -> Vec<(String, PodSpec)> {
     let desired: Vec<Desired> = sample::network().iter().map(sample::render).collect();
     let workloads = desired.iter().flat_map(|desired| &desired.workloads);
@@ -17,7 +17,7 @@ fn pods() -> Vec<(String, PodSpec)> {
         .collect()
 }
 
-/// Names of the Secrets behind a volume, with the keys that are taken out of each.
+/// Names of the Secrets behind a volume, with the keys that are mounted from each.
 fn secrets(volume: &Volume) -> BTreeMap<String, Vec<String>> {
     let direct = volume
         .secret
@@ -42,7 +42,7 @@ fn mounts<'a>(container: &'a Container, volume: &'a str) -> bool {
     container.volume_mounts.iter().flatten().any(|mount| mount.name == volume)
 }
 
-/// Which containers, as `workload/container`, see a key of a Secret.
+/// Containers, as `workload/container`, that mount a key of a Secret.
 fn who_sees(secret: &str, key: &str) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for (name, pod) in pods() {
@@ -136,7 +136,7 @@ fn only_what_checks_the_node_key_sees_its_secret() {
     assert_eq!(who_sees("qn-dave-nodekey", "nodekey"), set([]), "nothing was minted for it");
 }
 
-/// A Secret that is overwritten is brought into a running pod; what the client starts again with is not.
+/// A changed Secret is refreshed in a running pod, but not the copy that the client restarts with.
 #[test]
 fn the_checked_key_is_kept_in_memory_and_is_the_clients_to_read_alone() {
     let node = alone(&client_alone());
@@ -160,7 +160,7 @@ fn the_checked_key_is_kept_in_memory_and_is_the_clients_to_read_alone() {
     assert!(client.contains(&"--nodekey=/keys/nodekey".to_owned()));
 }
 
-/// Scaled up, a workload has pods that are told so by their name before anything else of them starts.
+/// The additional pods of a workload that was scaled up fail in their first container, because of their names.
 #[test]
 fn the_first_container_of_every_pod_starts_in_the_one_pod_alone() {
     for (name, pod) in pods() {
@@ -259,7 +259,7 @@ fn the_sidecar_watches_every_certificate_without_its_key() {
     assert_eq!(secrets(watched), expected);
 }
 
-/// Startup, liveness and readiness, in short.
+/// Summary of the startup, liveness and readiness probes.
 fn probes(container: &Container) -> [Option<String>; 3] {
     let port = |port: &IntOrString| match port {
         IntOrString::Int(number) => number.to_string(),
@@ -282,7 +282,7 @@ fn every_running_container_is_probed_as_what_it_is() {
     let health = |port: i32| ["/livez", "/livez", "/readyz"].map(|path| Some(format!("HTTP {port} {path}")));
     let (sidecar, guard) = (health(8081), health(8546));
     let tcp = |port: i32| Some(format!("tcp {port}"));
-    // fit to serve is what the sidecar says: peers or a manager that are away are no reason to restart geth
+    // readiness comes from the sidecar: missing peers or a missing manager are no reason to restart geth
     let client = [tcp(30303), tcp(30303), None];
     let manager = [tcp(9101), tcp(9101), None];
     let database = [Some("pg_isready".into()), tcp(5432), Some("pg_isready".into())];
@@ -295,7 +295,7 @@ fn every_running_container_is_probed_as_what_it_is() {
                 "guard" => &guard,
                 "tm" => &manager,
                 "postgres" => &database,
-                other => panic!("{name} has {other}, of which nothing is known"),
+                other => panic!("{name} has {other}, which is unknown"),
             };
             assert_eq!(&probes(container), expected, "{name}/{}", container.name);
             seen += 1;
@@ -314,9 +314,9 @@ fn a_slow_start_is_not_killed() {
             let probe = container.startup_probe.clone().expect("a startup probe");
             let patience = probe.period_seconds.unwrap_or(10) * probe.failure_threshold.unwrap_or(3);
             let least = match container.name.as_str() {
-                // a large chain database
+                // time to open a large chain database
                 "client" => 1800,
-                // a locked key; recovery after an unclean end
+                // time to unlock a key, and to recover after an unclean shutdown
                 "tm" | "postgres" => 300,
                 _ => 30,
             };
@@ -340,7 +340,7 @@ fn every_container_leaves_its_last_words_in_the_pods_status() {
     for (name, pod) in pods() {
         for container in pod.init_containers.iter().flatten().chain(&pod.containers) {
             let policy = container.termination_message_policy.as_deref();
-            // the guard's log has records of callers
+            // the guard's log has audit records
             let due = if container.name == "guard" { "File" } else { "FallbackToLogsOnError" };
             assert_eq!(policy, Some(due), "{name}: {}", container.name);
         }
@@ -351,14 +351,14 @@ fn every_container_leaves_its_last_words_in_the_pods_status() {
 fn what_holds_state_is_given_time_to_end() {
     for (name, pod) in pods() {
         let grace = pod.termination_grace_period_seconds.expect("a grace period");
-        // an unclean end of geth loses the states of up to an hour
+        // after an unclean shutdown geth loses the states of up to an hour
         let least = if name.ends_with("-client") { 120 } else { 30 };
         assert!(grace >= least, "{name}: {grace} s");
     }
 }
 
-/// Each pod has images of several registries, quorum-guard's among them. Where nothing is asked for nothing is rendered,
-/// so that no pod is replaced for it.
+/// Each pod has images of several registries, including quorum-guard's. If the spec sets nothing, nothing is rendered,
+/// so that no pod is replaced.
 #[test]
 fn registries_are_entered_and_priority_is_given_as_the_spec_says() {
     for (name, pod) in pods() {
@@ -378,7 +378,7 @@ fn registries_are_entered_and_priority_is_given_as_the_spec_says() {
     }
 }
 
-/// What probes, scrapers and callers reach is open in both families of addresses.
+/// Ports for probes, scrapers and callers listen on both address families.
 #[test]
 fn whatever_listens_for_others_does_so_in_both_families() {
     for (name, pod) in pods() {

@@ -1,4 +1,5 @@
-//! The restricted profile of the Pod Security Standards, field by field, and what we ask beyond it.
+//! Checks the restricted profile of the Pod Security Standards field by field, and the additional rules of this
+//! project.
 
 use k8s_openapi::api::core::v1::{
     Container, PodSpec, Probe, SELinuxOptions, SeccompProfile, SecurityContext,
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::sample;
 
-/// Volume types of the restricted profile, as they are spelt in a volume.
+/// Volume types that the restricted profile allows, by their field names.
 const VOLUMES: [&str; 8] = [
     "configMap",
     "csi",
@@ -27,7 +28,7 @@ fn labelled(options: Option<&SELinuxOptions>) -> bool {
     options.is_some_and(|options| options.type_.is_some() || options.user.is_some() || options.role.is_some())
 }
 
-/// What keeps a pod from running as we want it.
+/// Violations of these rules by a pod.
 pub(super) fn violations(pod: &PodSpec) -> Vec<String> {
     let mut found = Vec::new();
     let mut check = |holds: bool, what: &str| {
@@ -98,7 +99,7 @@ fn container_violations(container: &Container) -> Vec<String> {
     found
 }
 
-/// A probe of another host is a request that the kubelet makes for whoever wrote the pod.
+/// Whether a probe names a host. Such a probe lets the author of a pod send requests from the kubelet.
 fn names_a_host(probe: &Probe) -> bool {
     probe.http_get.as_ref().is_some_and(|get| get.host.is_some())
         || probe.tcp_socket.as_ref().is_some_and(|socket| socket.host.is_some())
@@ -116,7 +117,7 @@ fn every_pod_of_every_node_is_restricted() {
     }
 }
 
-/// A sound pod with both kinds of containers.
+/// A valid pod with both kinds of containers.
 fn sound() -> PodSpec {
     let desired = sample::render(&sample::alone(&sample::managed()));
     let pod = sample::pod(&desired.workloads[0]).clone();
@@ -204,7 +205,7 @@ fn a_container_without_a_context_of_its_own_would_be_seen() {
     );
 }
 
-/// The sound pod with one field set.
+/// The valid pod with one field set.
 fn spoilt(field: &str, value: &Value) -> PodSpec {
     let mut pod = serde_json::to_value(sound()).expect("a pod as JSON");
     let (parent, last) = field.rsplit_once('/').expect("a path");

@@ -1,32 +1,32 @@
-//! What callers of JSON-RPC become.
+//! Tests of what is rendered for JSON-RPC callers.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::{
-    reach::End,
+    policy_evaluator::End,
     sample::{self, NAMESPACE, alone, caller, client_alone, everything, with},
-    world::{World, stranger},
+    world::{World, unlisted_validator},
 };
 use crate::{
+    model::{lookup::Found, names::Component::Client},
     node::{
         desired::{Desired, rpc},
-        names::Component::Client,
         observed::{
-            Found, ObservedCallers,
+            ObservedCallers,
             samples::{CLUSTER, issuer},
         },
         validate::Validated,
     },
-    policy::{self, Issuer, Policy},
+    protocol::policy::{self, Issuer, Policy},
 };
 
 fn account() -> Value {
     json!({"serviceAccount": {"namespace": "shop", "name": "till"}})
 }
 
-/// A client alone with one caller, changed as a merge patch does it.
+/// A node with only a client and one caller, changed by a merge patch.
 fn called(change: &Value) -> Validated {
     let rpc = json!({"rpc": {"callers": [caller("till", &account())]}});
     alone(&with(with(client_alone(), &rpc), change))
@@ -112,7 +112,7 @@ fn the_guard_has_the_memory_that_its_connections_need_or_what_the_spec_says() {
     assert_eq!(resources(said), (json!("2"), json!("1Gi")));
 }
 
-/// Whatever is mounted by its key alone is never mounted anew.
+/// A file that is mounted by its key alone is never refreshed.
 #[test]
 fn the_policy_is_mounted_as_a_directory() {
     let desired = sample::render(&called(&json!({})));
@@ -213,7 +213,7 @@ fn the_policy_says_what_the_spec_says() {
     assert_eq!(policy.limits, policy::Limits::default());
 }
 
-/// A manager that is added shows nobody what it did not show before.
+/// An added manager must not give access to more than before.
 #[test]
 fn a_wildcard_includes_private_state_where_it_is_said_or_where_there_is_none() {
     let granted = |manager: bool, said: Value| {
@@ -264,7 +264,7 @@ fn a_policy_is_given_the_keys_of_now_and_is_else_as_it_was() {
     let before = policy(&node);
     let seen = |cluster: Option<Found<Issuer>>, other: Option<Issuer>| ObservedCallers {
         cluster,
-        issuers: other.into_iter().map(|issuer| (issuer.issuer.clone(), Found::Is(issuer))).collect(),
+        issuers: other.into_iter().map(|issuer| (issuer.issuer.clone(), Found::Present(issuer))).collect(),
         ..ObservedCallers::default()
     };
     let another = |name: &str| {
@@ -273,19 +273,19 @@ fn a_policy_is_given_the_keys_of_now_and_is_else_as_it_was() {
         issuer
     };
     let rekeyed = |seen: &ObservedCallers| rpc::rekeyed(&before, seen);
-    let same = seen(Some(Found::Is(issuer(CLUSTER))), Some(issuer("https://id.example")));
+    let same = seen(Some(Found::Present(issuer(CLUSTER))), Some(issuer("https://id.example")));
     assert_eq!(rekeyed(&same), before);
-    for unknown in [None, Some(Found::Missing), Some(Found::Unusable("it cannot be reached".into()))] {
+    for unknown in [None, Some(Found::Missing), Some(Found::Invalid("it cannot be reached".into()))] {
         assert_eq!(rekeyed(&seen(unknown, None)), before, "what is not known stays");
     }
-    let next = rekeyed(&seen(Some(Found::Is(another(CLUSTER))), Some(another("https://id.example"))));
+    let next = rekeyed(&seen(Some(Found::Present(another(CLUSTER))), Some(another("https://id.example"))));
     assert_eq!(next.issuers, [another(CLUSTER), another("https://id.example")]);
     assert_eq!(Policy { issuers: before.issuers.clone(), ..next }, before);
-    let moved = rekeyed(&seen(Some(Found::Is(issuer("https://moved"))), None));
+    let moved = rekeyed(&seen(Some(Found::Present(issuer("https://moved"))), None));
     assert_eq!(moved.cluster.as_deref(), Some("https://moved"));
     assert_eq!(moved.issuers, [issuer("https://moved"), issuer("https://id.example")]);
-    let stranger = rekeyed(&seen(None, Some(issuer("https://stranger"))));
-    assert_eq!(stranger, before, "nobody by whose word no caller of the policy is known");
+    let unlisted_validator = rekeyed(&seen(None, Some(issuer("https://stranger"))));
+    assert_eq!(unlisted_validator, before, "nobody by whose word no caller of the policy is known");
     let mut unkeyed = node;
     unkeyed.callers.cluster = None;
     unkeyed.callers.issuers.clear();
@@ -306,11 +306,11 @@ fn json_rpc_is_reached_by_the_callers_that_are_named() {
     let world = World::new();
     let client = world.pod("alice", Client);
     for (from, expected) in [
-        (stranger("shop", &[("app", "till")]), true),
-        (stranger("shop", &[("app", "auditor"), ("pod-template-hash", "1")]), true),
-        (stranger("shop", &[("app", "bank")]), false),
-        (stranger("shop", &[]), false),
-        (stranger(NAMESPACE, &[("app", "till")]), false),
+        (unlisted_validator("shop", &[("app", "till")]), true),
+        (unlisted_validator("shop", &[("app", "auditor"), ("pod-template-hash", "1")]), true),
+        (unlisted_validator("shop", &[("app", "bank")]), false),
+        (unlisted_validator("shop", &[]), false),
+        (unlisted_validator(NAMESPACE, &[("app", "till")]), false),
         (End::outside("203.0.113.77"), true),
         (End::outside("203.0.113.78"), false),
         (End::outside("203.0.113.96"), true),

@@ -1,4 +1,4 @@
-//! One network whose nodes differ in what they have, parsed and validated as the pass does it.
+//! Samples: a network of different nodes, parsed and validated as in a reconcile.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -12,18 +12,21 @@ use serde_json::{Value, json};
 use super::world;
 use crate::{
     api::{QuorumNode, status::IdentityStatus},
-    cluster::guard::Guard,
-    node::{
-        desired::{Desired, Issued, Live, certificates::wanted, desired},
+    model::{
+        decode::Decoded,
         genesis::{Engine, GenesisFacts},
+        lookup::Found,
         names::{Component, Purpose},
-        observed::{Found, Observed, ObservedManager, samples},
+        network_member::NetworkMember,
         secrets::{
+            generate,
             keys::{NodeIdentity, TransactionManagerKey},
-            mint,
             tls::{AuthorityFacts, LeafFacts, LeafRequest, read_authority},
         },
-        sibling::Sibling,
+    },
+    node::{
+        desired::{Desired, Issued, Live, certificates::wanted, desired},
+        observed::{Observed, ObservedManager, samples},
         validate::{Validated, validate},
     },
 };
@@ -37,7 +40,7 @@ pub(super) fn image(name: &str) -> String {
     format!("registry.example/{name}@sha256:{}", "5a".repeat(32))
 }
 
-/// The smallest node: every field that may be left out is.
+/// The smallest node, without any optional field.
 pub(super) fn node(name: &str) -> Value {
     json!({
         "apiVersion": "quorum.security/v1alpha1",
@@ -60,7 +63,7 @@ pub(super) fn node(name: &str) -> Value {
     })
 }
 
-/// A node with these fields of its spec changed, as a merge patch does it.
+/// A node with these fields of its spec changed by a merge patch.
 pub(super) fn with(mut node: Value, change: &Value) -> Value {
     fn merge(into: &mut Value, change: &Value) {
         match (into, change) {
@@ -116,17 +119,17 @@ fn external(changes: &Value) -> Value {
     node["spec"].take()
 }
 
-/// A member whose database is elsewhere and takes a password.
+/// A member with an external database that requires a password.
 pub(super) fn external_with_password() -> Value {
     with_manager("bob", &external(&json!({"passwordRef": {"name": "bank-login", "key": "pw"}})))
 }
 
-/// A member whose database is elsewhere and takes a certificate.
+/// A member with an external database that requires a certificate.
 pub(super) fn external_with_certificate() -> Value {
     with_manager("erin", &external(&json!({"clientCertificateRef": {"name": "bank-client"}})))
 }
 
-/// A caller that comes from pods or addresses of its name's.
+/// A caller from pods or addresses that depend on its name.
 pub(super) fn caller(name: &str, identity: &Value) -> Value {
     let from = match name {
         "bank" => json!([{"cidr": "203.0.113.96/28"}]),
@@ -135,14 +138,14 @@ pub(super) fn caller(name: &str, identity: &Value) -> Value {
     json!({"name": name, "from": from, "identity": identity, "methods": ["eth_*", "net_version"]})
 }
 
-/// The same on a node with a transaction manager, where it has to be said.
+/// The same for a node with a transaction manager, where `privateState` is required.
 fn told_caller(name: &str, identity: &Value) -> Value {
     let mut caller = caller(name, identity);
     caller["privateState"] = json!(name == "auditor");
     caller
 }
 
-/// A member that uses everything which can be said.
+/// A member that uses every field of the spec.
 pub(super) fn everything() -> Value {
     with(
         managed(),
@@ -199,8 +202,8 @@ fn identity(name: &str) -> NodeIdentity {
 fn authority() -> AuthorityFacts {
     static AUTHORITY: LazyLock<AuthorityFacts> = LazyLock::new(|| {
         let now = "2031-03-07T11:13:17Z".parse().expect("a time");
-        let minted = mint::authority("acme", now).expect("an authority");
-        read_authority(&minted).expect("what was just made")
+        let generated = generate::authority("acme", now).expect("an authority");
+        read_authority(&generated).expect("what was just made")
     });
     AUTHORITY.clone()
 }
@@ -209,20 +212,20 @@ fn parse(node: &Value) -> QuorumNode {
     serde_json::from_value(node.clone()).expect("a QuorumNode")
 }
 
-fn observed(node: &Value, siblings: &[Value]) -> Observed {
+fn observed(node: &Value, network_members: &[Value]) -> Observed {
     let mut node = parse(node);
     let manager = node.spec.transaction_manager.as_ref().map(|manager| {
         let external = manager.database.external.as_ref();
         let locked = manager.keys.password_ref.is_some();
         ObservedManager {
-            keys: Found::Is(TransactionManagerKey { public_key: "c2FtcGxl".into(), locked }),
-            key_password: locked.then_some(Found::Is(())),
+            keys: Found::Present(TransactionManagerKey { public_key: "c2FtcGxl".into(), locked }),
+            key_password: locked.then_some(Found::Present(())),
             database_password: external
                 .and_then(|external| external.password_ref.as_ref())
-                .map(|_| Found::Is("4711".into())),
+                .map(|_| Found::Present("4711".into())),
             database_certificate: external
                 .and_then(|external| external.client_certificate_ref.as_ref())
-                .map(|_| Found::Is("4712".into())),
+                .map(|_| Found::Present("4712".into())),
         }
     });
     let name = node.metadata.name.clone().unwrap_or_default();
@@ -231,17 +234,20 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         Some(IdentityStatus { public_key, address, secret_name: String::new() });
     Observed {
         domain: "cluster.local".into(),
-        siblings: siblings.iter().map(|sibling| Sibling::from(&Guard(Ok(parse(sibling))))).collect(),
+        network_members: network_members
+            .iter()
+            .map(|network_member| NetworkMember::from(&Decoded(Ok(parse(network_member)))))
+            .collect(),
         neighbours: Vec::new(),
         claims: Vec::new(),
-        genesis: Found::Is(GenesisFacts {
+        genesis: Found::Present(GenesisFacts {
             sha256: "c0".repeat(32),
             chain_id: 1981,
             engine: Engine::Qbft,
             block: BTreeMap::new(),
             schedule: Default::default(),
         }),
-        node_key: Found::Is(identity(&name)),
+        node_key: Found::Present(identity(&name)),
         chain_data_exists: None,
         manager,
         bundles: BTreeMap::new(),
@@ -259,37 +265,37 @@ fn observed(node: &Value, siblings: &[Value]) -> Observed {
         peer_address: None,
         workloads: BTreeMap::new(),
         volumes: BTreeMap::new(),
-        permitted: None,
+        admitted_peers: None,
         managers: None,
         absent: Default::default(),
         pods: BTreeMap::new(),
-        unmade: BTreeMap::new(),
-        unseen: Vec::new(),
+        rejected_pods: BTreeMap::new(),
+        unwatchable: Vec::new(),
         hosts: BTreeMap::new(),
-        lasting: Vec::new(),
+        irreplaceable_secrets: Vec::new(),
         surplus: Default::default(),
         node: node.into(),
     }
 }
 
 /// A node among others of its network.
-pub(super) fn among(node: &Value, siblings: &[Value]) -> Validated {
-    validate(&observed(node, siblings)).expect("a sample without faults")
+pub(super) fn among(node: &Value, network_members: &[Value]) -> Validated {
+    validate(&observed(node, network_members)).expect("a sample without faults")
 }
 
-/// A node that is the only one of its network.
+/// A node that is alone in its network.
 pub(super) fn alone(node: &Value) -> Validated {
     among(node, &[])
 }
 
-/// One node of every kind, each knowing the others.
+/// One node of every kind, all in one network.
 pub(super) fn network() -> Vec<Validated> {
     let nodes = all();
     (0..nodes.len())
         .map(|i| {
-            let mut siblings = nodes.clone();
-            let node = siblings.remove(i);
-            among(&node, &siblings)
+            let mut network_members = nodes.clone();
+            let node = network_members.remove(i);
+            among(&node, &network_members)
         })
         .collect()
 }
@@ -307,7 +313,7 @@ fn certificates(node: &Validated) -> BTreeMap<Purpose, LeafFacts> {
     wanted.map(|(purpose, wanted)| (purpose, facts(wanted.request, &authority(), &authority()))).collect()
 }
 
-/// A certificate with the fingerprint of one authority, signed and trusted by the other.
+/// A certificate with the fingerprint of one CA, signed by the other, which it also trusts.
 pub(in crate::node::desired) fn facts(
     request: LeafRequest,
     own: &AuthorityFacts,
@@ -329,10 +335,10 @@ pub(in crate::node::desired) fn facts(
 }
 
 pub(super) fn render(node: &Validated) -> Desired {
-    desired(node, &issued(node), &world::surroundings(), &Live::default())
+    desired(node, &issued(node), &world::render_config(), &Live::default())
 }
 
-/// The workload of a component, where the node has it.
+/// The workload of a component, if the node has it.
 pub(super) fn workload(desired: &Desired, component: Component) -> Option<&StatefulSet> {
     desired.workloads.iter().find(|workload| {
         workload
@@ -351,7 +357,7 @@ pub(super) fn pod(workload: &StatefulSet) -> &PodSpec {
     template(workload).spec.as_ref().expect("a pod")
 }
 
-/// All containers of a pod, those that run first included.
+/// All containers of a pod, including init containers.
 pub(super) fn containers(pod: &PodSpec) -> impl Iterator<Item = &Container> {
     pod.init_containers.iter().flatten().chain(&pod.containers)
 }
@@ -373,7 +379,7 @@ pub(super) fn objects(desired: Desired) -> Vec<(&'static str, ObjectMeta)> {
         certificates,
         monitors,
         config_maps,
-        sealed,
+        secret_templates,
         workloads,
     } = desired;
     let mut all = Vec::new();
@@ -384,7 +390,7 @@ pub(super) fn objects(desired: Desired) -> Vec<(&'static str, ObjectMeta)> {
     all.extend(certificates.into_iter().map(|it| ("Certificate", it.metadata)));
     all.extend(monitors.into_iter().map(|it| ("PodMonitor", it.metadata)));
     all.extend(config_maps.into_iter().map(|it| ("ConfigMap", it.metadata)));
-    all.extend(sealed.into_iter().map(|it| ("Secret", it.secret.metadata)));
+    all.extend(secret_templates.into_iter().map(|it| ("Secret", it.secret.metadata)));
     all.extend(workloads.into_iter().map(|it| ("StatefulSet", it.metadata)));
     all
 }

@@ -6,10 +6,12 @@ use super::{
     sample::{self, alone, client_alone, everything, external_with_password},
     world,
 };
-use crate::node::{
-    desired::{Live, desired},
-    names::Component,
-    validate::Validated,
+use crate::{
+    model::names::Component,
+    node::{
+        desired::{Live, desired},
+        validate::Validated,
+    },
 };
 
 fn services(node: &Validated) -> BTreeMap<String, Service> {
@@ -105,7 +107,7 @@ fn peers_and_scrapers_find_a_client_that_is_not_ready() {
 fn a_lost_address_is_asked_for_again_for_peers_alone() {
     let node = alone(&everything());
     let live = Live { client_exists: true, lost_peer_address: Some("10.96.7.7".into()), ..Live::default() };
-    let rendered = desired(&node, &sample::issued(&node), &world::surroundings(), &live);
+    let rendered = desired(&node, &sample::issued(&node), &world::render_config(), &live);
     for service in rendered.services {
         let address = service.spec.and_then(|spec| spec.cluster_ip).filter(|address| address != "None");
         let is_peers = service.metadata.name.as_deref() == Some("alice-p2p");

@@ -9,13 +9,15 @@ use super::{
     },
     world,
 };
-use crate::node::{
-    desired::{Desired, Joining, Live, Sealed, desired, tessera},
-    names::Component,
-    validate::Validated,
+use crate::{
+    model::names::Component,
+    node::{
+        desired::{Desired, Joining, Live, SecretTemplate, desired, tessera},
+        validate::Validated,
+    },
 };
 
-/// The configuration as it is written, whatever it is written into.
+/// The configuration as written, into a ConfigMap or a Secret.
 fn configuration(node: &Validated) -> Value {
     written(node, &sample::render(node))
 }
@@ -24,10 +26,14 @@ fn written(node: &Validated, desired: &Desired) -> Value {
     let name = format!("qn-{}-tm-config", node.names.node);
     let plain = desired.config_maps.iter().filter(|map| map.metadata.name.as_ref() == Some(&name));
     let plain = plain.filter_map(|map| map.data.as_ref()?.get(tessera::FILE).cloned());
-    let sealed = desired.sealed.iter().filter(|sealed| sealed.secret.metadata.name.as_ref() == Some(&name));
-    let sealed = sealed.filter_map(|sealed| sealed.secret.data.as_ref()?.get(tessera::FILE));
-    let sealed = sealed.map(|bytes| String::from_utf8(bytes.0.clone()).expect("text"));
-    let mut found: Vec<String> = plain.chain(sealed).collect();
+    let secret_templates = desired
+        .secret_templates
+        .iter()
+        .filter(|secret_templates| secret_templates.secret.metadata.name.as_ref() == Some(&name));
+    let secret_templates = secret_templates
+        .filter_map(|secret_templates| secret_templates.secret.data.as_ref()?.get(tessera::FILE));
+    let secret_templates = secret_templates.map(|bytes| String::from_utf8(bytes.0.clone()).expect("text"));
+    let mut found: Vec<String> = plain.chain(secret_templates).collect();
     assert_eq!(found.len(), 1, "one configuration, in one object");
     serde_json::from_str(&found.remove(0)).expect("JSON")
 }
@@ -146,7 +152,7 @@ fn a_foreign_database_is_shown_a_certificate_where_there_is_one() {
             "autoCreateTables": true,
         })
     );
-    assert!(sample::render(&node).sealed.is_empty(), "there is no password to hide");
+    assert!(sample::render(&node).secret_templates.is_empty(), "there is no password to hide");
 }
 
 #[test]
@@ -158,13 +164,16 @@ fn a_password_has_a_place_in_a_secret_and_nowhere_else() {
             "url": "jdbc:postgresql://pg.bank.example:6432/payloads?sslmode=verify-full\
                 &sslrootcert=/tls/db-ca/ca.crt",
             "username": "quorum_rw",
-            "password": Sealed::PLACE,
+            "password": SecretTemplate::PLACE,
             "autoCreateTables": true,
         })
     );
     let desired = sample::render(&node);
-    let [sealed] = desired.sealed.as_slice() else { panic!("one sealed Secret") };
-    assert_eq!((sealed.password.name.as_str(), sealed.password.key.as_str()), ("bank-login", "pw"));
+    let [secret_templates] = desired.secret_templates.as_slice() else { panic!("one sealed Secret") };
+    assert_eq!(
+        (secret_templates.password.name.as_str(), secret_templates.password.key.as_str()),
+        ("bank-login", "pw")
+    );
     for map in &desired.config_maps {
         let text = serde_json::to_string(map).expect("JSON");
         assert!(!text.contains("jdbc"), "{:?}", map.metadata.name);
@@ -180,7 +189,7 @@ fn a_new_password_is_a_new_secret() {
     {
         *version = Some("4712".into());
     }
-    let secret = |node| sample::render(node).sealed.swap_remove(0).secret.metadata.annotations;
+    let secret = |node| sample::render(node).secret_templates.swap_remove(0).secret.metadata.annotations;
     assert_ne!(secret(&node), secret(&rotated));
 }
 
@@ -203,7 +212,7 @@ fn managers_of_the_network_and_declared_ones_are_peers() {
 #[test]
 fn every_file_that_is_named_is_mounted() {
     for node in sample::network().into_iter().filter(|node| node.manager.is_some()) {
-        let container = sample::container(&node, crate::node::names::Component::TransactionManager, "tm");
+        let container = sample::container(&node, crate::model::names::Component::TransactionManager, "tm");
         let mounts: Vec<_> =
             container.volume_mounts.iter().flatten().map(|mount| &mount.mount_path).collect();
         let text = configuration(&node).to_string();
@@ -217,19 +226,20 @@ fn every_file_that_is_named_is_mounted() {
     }
 }
 
-/// Of a manager: its pod's template, whom it names, and whom it is said to know, in both places.
+/// A manager's pod template, the managers that it lists, and the known managers as recorded in both places.
 fn known(node: &Validated, before: Option<&str>) -> (PodTemplateSpec, Vec<String>, String) {
     let live = Live {
         managers: before.map(str::to_owned),
         joining: Joining { now: "2031-03-07T11:13:17Z".parse().expect("a time"), is_free: false },
         ..Live::default()
     };
-    let desired = desired(node, &sample::issued(node), &world::surroundings(), &live);
+    let desired = desired(node, &sample::issued(node), &world::render_config(), &live);
     let workload = sample::workload(&desired, Component::TransactionManager).expect("a manager");
     let noted = |meta: &ObjectMeta| meta.annotations.as_ref()?.get("quorum.security/managers").cloned();
     let config = format!("qn-{}-tm-config", node.names.node);
     let maps = desired.config_maps.iter().map(|map| &map.metadata);
-    let mut configs = maps.chain(desired.sealed.iter().map(|sealed| &sealed.secret.metadata));
+    let mut configs =
+        maps.chain(desired.secret_templates.iter().map(|secret_templates| &secret_templates.secret.metadata));
     let config = configs.find(|meta| meta.name.as_ref() == Some(&config)).and_then(noted).expect("told");
     assert_eq!(noted(&workload.metadata), Some(config.clone()));
     let peers = written(node, &desired)["peer"].clone();
@@ -254,11 +264,11 @@ fn a_newcomer_is_named_at_once_and_restarts_a_manager_when_its_own_serves() {
         assert_eq!((&template, unmet.as_str()), (&before, ":"));
         assert!(peers.contains(&url));
         let serves = "2031-03-07T11:12:47Z".parse().expect("a time");
-        node.manager.as_mut().expect("a manager").siblings = [(name.to_owned(), Some(serves))].into();
+        node.manager.as_mut().expect("a manager").network_members = [(name.to_owned(), Some(serves))].into();
         let (template, _, met) = known(&node, Some(&unmet));
         assert_ne!(template, before);
         assert!(met.ends_with(&format!(":{name}")), "{met}");
-        // it leaves, and comes back
+        // the new manager leaves and comes back
         assert_eq!(known(&alone(&spec), Some(&met)), (template.clone(), peers, met.clone()));
         assert_eq!(known(&node, Some(&met)).0, template);
     }

@@ -1,21 +1,19 @@
-//! As which user pods run: the operator's, or one that the platform assigns.
+//! Tests of the user that pods run as: the operator's, or one that the platform assigns.
 
 use super::{
     sample::{self, alone, managed},
     world,
 };
 use crate::{
-    node::{
-        desired::{Live, desired},
-        names::Component,
-    },
-    settings::{Surroundings, Users},
+    model::names::Component,
+    node::desired::{Live, desired},
+    settings::{RenderConfig, Users},
 };
 
 fn assigned() -> crate::node::desired::Desired {
-    let surroundings = Surroundings { users: Users::Platform, ..world::surroundings() };
+    let render_config = RenderConfig { users: Users::Platform, ..world::render_config() };
     let node = alone(&managed());
-    desired(&node, &sample::issued(&node), &surroundings, &Live::default())
+    desired(&node, &sample::issued(&node), &render_config, &Live::default())
 }
 
 #[test]
@@ -40,15 +38,15 @@ fn where_the_platform_assigns_users_no_pod_asks_for_one_and_all_else_stays_restr
     }
 }
 
-/// PostgreSQL insists on an account for its user; which one that is only the pod knows.
+/// PostgreSQL requires an account for its user, and only the pod knows which user that is.
 #[test]
 fn the_databases_account_is_written_in_the_pod_before_it_is_mounted() {
     let desired = assigned();
     let workload = sample::workload(&desired, Component::Database).expect("a database");
     let pod = sample::pod(workload);
-    let (tools, others) =
+    let (context, others) =
         pod.init_containers.as_deref().and_then(<[_]>::split_first).expect("init containers");
-    let args = tools.args.clone().unwrap_or_default();
+    let args = context.args.clone().unwrap_or_default();
     for flag in ["--accounts=/etc/postgresql/passwd", "--accounts-to=/tools/passwd"] {
         assert!(args.iter().any(|argument| argument == flag), "{args:?}");
     }

@@ -4,17 +4,17 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    reach,
+    policy_evaluator,
     sample::{self, alone, client_alone, external_with_password, managed, with},
     world,
 };
 use crate::{
-    database::SystemIdentifier,
+    model::names::{self, Component},
     node::{
         desired::{Desired, Live, desired, tessera},
-        names::{self, Component},
         validate::Validated,
     },
+    protocol::database::SystemIdentifier,
 };
 
 fn names(desired: &Desired) -> Vec<String> {
@@ -51,7 +51,7 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     let node = sample::among(&managed(), &[nameless]);
     let rendered = |client_exists| {
         let live = Live { client_exists, client_stopped: false, ..Live::default() };
-        names(&desired(&node, &sample::issued(&node), &world::surroundings(), &live))
+        names(&desired(&node, &sample::issued(&node), &world::render_config(), &live))
     };
     assert_eq!(rendered(false), ["alice-tm", "alice-tm-db"], "the list of whom to dial is read once");
     assert_eq!(
@@ -61,20 +61,20 @@ fn a_client_is_first_written_when_every_other_node_can_be_dialled() {
     );
 }
 
-/// They remember whom the client has admitted, while its workload is taken away from around its pod.
+/// They record the admitted peers while the workload is deleted without its pod.
 #[test]
 fn lists_of_peers_come_with_their_client_and_stay() {
     let mut nameless = client_alone();
     nameless["status"] = json!({});
     let node = sample::among(&managed(), &[nameless]);
     let listed = |live: Live| {
-        let desired = desired(&node, &sample::issued(&node), &world::surroundings(), &live);
+        let desired = desired(&node, &sample::issued(&node), &world::render_config(), &live);
         let mut names = desired.config_maps.iter().filter_map(|map| map.metadata.name.as_deref());
         names.any(|name| name == "qn-alice-peers")
     };
     assert!(!listed(Live::default()));
     assert!(listed(Live { client_exists: true, ..Live::default() }));
-    assert!(listed(Live { permitted: Some(String::new()), ..Live::default() }));
+    assert!(listed(Live { admitted_peers: Some(String::new()), ..Live::default() }));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn data_outlives_the_workload_and_belongs_to_one_pod() {
     assert_eq!(manager.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()), None);
 }
 
-/// For drivers that know no other mode.
+/// For drivers that support no other mode.
 #[test]
 fn a_volume_may_belong_to_the_pods_of_one_host_where_that_is_asked_for() {
     let mut node = sample::everything();
@@ -139,7 +139,7 @@ fn a_workload_selects_its_own_pod_among_all_others() {
             .iter()
             .filter(|other| {
                 let labels = sample::template(other).metadata.as_ref().and_then(|it| it.labels.clone());
-                reach::selects(selector, &labels.unwrap_or_default())
+                policy_evaluator::selects(selector, &labels.unwrap_or_default())
             })
             .map(|other| &other.metadata.name)
             .collect();
@@ -164,7 +164,7 @@ fn template_differs(before: &Validated, after: &Validated, component: Component)
 #[test]
 fn a_peer_that_comes_or_goes_restarts_no_client() {
     let (before, after) = (alone(&client_alone()), sample::among(&client_alone(), &[managed()]));
-    assert_ne!(before.peers.permitted, after.peers.permitted);
+    assert_ne!(before.peers.admitted_peers, after.peers.admitted_peers);
     assert!(!template_differs(&before, &after, Component::Client));
 }
 
@@ -218,7 +218,7 @@ fn the_role_is_on_the_pod_and_not_on_what_cannot_change() {
     assert_eq!(selector.match_labels.as_ref().map(|labels| labels.contains_key(names::ROLE)), Some(false));
 }
 
-/// What a node that trusts nobody else and has its database here was given before there were other references.
+/// The digest of a node without other trusted CAs and with a managed database, from before there were other references.
 #[test]
 fn a_manager_without_references_keeps_the_digest_that_it_had() {
     let node = alone(&managed());
@@ -248,7 +248,7 @@ fn what_a_manager_reads_once_replaces_its_pod_and_no_other() {
     }
 }
 
-/// Or a database would be restarted for having been seen.
+/// Otherwise a database would be restarted when it is first observed.
 #[test]
 fn an_expected_database_reaches_its_pod_and_does_not_replace_it() {
     let expected = SystemIdentifier(7_713_822_710_339_601_900);

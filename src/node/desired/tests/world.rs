@@ -1,4 +1,4 @@
-//! A network whose nodes differ, with neighbours that want in.
+//! Test world: a network of different nodes, with neighbours that try to connect.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
 use super::{
-    reach::{End, allowed},
+    policy_evaluator::{End, allowed},
     sample,
 };
 use crate::{
-    node::{names::Component, validate::Validated},
-    settings::{Dns, Pods, Surroundings, Users},
+    model::names::Component,
+    node::validate::Validated,
+    settings::{Dns, Pods, RenderConfig, Users},
 };
 
-/// Everything there is: the nodes of the network `acme`, one of another network beside them, and one of
-/// another `acme` in another namespace.
+/// All nodes: those of the network `acme`, one of another network, and one of another `acme` in another namespace.
 pub(super) struct World {
     pub(super) nodes: BTreeMap<String, Validated>,
     pub(super) policies: Vec<NetworkPolicy>,
@@ -31,13 +31,13 @@ impl World {
         Self::of(nodes)
     }
 
-    /// These nodes and nothing else.
+    /// A world with only these nodes.
     pub(super) fn of(nodes: Vec<Validated>) -> Self {
         let policies = nodes.iter().flat_map(|node| sample::render(node).policies).collect();
         Self { nodes: nodes.into_iter().map(|node| (node.names.node.clone(), node)).collect(), policies }
     }
 
-    /// A pod of a node, with the labels that its template has.
+    /// A pod of a node, with the labels of its template.
     pub(super) fn pod(&self, node: &str, component: Component) -> End {
         let node = &self.nodes[node];
         let desired = sample::render(node);
@@ -51,9 +51,9 @@ impl World {
     }
 }
 
-/// What stands around every sample.
-pub(super) fn surroundings() -> Surroundings {
-    Surroundings {
+/// The operator's settings for all samples.
+pub(super) fn render_config() -> RenderConfig {
+    RenderConfig {
         guard_image: sample::image("quorum-guard"),
         dns: Dns {
             namespace: "dns-system".into(),
@@ -72,12 +72,12 @@ pub(super) fn surroundings() -> Surroundings {
 
 pub(super) fn renamed(mut node: Value, name: &str) -> Value {
     node["metadata"]["name"] = name.into();
-    // the status speaks of a node of the old name
+    // the status belongs to the old name
     node["status"] = json!({});
     node
 }
 
-pub(super) fn stranger(namespace: &str, labels: &[(&str, &str)]) -> End {
+pub(super) fn unlisted_validator(namespace: &str, labels: &[(&str, &str)]) -> End {
     let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     End::pod(namespace, labels, "10.244.9.1")
 }

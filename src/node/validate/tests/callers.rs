@@ -1,4 +1,4 @@
-//! Callers of JSON-RPC.
+//! Tests of the callers of JSON-RPC.
 
 use super::{
     faults::{Case, case, cidr, empty, invalid, missing, unusable},
@@ -35,7 +35,7 @@ fn a_guard_has_memory_for_its_connections() {
     }
 }
 
-/// Another caller like the one at `at`.
+/// Adds a caller with the same identity as the one at `at`.
 fn again(observed: &mut Observed, at: usize) -> &mut Caller {
     let (another, name) = (caller(observed, at).clone(), "another".to_owned());
     let found = observed.callers.authorities.get(&another.name).cloned();
@@ -51,36 +51,36 @@ pub(super) fn cases() -> Vec<Case> {
         invalid(called, |seen| caller(seen, 0).methods = vec!["eth_call".into(), "admin_*".into()],
             "spec.rpc.callers[0].methods", "admin_*", "wildcards are eth_*, net_*, txpool_* and web3_*"),
         invalid(called, |seen| caller(seen, 1).methods = vec!["personal_unlockAccount".into()],
-            "spec.rpc.callers[1].methods", "personal_unlockAccount", "nobody may call it"),
+            "spec.rpc.callers[1].methods", "personal_unlockAccount", "it cannot be granted"),
         invalid(called, |seen| caller(seen, 2).origins = vec!["https://a.example:8443".into(), "https://a.example:443".into()],
-            "spec.rpc.callers[2].origins", "https://a.example:443", "leave it out here"),
+            "spec.rpc.callers[2].origins", "https://a.example:443", "remove the port"),
         invalid(called, |seen| caller(seen, 2).origins = vec!["http://a.example:443".into(), "http://a.example:80".into()],
-            "spec.rpc.callers[2].origins", "http://a.example:80", "leave it out here"),
+            "spec.rpc.callers[2].origins", "http://a.example:80", "remove the port"),
         invalid(called, |seen| caller(seen, 2).origins = vec!["https://a.example:65536".into()],
             "spec.rpc.callers[2].origins", "https://a.example:65536", "from 1 to 65535"),
         invalid(called, |seen| caller(seen, 1).from = vec![cidr("192.0.2.0/24"), cidr("300.0.2.0/24")],
-            "spec.rpc.callers[1].from[1].cidr", "300.0.2.0/24", "write it as"),
+            "spec.rpc.callers[1].from[1].cidr", "300.0.2.0/24", "write a range such as"),
         invalid(called, |seen| guard(seen, "63Mi", 512),
-            "spec.rpc.resources.memory", "63Mi", "spec.rpc.limits.connections (512) need at least 64Mi"),
+            "spec.rpc.resources.memory", "63Mi", "spec.rpc.limits.connections (512) needs at least 64Mi"),
         invalid(called, |seen| guard(seen, "1Gi", 20_000),
-            "spec.rpc.resources.memory", "1Gi", "spec.rpc.limits.connections (20000) need at least 1282Mi"),
+            "spec.rpc.resources.memory", "1Gi", "spec.rpc.limits.connections (20000) needs at least 1282Mi"),
         invalid(called, |seen| { again(seen, 0); },
-            "spec.rpc.callers[3].identity", "ServiceAccount apps/wallet", "callers wallet and another would be the same"),
+            "spec.rpc.callers[3].identity", "ServiceAccount apps/wallet", "callers wallet and another have the same identity"),
         invalid(called, |seen| {
             let certificate = again(seen, 1).identity.client_certificate.as_mut().expect("a certificate");
             certificate.subjects.insert(0, "cn:more".into());
-        }, "spec.rpc.callers[3].identity", "dns:till.bank.example", "callers bank and another would be the same"),
+        }, "spec.rpc.callers[3].identity", "dns:till.bank.example", "callers bank and another have the same identity"),
         invalid(called, |seen| { again(seen, 2); },
-            "spec.rpc.callers[3].identity", "explorer", "callers explorer and another would be the same"),
+            "spec.rpc.callers[3].identity", "explorer", "callers explorer and another have the same identity"),
         invalid(called, |seen| {
             let oidc = again(seen, 2).identity.oidc.as_mut().expect("an issuer");
             oidc.subjects = vec!["somebody".into()];
             oidc.authority = Some(serde_json::from_value(json!({"name": "id-ca", "key": "ca.crt"})).expect("a key"));
-        }, "spec.rpc.callers[3].identity.oidc.authority", "https://id.example/realms/ledger", "name one authority, too"),
+        }, "spec.rpc.callers[3].identity.oidc.authority", "https://id.example/realms/ledger", "set identity.oidc.authority of both callers to the same value"),
         missing(called, |seen| drop(seen.callers.authorities.insert("bank".into(), Found::Missing)), authority),
         unusable(called, |seen| drop(seen.callers.authorities.insert("bank".into(), empty())), authority),
-        case(called, |seen| drop(seen.callers.authorities.insert("bank".into(), Found::Is("x".repeat(16385)))),
-            Reason::ReferenceUnusable, authority, "16385 bytes", "16384 bytes of PEM at most"),
+        case(called, |seen| drop(seen.callers.authorities.insert("bank".into(), Found::Present("x".repeat(16385)))),
+            Reason::ReferenceInvalid, authority, "16385 bytes", "more than 16384 bytes of PEM"),
     ]
 }
 
@@ -94,7 +94,7 @@ fn callers_come_with_what_is_known_of_them() {
     assert_eq!(node.callers.issuers, [(url.to_owned(), issuer(url))].into());
 }
 
-/// Who differs in one thing can be told apart.
+/// Callers that differ in one property have different identities.
 #[test]
 fn callers_that_differ_in_anything_that_is_proven_are_two() {
     for change in [
@@ -125,7 +125,7 @@ fn a_policy_that_no_config_map_holds_is_a_fault_and_not_an_error() {
     }
     assert!(validate(&observed).is_ok(), "methods alone fit");
     for i in 0..32 {
-        let pem = Found::Is("x".repeat(16384));
+        let pem = Found::Present("x".repeat(16384));
         observed.callers.authorities.insert(format!("more-{i}"), pem);
         let identity = &mut caller(&mut observed, 3 + i).identity;
         identity.service_account = None;

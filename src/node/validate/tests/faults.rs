@@ -1,21 +1,21 @@
-//! One case for each thing that can be wrong.
+//! Tests of validation faults, one case for each.
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     api::{node::Engine, status::GenesisStatus},
-    node::{fault, genesis::Engine as EngineOf},
+    model::{fault, genesis::Engine as EngineOf},
 };
 
-/// What is wrong with a node that is in order otherwise, and how that is told.
+/// A change that makes a valid node invalid, and the expected fault.
 pub(super) struct Case {
     node: fn() -> Value,
     change: fn(&mut Observed),
     reason: Reason,
     field: &'static str,
     value: &'static str,
-    way_out: &'static str,
+    remedy: &'static str,
 }
 
 const KEY: &str = "enode://0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
@@ -24,7 +24,7 @@ pub(super) fn cidr(range: &str) -> crate::api::parts::Source {
     serde_json::from_value(json!({"cidr": range})).expect("a source")
 }
 
-/// With another organisation's manager and a locked key.
+/// A node with a peer manager of another organisation and an encrypted key.
 fn with_peers() -> Value {
     let mut node = member();
     node["spec"]["transactionManager"]["peers"] = json!([
@@ -60,9 +60,9 @@ pub(super) fn case(
     reason: Reason,
     field: &'static str,
     value: &'static str,
-    way_out: &'static str,
+    remedy: &'static str,
 ) -> Case {
-    Case { node, change, reason, field, value, way_out }
+    Case { node, change, reason, field, value, remedy }
 }
 
 pub(super) fn invalid(
@@ -70,59 +70,59 @@ pub(super) fn invalid(
     change: fn(&mut Observed),
     field: &'static str,
     value: &'static str,
-    way_out: &'static str,
+    remedy: &'static str,
 ) -> Case {
-    case(node, change, Reason::InvalidField, field, value, way_out)
+    case(node, change, Reason::InvalidField, field, value, remedy)
 }
 
 pub(super) fn missing(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
-    let way_out = "create what the field names, in the node's namespace";
-    case(node, change, Reason::ReferenceMissing, field, "not there", way_out)
+    let remedy = "create the object that the field names, in the node's namespace";
+    case(node, change, Reason::ReferenceMissing, field, "missing", remedy)
 }
 
 pub(super) fn unusable(node: fn() -> Value, change: fn(&mut Observed), field: &'static str) -> Case {
-    case(node, change, Reason::ReferenceUnusable, field, "unusable", "is empty: fill it")
+    case(node, change, Reason::ReferenceInvalid, field, "invalid", "is empty: write the content of this key")
 }
 
 pub(super) fn empty<T>() -> Found<T> {
-    Found::Unusable("password is empty: fill it".into())
+    Found::Invalid("password is empty: write the content of this key".into())
 }
 
 #[rustfmt::skip]
 fn invalid_fields() -> Vec<Case> {
     vec![
         invalid(smallest, |seen| spec(seen).client.tunables.cache_mib = 1025,
-            "spec.client.tunables.cacheMib", "1025", "at most half of client.resources.memory (2048 MiB)"),
+            "spec.client.tunables.cacheMib", "1025", "at most half of spec.client.resources.memory (2048 MiB)"),
         invalid(smallest, |seen| spec(seen).peering.from = vec![cidr("192.0.2.0/24"), cidr("300.0.2.0/24")],
-            "spec.peering.from[1].cidr", "300.0.2.0/24", "write it as 192.0.2.0/24 or 2001:db8::/64"),
+            "spec.peering.from[1].cidr", "300.0.2.0/24", "write a range such as 192.0.2.0/24 or 2001:db8::/64"),
         invalid(member, |seen| spec(seen).metrics.scrapers[0].from = cidr("1::2::3/64"),
-            "spec.metrics.scrapers[0].from.cidr", "1::2::3/64", "write it as"),
+            "spec.metrics.scrapers[0].from.cidr", "1::2::3/64", "write a range such as"),
         invalid(with_peers, |seen| tm(seen).peers[1].cidrs[0] = "2001:db8:::/64".into(),
-            "spec.transactionManager.peers[1].cidrs", "2001:db8:::/64", "write it as"),
+            "spec.transactionManager.peers[1].cidrs", "2001:db8:::/64", "write a range such as"),
         invalid(member_of_external_database, |seen| {
             tm(seen).database.external.as_mut().expect("external").cidrs[0] = "198.51.100.256/28".into();
-        }, "spec.transactionManager.database.external.cidrs", "198.51.100.256/28", "write it as"),
+        }, "spec.transactionManager.database.external.cidrs", "198.51.100.256/28", "write a range such as"),
         invalid(with_peers, |seen| tm(seen).peers[1].cidrs.clear(),
-            "spec.transactionManager.peers[1]", "empty", "give cidrs, pods, or both"),
+            "spec.transactionManager.peers[1]", "empty", "set cidrs, pods, or both"),
         invalid(member_of_external_database, |seen| tm(seen).database.external.as_mut().expect("external").cidrs.clear(),
-            "spec.transactionManager.database.external", "empty", "give cidrs, pods, or both"),
+            "spec.transactionManager.database.external", "empty", "set cidrs, pods, or both"),
         invalid(smallest, |seen| spec(seen).peering.dialled = vec![format!("{KEY}@192.0.2.1:30303"), "enode://a@192.0.2.1:1".into()],
-            "spec.peering.static[1]", "enode://a@192.0.2.1:1", "has 1 hexadecimal digits and must have 128"),
+            "spec.peering.static[1]", "enode://a@192.0.2.1:1", "has 1 hexadecimal digits but must have exactly 128"),
         invalid(smallest, |seen| spec(seen).peering.permissioned = vec!["enr:-IS4Q".into()],
-            "spec.peering.permissioned[0]", "enr:-IS4Q", "an ENR (node record), which the client's lists do not take"),
+            "spec.peering.permissioned[0]", "enr:-IS4Q", "an ENR (node record), which the client does not accept as a peer"),
         invalid(smallest, |seen| {
             spec(seen).peering.advertise = Some(serde_json::from_value(json!({"address": "1.2.3.256"})).expect("an address"));
         }, "spec.peering.advertise.address", "1.2.3.256", "not an IP address"),
         invalid(with_peers, |seen| tm(seen).keys.password_ref.as_mut().expect("a password").name = "bob-tm-keys".into(),
-            "spec.transactionManager.keys.passwordRef.name", "bob-tm-keys", "put the password into another one"),
+            "spec.transactionManager.keys.passwordRef.name", "bob-tm-keys", "put the password into a different Secret"),
         invalid(with_peers, |seen| tm(seen).peers[1].url = "https://tm.second.example:65536/".into(),
-            "spec.transactionManager.peers[1].url", "https://tm.second.example:65536/", "write the URL as"),
+            "spec.transactionManager.peers[1].url", "https://tm.second.example:65536/", "write a URL such as"),
         invalid(with_peers, |seen| tm(seen).peers[0].url = "https://tm.first.example:0".into(),
-            "spec.transactionManager.peers[0].url", "https://tm.first.example:0", "write the URL as"),
+            "spec.transactionManager.peers[0].url", "https://tm.first.example:0", "write a URL such as"),
         invalid(member, |seen| tm(seen).advertise = Some("https://bob.example:70000".into()),
-            "spec.transactionManager.advertise", "https://bob.example:70000", "write the URL as"),
+            "spec.transactionManager.advertise", "https://bob.example:70000", "write a URL such as"),
         invalid(member, |seen| tm(seen).database.managed = None,
-            "spec.transactionManager.database", "empty", "give either managed or external"),
+            "spec.transactionManager.database", "empty", "set either managed or external"),
     ]
 }
 
@@ -133,67 +133,67 @@ fn genesis_and_key() -> Vec<Case> {
     vec![
         case(smallest, |seen| seen.genesis = Found::Missing,
             Reason::GenesisMissing, at, genesis, "create it with the network's genesis.json"),
-        case(smallest, |seen| seen.genesis = Found::Unusable("`alloc` is missing: add it".into()),
+        case(smallest, |seen| seen.genesis = Found::Invalid("`alloc` is missing: add it".into()),
             Reason::GenesisInvalid, at, genesis, "`alloc` is missing: add it"),
         case(smallest, |seen| chain(seen).chain_id = 1 << 63,
             Reason::GenesisInvalid, at, genesis, "`config.chainId` is 9223372036854775808: write 9223372036854775807 or less"),
         case(smallest, |seen| spec(seen).genesis.sha256 = Some("6f".repeat(32)),
             Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
-            "6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f is pinned by spec.genesis.sha256: put the original genesis back, byte for byte"),
+            "spec.genesis.sha256 pins 6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f: restore the original genesis, byte for byte"),
         case(smallest, |seen| {
             let block = None;
             status(seen).genesis = Some(GenesisStatus { sha256: "6f".repeat(32), block, ..pinned() });
         }, Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
-            "is pinned by status.genesis.sha256: put the original genesis back, byte for byte"),
+            "status.genesis.sha256 pins 6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f: restore the original genesis, byte for byte"),
         case(smallest, |seen| {
             let (sha256, chain_id) = ("6f".repeat(32), 7);
             let block = [("gasLimit".to_owned(), "0x1".to_owned())].into();
             status(seen).genesis = Some(GenesisStatus { sha256, chain_id, block: Some(block) });
         }, Reason::GenesisChanged, at, "sha256 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
-            "has taken, since config.chainId was 7 and is 41337, alloc differs, gasLimit was 0x1 and is 0xe0000000: put the original genesis back, of which `config` alone may be changed"),
+            "the node's client has, because config.chainId was 7 and is 41337, alloc differs, gasLimit was 0x1 and is 0xe0000000: restore the original genesis, or create a new QuorumNode for another chain. In the original genesis, only `config` may change, and `config.chainId` must stay"),
         case(smallest, |seen| chain(seen).engine = EngineOf::Ibft,
             Reason::ConsensusMismatch, "spec.consensus.type", "QBFT",
-            "the genesis in ConfigMap acme-genesis, key genesis.json names IBFT: put a genesis there that names QBFT, or make the QuorumNode anew with spec.consensus.type IBFT"),
+            "the genesis in ConfigMap acme-genesis, key genesis.json names IBFT: write a genesis that names QBFT into the ConfigMap, or recreate the QuorumNode with spec.consensus.type IBFT"),
         case(smallest, |seen| chain(seen).engine = EngineOf::Unspecified,
-            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT", "names neither QBFT nor IBFT: put a genesis there that names QBFT"),
+            Reason::ConsensusMismatch, "spec.consensus.type", "QBFT", "names neither QBFT nor IBFT: write a genesis that names QBFT into the ConfigMap"),
         case(smallest, |seen| spec(seen).consensus.engine = Engine::Ibft,
-            Reason::ConsensusMismatch, "spec.consensus.type", "IBFT", "names QBFT: put a genesis there that names IBFT"),
+            Reason::ConsensusMismatch, "spec.consensus.type", "IBFT", "names QBFT: write a genesis that names IBFT into the ConfigMap"),
         case(smallest, |seen| {
             seen.node_key = Found::Missing;
             status(seen).identity = Some(recorded('b'));
         }, Reason::NodeKeyMissing, "metadata.name", "Secret qn-alice-nodekey",
-            "the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is gone and cannot be made again: restore the Secret from a backup"),
+            "the key of this node, with address 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, is missing and cannot be generated again: restore the Secret from a backup"),
         case(adopting, |seen| (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false)),
             Reason::NodeKeyMissing, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex",
-            "create it, or leave nodeKey out to have a key made"),
+            "create it, or create a new QuorumNode without spec.nodeKey"),
         case(smallest, |seen| (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(true)),
             Reason::NodeKeyMissing, "metadata.name", "Secret qn-alice-nodekey",
-            "restore the Secret, or delete the claim to begin anew"),
-        case(adopting, |seen| seen.node_key = Found::Unusable("key.hex is empty: fill it".into()),
-            Reason::NodeKeyUnusable, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex", "fill it"),
+            "restore the Secret, or delete PersistentVolumeClaim data-alice-client-0 to start from scratch"),
+        case(adopting, |seen| seen.node_key = Found::Invalid("key.hex is empty: write the content of this key".into()),
+            Reason::NodeKeyInvalid, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex", "write the content of this key"),
         case(smallest, |seen| status(seen).identity = Some(recorded('c')),
             Reason::NodeKeyChanged, "metadata.name", "Secret qn-alice-nodekey",
-            "it holds the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, the node is 0xcccccccccccccccccccccccccccccccccccccccc: restore the original Secret"),
+            "the Secret has the key of address 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, but this node has address 0xcccccccccccccccccccccccccccccccccccccccc: restore the original Secret"),
         case(smallest, |seen| {
             expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc");
             (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false));
         }, Reason::NodeKeyMissing, "spec.nodeKey.expect", "Secret qn-alice-nodekey, key nodekey",
-            "no key is made, since the one of 0xcccccccccccccccccccccccccccccccccccccccc is expected: restore the Secret"),
+            "spec.nodeKey.expect is 0xcccccccccccccccccccccccccccccccccccccccc, so the operator generates no key: restore the Secret"),
         case(adopting, |seen| {
             expects(seen, &format!("0x{}", "C".repeat(128)));
             (seen.node_key, seen.chain_data_exists) = (Found::Missing, Some(false));
         }, Reason::NodeKeyMissing, "spec.nodeKey.secretRef", "Secret from-vault, key key.hex",
-            "no key is made, since the one of cccccccc"),
+            "spec.nodeKey.expect is cccccccc"),
         case(smallest, |seen| expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc"),
             Reason::NodeKeyChanged, "spec.nodeKey.expect", "0xcccccccccccccccccccccccccccccccccccccccc",
-            "Secret qn-alice-nodekey holds the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb: restore the original Secret"),
+            "Secret qn-alice-nodekey has the key of 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb: restore the original Secret"),
         case(smallest, |seen| {
             expects(seen, "0xcccccccccccccccccccccccccccccccccccccccc");
             status(seen).identity = Some(recorded('b'));
         }, Reason::NodeKeyChanged, "spec.nodeKey.expect", "0xcccccccccccccccccccccccccccccccccccccccc",
-            "this node is 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, and Secret qn-alice-nodekey holds its key: correct expect"),
+            "this node's identity is 0xbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb, and Secret qn-alice-nodekey has the key of this identity: correct spec.nodeKey.expect"),
         case(smallest, |seen| expects(seen, &"5e".repeat(32)),
-            Reason::InvalidField, "spec.nodeKey.expect", "no identity", "never the private key"),
+            Reason::InvalidField, "spec.nodeKey.expect", "not an identity", "never the private key"),
     ]
 }
 
@@ -218,20 +218,20 @@ fn references_and_authorities() -> Vec<Case> {
             "spec.tls.trust[1].configMapRef"),
         unusable(smallest, |seen| drop(seen.bundles.insert("spec.metrics.clientAuthority".into(), empty())),
             "spec.metrics.clientAuthority"),
-        case(member, |seen| locked(seen, true), Reason::ReferenceUnusable, at[1], "Secret bob-tm-keys",
-            "the private key is locked: name the Secret with its password"),
-        case(with_peers, |seen| locked(seen, false), Reason::ReferenceUnusable, at[1], "Secret bob-tm-keys",
-            "the private key is not locked: leave the password out"),
-        case(smallest, |seen| seen.network_authority = Found::Unusable("tls.key is missing".into()).into(),
-            Reason::AuthorityUnusable, "metadata.namespace", "Secret qnet-acme-ca",
-            "tls.key is missing; restore the Secret from a backup, or delete it to have a new authority made"),
+        case(member, |seen| locked(seen, true), Reason::ReferenceInvalid, at[1], "Secret bob-tm-keys",
+            "the private key is encrypted: set passwordRef to the Secret with the key's password"),
+        case(with_peers, |seen| locked(seen, false), Reason::ReferenceInvalid, at[1], "Secret bob-tm-keys",
+            "the private key is not encrypted: remove passwordRef"),
+        case(smallest, |seen| seen.network_authority = Found::Invalid("tls.key is missing".into()).into(),
+            Reason::CertificateAuthorityInvalid, "metadata.namespace", "Secret qnet-acme-ca",
+            "tls.key is missing; restore the Secret from a backup, or delete the Secret so that the operator generates a new CA"),
         case(member, |seen| status(seen).database = Some(crate::api::status::DatabaseStatus {
                 system_identifier: "7713822710339601900".into(), major_version: Some(14) }),
             Reason::DatabaseMajorChanged, "spec.transactionManager.database.managed.version", "15",
-            "PostgreSQL 14 made the database, and PostgreSQL 15 cannot read it"),
-        case(member, |seen| seen.node_authority = Found::Unusable("tls.key is missing".into()).into(),
-            Reason::AuthorityUnusable, "metadata.namespace", "Secret qn-bob-ca",
-            "restore the Secret from a backup, or delete it to have a new authority made"),
+            "PostgreSQL 14 created the database, and PostgreSQL 15 cannot read that database"),
+        case(member, |seen| seen.node_authority = Found::Invalid("tls.key is missing".into()).into(),
+            Reason::CertificateAuthorityInvalid, "metadata.namespace", "Secret qn-bob-ca",
+            "restore the Secret from a backup, or delete the Secret so that the operator generates a new CA"),
     ]
 }
 
@@ -244,7 +244,7 @@ fn expects(observed: &mut Observed, identity: &str) {
 
 fn chain(observed: &mut Observed) -> &mut GenesisFacts {
     match &mut observed.genesis {
-        Found::Is(facts) => facts,
+        Found::Present(facts) => facts,
         other => panic!("the sample has a genesis: {other:?}"),
     }
 }
@@ -252,7 +252,7 @@ fn chain(observed: &mut Observed) -> &mut GenesisFacts {
 fn locked(observed: &mut Observed, locked: bool) {
     let public_key = crate::node::observed::samples::MANAGER_KEY.into();
     references(observed).keys =
-        Found::Is(crate::node::secrets::keys::TransactionManagerKey { public_key, locked });
+        Found::Present(crate::model::secrets::keys::TransactionManagerKey { public_key, locked });
 }
 
 fn cases() -> Vec<Case> {
@@ -271,14 +271,14 @@ fn each_fault_is_told_alone_with_field_value_and_way_out() {
             (fault.reason, fault.field.as_str(), fault.value.as_str()),
             (case.reason, case.field, case.value)
         );
-        assert!(fault.way_out.contains(case.way_out), "{}: {}", case.field, fault.way_out);
-        assert_eq!(fault.to_string(), format!("{} ({}): {}", case.field, case.value, fault.way_out));
+        assert!(fault.remedy.contains(case.remedy), "{}: {}", case.field, fault.remedy);
+        assert_eq!(fault.to_string(), format!("{} ({}): {}", case.field, case.value, fault.remedy));
     }
 }
 
 #[test]
 fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
-    // without a wildcard, so that a new reason has to be placed
+    // without a wildcard, so that a new reason must be classified
     let is_given = |reason| match reason {
         Reason::InvalidField
         | Reason::GenesisMissing
@@ -286,19 +286,19 @@ fn there_is_a_case_for_every_reason_that_a_spec_can_give() {
         | Reason::GenesisChanged
         | Reason::ConsensusMismatch
         | Reason::NodeKeyMissing
-        | Reason::NodeKeyUnusable
+        | Reason::NodeKeyInvalid
         | Reason::NodeKeyChanged
         | Reason::ReferenceMissing
-        | Reason::ReferenceUnusable
-        | Reason::AuthorityUnusable
+        | Reason::ReferenceInvalid
+        | Reason::CertificateAuthorityInvalid
         | Reason::DatabaseMajorChanged => true,
         Reason::DuplicateIdentity
         | Reason::NameConflict
         | Reason::GrowthRefused
         | Reason::ShrinkRefused
         | Reason::DatabaseReplaced
-        | Reason::TwoBudgets
-        | Reason::NoHostLeft
+        | Reason::MultipleDisruptionBudgets
+        | Reason::InsufficientHosts
         | Reason::SharedHost => false,
     };
     let mut given: Vec<_> = cases().into_iter().map(|case| case.reason).collect();
@@ -343,7 +343,7 @@ fn a_key_that_is_not_there_hides_nothing_that_is_wrong_with_its_password() {
 
 #[test]
 fn no_fault_hides_another() {
-    // whatever else is wrong, a fault is told: each pair of cases for one sample gives both
+    // every fault is reported, whatever else is wrong: each pair of cases of one sample gives both
     let all = cases();
     for (i, one) in all.iter().enumerate() {
         for other in &all[i + 1..] {
@@ -366,11 +366,11 @@ fn no_fault_hides_another() {
     }
 }
 
-/// The faults of both; an error where they cannot be there together.
+/// The faults of both cases; an error where they exclude each other.
 fn both(first: &Case, second: &Case) -> Result<Vec<Fault>, ()> {
     let about = |case: &Case| case.field.split('.').take(3).collect::<Vec<_>>().join(".");
     let key = |case: &Case| {
-        matches!(case.reason, Reason::NodeKeyMissing | Reason::NodeKeyUnusable | Reason::NodeKeyChanged)
+        matches!(case.reason, Reason::NodeKeyMissing | Reason::NodeKeyInvalid | Reason::NodeKeyChanged)
             || case.field == "spec.nodeKey.expect"
     };
     let chain = |case: &Case| {
