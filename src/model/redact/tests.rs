@@ -102,13 +102,13 @@ fn what_may_be_a_key_is_hidden_and_words_are_not() {
 
 #[test]
 fn what_is_shown_is_bounded_and_cut_after_it_was_filtered() {
-    let long = quoted(&"word ".repeat(1000));
-    assert!(long.ends_with("...") && long.len() == WORDS + 3, "{long}");
-    let before = "x ".repeat(WORDS / 2 - 4);
+    let long = quoted(&"so it is ".repeat(1000));
+    assert!(long.ends_with("...") && long.len() == MAX_QUOTE + 3, "{long}");
+    let before = "x ".repeat(MAX_QUOTE / 2 - 4);
     let shown = quoted(&format!("{before}c0ffee11c0ffee22c0ffee33c0ffee44"));
     assert!(shown.ends_with("[hidden]"), "{shown}");
-    // what a kubelet has cut may begin in the middle of a key
-    let cut = format!("c0ffee11 {}", "y".repeat(KEPT));
+    // a message that the kubelet has cut may begin in the middle of a key
+    let cut = format!("c0ffee11 {}", "y".repeat(KUBELET_LIMIT));
     assert!(!last_words(&cut).expect("words").contains("c0ffee"));
 }
 
@@ -130,7 +130,7 @@ proptest! {
             for part in (0..form.len() - 16).step_by(8).map(|at| &form[at..at + 16]) {
                 prop_assert!(!shown.contains(part), "{part} of {form} in {shown}");
             }
-            prop_assert!(shown.len() <= WORDS + 3 && shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert!(shown.len() <= MAX_QUOTE + 3 && shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
         }
     }
 
@@ -138,6 +138,35 @@ proptest! {
     fn anything_can_be_quoted(text in any::<String>()) {
         let _ = last_words(&text);
         let shown = quoted(&text);
-        prop_assert!(shown.len() <= WORDS + 3 && shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        prop_assert!(shown.len() <= MAX_QUOTE + 3 && shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
     }
+}
+
+#[test]
+fn passwords_of_flags_schemes_and_short_names_are_hidden() {
+    for (said, shown) in [
+        ("pwd=hunter2 host=db", "pwd=[hidden] host=db"),
+        ("pass = hunter2, no", "pass = [hidden] no"),
+        ("bad --password hunter2 --host db", "bad --password [hidden] --host db"),
+        ("bad --db.password 'hunter2' now", "bad --db.password '[hidden]' now"),
+        ("got Bearer abc.def from 10.0.0.1", "got Bearer [hidden] from 10.0.0.1"),
+        ("Authorization: Basic dXNlcg==", "Authorization: [hidden]"),
+        ("api-key: k1", "api-key: [hidden]"),
+        // words, not values
+        ("no basic auth credentials", "no basic auth credentials"),
+        ("bypass=1, compass: north", "bypass=1, compass: north"),
+        ("the bearer token is missing", "the bearer token is missing"),
+        ("the password does not match", "the password does not match"),
+    ] {
+        assert_eq!(quoted(said), shown);
+    }
+}
+
+#[test]
+fn a_recovery_phrase_is_hidden_and_a_sentence_is_not() {
+    let phrase = "legal winner thank year wave sausage worth useful legal winner thank yellow";
+    assert_eq!(quoted(&format!("A bad phrase: {phrase}.")), "A [hidden]");
+    assert_eq!(quoted(phrase), "[hidden]");
+    let sentence = "the server could not find the requested resource and will not try again";
+    assert_eq!(quoted(sentence), sentence);
 }
