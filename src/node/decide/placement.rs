@@ -273,10 +273,18 @@ fn pinned(observed: &Observed, part: Component, volume: &Volume) -> Result<Strin
         ));
     }
     let names: Vec<_> = reached.iter().map(|(name, _)| name.as_str()).collect();
-    Err(format!(
-        "its volume {volume} is on {}, where the pod does not fit: free resources on one of these hosts",
-        names.join(", ")
-    ))
+    let held =
+        |other: &Component| observed.pods.get(other)?.host.as_deref().filter(|host| names.contains(host));
+    let own = Component::ALL.into_iter().find_map(|other| Some((other, held(&other)?)));
+    let remedy = match own {
+        Some((other, host)) => format!(
+            "host {host} already runs the {} of this node. Delete the pod {}-0, which then starts on another host",
+            other.spoken(),
+            validate::names_of(observed).workload(other)
+        ),
+        None => "free resources on one of these hosts".into(),
+    };
+    Err(format!("its volume {volume} is on {}, where the pod does not fit: {remedy}", names.join(", ")))
 }
 
 /// For a part that may run on any host that the spec selects: `Ok` says what it waits for, `Err` what is missing.

@@ -265,6 +265,11 @@ fn a_volume_keeps_a_part_to_its_host_however_many_others_there_are() {
     *host(&mut observed, "host-d") = cordoned("host-d");
     bound_to(&mut observed, "host-c");
     assert!(capacity(&observed).contains("its volume pv-7 is on host-c, where the pod does not fit"));
+    // the node's own transaction manager occupies the host
+    pod(&mut observed, Component::TransactionManager).host = Some("host-c".into());
+    let why = capacity(&observed);
+    let own = "host-c already runs the transaction manager of this node. Delete the pod bob-tm-0, which then starts on another host";
+    assert!(why.contains(own), "{why}");
     let mut observed = homeless(hosts());
     bound_to(&mut observed, "host-z");
     let why = waits(&observed);
