@@ -1,5 +1,7 @@
 //! Rollout of several nodes at once: `kubectl wait` returns when the last pod is updated, and not before.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{kubectl, network};
@@ -50,6 +52,24 @@ fn behind() -> Vec<&'static str> {
     NAMES.into_iter().filter(is_behind).collect()
 }
 
+/// `kubectl rollout restart` adds an annotation to the template. The operator removes it and replaces no pod;
+/// `kubectl rollout status` refuses the strategy OnDelete.
+fn assert_restart_by_kubectl_replaces_no_pod(name: &str) {
+    let set = format!("statefulset/{name}-client");
+    let before = pod(name)["metadata"]["uid"].clone();
+    kubectl::text(&["-n", NAMESPACE, "rollout", "restart", &set]);
+    kubectl::eventually("the annotation is removed", Duration::from_secs(30), || {
+        let live = kubectl::get(&["-n", NAMESPACE, &set]);
+        let annotations = &live["spec"]["template"]["metadata"]["annotations"];
+        let is_removed = annotations["kubectl.kubernetes.io/restartedAt"].is_null();
+        (is_removed && behind().is_empty()).then_some(()).ok_or_else(|| annotations.to_string())
+    });
+    assert_eq!(pod(name)["metadata"]["uid"], before, "the pod was replaced");
+    let status = kubectl::run(&["-n", NAMESPACE, "rollout", "status", &set, "--timeout=5s"], "");
+    let said = String::from_utf8_lossy(&status.stderr);
+    assert!(!status.status.success() && said.contains("RollingUpdate"), "{said}");
+}
+
 #[test]
 fn kubectl_waits_for_the_last_of_four_validators_that_are_patched_at_once() {
     network::prepare(NAMESPACE, &[]);
@@ -65,6 +85,8 @@ fn kubectl_waits_for_the_last_of_four_validators_that_are_patched_at_once() {
         let node = kubectl::get(&["-n", NAMESPACE, "quorumnode", name]);
         assert_eq!(node["status"]["observedGeneration"], node["metadata"]["generation"], "{name}");
     }
+
+    assert_restart_by_kubectl_replaces_no_pod("roll-a");
 
     // an image that does not exist
     let image = kubectl::variable("GOQUORUM_IMAGE");
