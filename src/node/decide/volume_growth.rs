@@ -171,8 +171,8 @@ pub fn shrinks(part: Component, volume: &Volume, (capacity, wanted): (&str, &str
         )
     } else {
         format!(
-            "PersistentVolumeClaim {name} has {capacity}, and a volume cannot be made smaller: set this field to {} or more",
-            volume.size
+            "PersistentVolumeClaim {name} requests {}, its volume has {capacity}, and a volume cannot be made smaller: set this field to {} or more",
+            volume.size, volume.size
         )
     };
     let remedy = format!("{remedy}; the operator applies other changes, and pods keep running");
