@@ -152,9 +152,9 @@ async fn a_size_that_was_refused_can_be_taken_back_and_one_below_what_the_claim_
     let (_, reason, message) = world.condition("alice", "Stalled").expect("told");
     assert_eq!(reason, "ShrinkRefused");
     for part in [
-        "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 has 20Gi",
+        "spec.client.storage.size (9Gi): PersistentVolumeClaim data-alice-client-0 requests 20Gi, its volume has 20Gi",
         "set this field to 20Gi or more",
-        "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 has 10Gi",
+        "database.managed.storage.size (9Gi): PersistentVolumeClaim data-alice-tm-db-0 requests 10Gi, its volume has 10Gi",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
